@@ -1,0 +1,11 @@
+// Package emailintegration is the overview of the email integration that any CRM written in Go can import.
+//
+// Nothing is exported here. Start with these packages:
+//
+//   - emailint: the engine a host calls; the host implements its CRMStore interface.
+//   - provider: the contract a mail service fulfils; provider/imap is one implementation.
+//   - smtp: outbound mail over SMTP.
+//   - linker: the pure matcher from an envelope and a directory to links with reasons.
+//   - signature: the pure signature templater.
+//   - message: the words all of them share.
+package emailintegration

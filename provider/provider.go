@@ -1,0 +1,186 @@
+// Package provider is the contract a mail service fulfils. It is for those who add a service, and for hosts that
+// want to read a mailbox without the engine. The suites in providertest say what an implementation should do.
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"time"
+
+	"github.com/intellicon/email-integration/message"
+)
+
+// ItemID names one message as it lies in one mailbox; opaque outside its provider. It may die when the message moves.
+type ItemID string
+
+// Cursor is where a mailbox has been read to; opaque outside its provider, safe to store.
+type Cursor []byte
+
+// Role of a folder. An empty role is an ordinary folder.
+type Role string
+
+const (
+	RoleInbox   Role = "inbox"
+	RoleSent    Role = "sent"
+	RoleArchive Role = "archive"
+	RoleAll     Role = "all"
+	RoleDrafts  Role = "drafts"
+	RoleJunk    Role = "junk"
+	RoleTrash   Role = "trash"
+)
+
+// Folder is a folder, or a label, of a mailbox.
+type Folder struct {
+	ID   string // stable within the mailbox
+	Name string
+	Role Role
+}
+
+// Item is a message as a listing shows it.
+type Item struct {
+	ID       ItemID
+	Folders  []Folder // where it lies, as far as the listing tells
+	Size     int64    // bytes, 0 when unknown
+	Envelope message.Envelope
+	Err      error // the item exists and could not be read: it gets a row and is tried again
+}
+
+// Removal says that a message left a folder. It is not a deletion. An empty folder: it left the mailbox.
+type Removal struct {
+	ID     ItemID
+	Folder string
+}
+
+// Page is one step of Changes or History.
+type Page struct {
+	Items   []Item
+	Left    []Removal
+	Restart []Folder // folders whose earlier ids are void and that will be listed again
+	Next    Cursor   // valid also when More is false
+	More    bool     // another call would return something now
+	// Estimated is the number of messages the window holds, 0 when the service does not tell.
+	Estimated int
+}
+
+// Window bounds a listing by received time: From included, To excluded; a zero bound is open.
+type Window struct{ From, To time.Time }
+
+// Contains reports whether t lies in the window.
+func (w Window) Contains(t time.Time) bool {
+	return (w.From.IsZero() || !t.Before(w.From)) && (w.To.IsZero() || t.Before(w.To))
+}
+
+// Profile is who the mailbox belongs to.
+type Profile struct {
+	Address string   // primary address
+	Aliases []string // every further address the owner sends as
+	Subject string   // stable id at the service
+}
+
+// Provider opens mailboxes of one service. Safe for concurrent use.
+type Provider interface {
+	// Name is stable and stored with the connection: "imap", "gmail", "outlook".
+	Name() string
+	// Open connects with the credential that was stored for the connection (JSON of the provider's own making).
+	Open(ctx context.Context, credential []byte) (Mailbox, error)
+}
+
+// Mailbox is an open mailbox. One goroutine at a time may use it, unless an implementation says more. Cancelling a
+// context ends the call promptly. A page must never skip a message: what can't be read is an Item with Err.
+type Mailbox interface {
+	Profile(ctx context.Context) (Profile, error)
+	// Start returns the cursor "from now on": cheap, before any history is listed.
+	Start(ctx context.Context) (Cursor, error)
+	// Changes returns one page of what happened since the cursor. A page may repeat items.
+	Changes(ctx context.Context, c Cursor) (Page, error)
+	// History returns one page of older mail, newest first; c is nil at the start.
+	History(ctx context.Context, w Window, c Cursor) (Page, error)
+	// Content returns text and structure without attachment bytes, bounded. ErrGone when the id is no more.
+	Content(ctx context.Context, id ItemID) (*message.Message, error)
+	Attachment(ctx context.Context, id ItemID, part string) (io.ReadCloser, error)
+	// Locate finds messages by Message-ID, without angle brackets; none is no error.
+	Locate(ctx context.Context, messageID string) ([]ItemID, error)
+	// Inventory lists every id of the window, for the reconciler.
+	Inventory(ctx context.Context, w Window) iter.Seq2[ItemID, error]
+	Close() error
+}
+
+// Waiter is a mailbox that can wait for news, as IMAP IDLE does. Wait returns nil when there may be something new.
+type Waiter interface {
+	Wait(ctx context.Context) error
+}
+
+// Sender sends mail. Stage prepares (a draft where the service has drafts), Release sends; the caller stores Staged
+// in between, so that an unknown outcome can be looked up and is never blindly sent again.
+type Sender interface {
+	Stage(ctx context.Context, raw []byte, o SendOptions) (Staged, error)
+	Release(ctx context.Context, s Staged) (Sent, error)
+	Lookup(ctx context.Context, s Staged) (Outcome, error)
+}
+
+// SendOptions are the envelope of a message: its recipients, Bcc included, are here and not read from the header.
+type SendOptions struct {
+	From       string   // bare address
+	Recipients []string // bare addresses
+	MessageID  string   // without angle brackets, as in raw
+	Thread     string   // the provider's thread id of the mail that is answered
+}
+
+// Staged is a message ready to be released; safe to store.
+type Staged struct {
+	ID      string // the draft's id, "" where the service has no drafts
+	Raw     []byte // the bytes to send, nil where the draft holds them
+	Options SendOptions
+}
+
+// Sent is what the service said of an accepted message.
+type Sent struct {
+	Item      ItemID // the Sent copy, "" when unknown
+	MessageID string // as the service left it, without angle brackets
+	Response  string // the server's words
+}
+
+// Outcome of a release whose answer was lost.
+type Outcome string
+
+const (
+	OutcomeSent    Outcome = "sent"
+	OutcomeNotSent Outcome = "not-sent"
+	OutcomeUnknown Outcome = "unknown" // the service can't say
+)
+
+// ErrGone means that the id names nothing any more: moved or deleted. Not a failure of the mailbox.
+var ErrGone = errors.New("message is gone")
+
+// Who must act.
+type Who string
+
+const (
+	User     Who = "user"
+	Admin    Who = "admin"
+	Operator Who = "operator"
+)
+
+// NeedsAction is an error that no retry heals.
+type NeedsAction struct {
+	Who    Who
+	Reason string // a sentence that says what to do
+	Err    error
+}
+
+func (e *NeedsAction) Error() string { return fmt.Sprintf("%s (%s must act)", e.Reason, e.Who) }
+func (e *NeedsAction) Unwrap() error { return e.Err }
+
+// RateLimitError asks to come back later.
+type RateLimitError struct {
+	RetryAfter time.Duration // 0: the service did not say
+	Err        error
+}
+
+func (e *RateLimitError) Error() string {
+	return fmt.Sprintf("rate limited, retry after %s", e.RetryAfter)
+}
+func (e *RateLimitError) Unwrap() error { return e.Err }
