@@ -1,0 +1,495 @@
+package emailinttest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/intellicon/email-integration/emailint/crm"
+	"github.com/intellicon/email-integration/linker"
+	"github.com/intellicon/email-integration/message"
+)
+
+// MemCRM is a CRM in memory: it passes the suite TestCRMStore and is what examples and tests use. One MemCRM serves any
+// number of organisations. Safe for concurrent use.
+type MemCRM struct {
+	mu   sync.Mutex // guards all below
+	orgs map[string]*memOrg
+}
+
+type memOrg struct {
+	holders  map[message.Key][]linker.Record
+	related  map[linker.Record][]linker.Related
+	now      map[linker.Record]linker.Record // records that exist, and where merged ones went
+	names    map[linker.Record]string
+	emails   map[string]crm.Email
+	removed  map[string]int64
+	created  int
+	saveHits int
+}
+
+var (
+	_ crm.Store   = (*MemCRM)(nil)
+	_ crm.Remover = (*MemCRM)(nil)
+)
+
+// NewMemCRM returns an empty CRM.
+func NewMemCRM() *MemCRM { return &MemCRM{orgs: map[string]*memOrg{}} }
+
+func (m *MemCRM) org(org string) *memOrg {
+	o := m.orgs[org]
+	if o == nil {
+		o = &memOrg{
+			holders: map[message.Key][]linker.Record{}, related: map[linker.Record][]linker.Related{},
+			now: map[linker.Record]linker.Record{}, names: map[linker.Record]string{},
+			emails: map[string]crm.Email{}, removed: map[string]int64{},
+		}
+		m.orgs[org] = o
+	}
+	return o
+}
+
+// Add adds a record that is reached by the given addresses and domains.
+func (m *MemCRM) Add(org string, r linker.Record, name string, keys ...message.Key) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	o := m.org(org)
+	o.now[r] = r
+	o.names[r] = name
+	for _, k := range keys {
+		if !slices.Contains(o.holders[k], r) {
+			o.holders[k] = append(o.holders[k], r)
+		}
+	}
+}
+
+// Relate says that rel hangs on r: an account on a contact, an opportunity on either.
+func (m *MemCRM) Relate(org string, r linker.Record, rel linker.Related) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	o := m.org(org)
+	o.related[r] = append(o.related[r], rel)
+	o.now[rel.Record] = rel.Record
+}
+
+// Merge makes from disappear into into.
+func (m *MemCRM) Merge(org string, from, into linker.Record) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	o := m.org(org)
+	for r, now := range o.now {
+		if now == from {
+			o.now[r] = into
+		}
+	}
+	o.now[from] = into
+	for k, rs := range o.holders {
+		if i := slices.Index(rs, from); i >= 0 {
+			rs = slices.Delete(slices.Clone(rs), i, i+1)
+			if !slices.Contains(rs, into) {
+				rs = append(rs, into)
+			}
+			o.holders[k] = rs
+		}
+	}
+}
+
+// Delete removes a record.
+func (m *MemCRM) Delete(org string, r linker.Record) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	o := m.org(org)
+	delete(o.now, r)
+	for k, rs := range o.holders {
+		o.holders[k] = slices.DeleteFunc(slices.Clone(rs), func(h linker.Record) bool { return h == r })
+	}
+}
+
+// Find implements crm.Store.
+func (m *MemCRM) Find(ctx context.Context, org string, q linker.Query) (linker.Directory, error) {
+	if err := ctx.Err(); err != nil {
+		return linker.Directory{}, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	o := m.org(org)
+	d := linker.Directory{
+		Holders: map[message.Key][]linker.Record{}, Related: map[linker.Record][]linker.Related{},
+		Now: map[linker.Record]linker.Record{},
+	}
+	var found []linker.Record
+	for _, keys := range [][]message.Key{q.Addresses, q.Domains} {
+		for _, k := range keys {
+			if rs := o.holders[k]; len(rs) > 0 {
+				d.Holders[k] = slices.Clone(rs)
+				found = append(found, rs...)
+			}
+		}
+	}
+	for _, r := range q.Records {
+		if now, ok := o.now[r]; ok {
+			d.Now[r] = now
+			found = append(found, now)
+		}
+	}
+	// Two steps reach the opportunities of a matched contact's account.
+	for i := 0; i < len(found); i++ {
+		r := found[i]
+		if _, done := d.Related[r]; done {
+			continue
+		}
+		for _, rel := range o.related[r] {
+			if slices.Contains(q.Related, rel.Kind) {
+				d.Related[r] = append(d.Related[r], rel)
+				found = append(found, rel.Record)
+			}
+		}
+	}
+	return d, nil
+}
+
+// CreateContacts implements crm.Store.
+func (m *MemCRM) CreateContacts(ctx context.Context, org string, cs []crm.NewContact) ([]linker.Record, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	o := m.org(org)
+	out := make([]linker.Record, len(cs))
+next:
+	for i, c := range cs {
+		for _, r := range o.holders[c.Address] {
+			if r.Kind == linker.Contact {
+				out[i] = r
+				continue next
+			}
+		}
+		r := linker.Record{Kind: linker.Contact, ID: "new:" + string(c.Address)}
+		o.now[r], o.names[r] = r, c.Name
+		o.holders[c.Address] = append(o.holders[c.Address], r)
+		o.created++
+		out[i] = r
+	}
+	return out, nil
+}
+
+// SaveEmails implements crm.Store. Like PostgreSQL it refuses text with a NUL, and names the email.
+func (m *MemCRM) SaveEmails(ctx context.Context, org string, es []crm.Email) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	o := m.org(org)
+	o.saveHits++
+	for _, e := range es {
+		if e.Revision <= o.removed[e.ID] {
+			continue
+		}
+		if old, ok := o.emails[e.ID]; ok && old.Revision >= e.Revision {
+			continue
+		}
+		o.emails[e.ID] = e
+	}
+	return nil
+}
+
+// UpdateEmails implements crm.Store.
+func (m *MemCRM) UpdateEmails(ctx context.Context, org string, es []crm.EmailState) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	o := m.org(org)
+	failed := map[string]error{}
+	for _, s := range es {
+		old, ok := o.emails[s.ID]
+		if !ok {
+			failed[s.ID] = crm.ErrUnknownEmail
+			continue
+		}
+		if s.Revision > old.Revision {
+			old.EmailState = s
+			o.emails[s.ID] = old
+		}
+	}
+	if len(failed) > 0 {
+		return &crm.EmailsError{Failed: failed}
+	}
+	return nil
+}
+
+// RemoveEmails implements crm.Remover.
+func (m *MemCRM) RemoveEmails(ctx context.Context, org string, es []crm.EmailState) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	o := m.org(org)
+	for _, s := range es {
+		if old, ok := o.emails[s.ID]; ok && old.Revision > s.Revision {
+			continue
+		}
+		delete(o.emails, s.ID)
+		o.removed[s.ID] = max(o.removed[s.ID], s.Revision)
+	}
+	return nil
+}
+
+// Emails returns the saved emails of an organisation, oldest first.
+func (m *MemCRM) Emails(org string) []crm.Email {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []crm.Email
+	for _, e := range m.org(org).emails {
+		out = append(out, e)
+	}
+	slices.SortFunc(out, func(a, b crm.Email) int {
+		if c := a.When.Compare(b.When); c != 0 {
+			return c
+		}
+		return cmpString(a.ID, b.ID)
+	})
+	return out
+}
+
+func cmpString(a, b string) int {
+	if a < b {
+		return -1
+	}
+	if a > b {
+		return 1
+	}
+	return 0
+}
+
+// Name returns what a record is called, its id where it has no name.
+func (m *MemCRM) Name(org string, r linker.Record) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if n := m.org(org).names[r]; n != "" {
+		return n
+	}
+	return r.ID
+}
+
+// Created returns how many contacts CreateContacts has made.
+func (m *MemCRM) Created(org string) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.org(org).created
+}
+
+// File is the JSON form of a small CRM.
+type File struct {
+	Contacts []struct {
+		ID, Name string
+		Emails   []string
+		Account  string
+	}
+	Accounts []struct {
+		ID, Name string
+		Domains  []string
+	}
+	Leads []struct {
+		ID, Name string
+		Emails   []string
+	}
+	Opportunities []struct {
+		ID, Name, Account string
+		Contacts          []string
+		Opened, Closed    string // RFC 3339 or YYYY-MM-DD, "" when unknown or open
+	}
+}
+
+// LoadFile reads a File into the organisation. Every wrong entry is an error that names it; nothing is added then.
+func (m *MemCRM) LoadFile(org, path string) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("reading the CRM file: %w", err)
+	}
+	if err := m.Load(org, b); err != nil {
+		return fmt.Errorf("CRM file %s: %w", path, err)
+	}
+	return nil
+}
+
+// Load reads the JSON of a File into the organisation.
+func (m *MemCRM) Load(org string, b []byte) error {
+	var f File
+	if err := strictJSON(b, &f); err != nil {
+		return err
+	}
+	type entry struct {
+		r    linker.Record
+		name string
+		keys []message.Key
+	}
+	var adds []entry
+	type rel struct {
+		on linker.Record
+		linker.Related
+	}
+	var rels []rel
+	known := map[linker.Record]bool{}
+	add := func(what string, kind linker.Kind, id, name string, emails, domains []string) error {
+		r := linker.Record{Kind: kind, ID: id}
+		if id == "" {
+			return fmt.Errorf("%s: id is missing", what)
+		}
+		if known[r] {
+			return fmt.Errorf("%s: id %q stands twice", what, id)
+		}
+		known[r] = true
+		e := entry{r: r, name: name}
+		for _, a := range emails {
+			k := message.AddressKey(a)
+			if k == "" {
+				return fmt.Errorf("%s (%s): %q is not an email address", what, id, a)
+			}
+			e.keys = append(e.keys, k)
+		}
+		for _, d := range domains {
+			k := message.DomainKey(d)
+			if k == "" {
+				return fmt.Errorf("%s (%s): %q is not a domain", what, id, d)
+			}
+			e.keys = append(e.keys, k)
+		}
+		adds = append(adds, e)
+		return nil
+	}
+	for i, a := range f.Accounts {
+		if err := add(fmt.Sprintf("accounts[%d]", i), linker.Account, a.ID, a.Name, nil, a.Domains); err != nil {
+			return err
+		}
+	}
+	for i, c := range f.Contacts {
+		what := fmt.Sprintf("contacts[%d]", i)
+		if err := add(what, linker.Contact, c.ID, c.Name, c.Emails, nil); err != nil {
+			return err
+		}
+		if c.Account != "" {
+			acc := linker.Record{Kind: linker.Account, ID: c.Account}
+			if !known[acc] {
+				return fmt.Errorf("%s (%s): account %q is not in accounts", what, c.ID, c.Account)
+			}
+			rels = append(rels, rel{linker.Record{Kind: linker.Contact, ID: c.ID}, linker.Related{Record: acc}})
+		}
+	}
+	for i, l := range f.Leads {
+		if err := add(fmt.Sprintf("leads[%d]", i), linker.Lead, l.ID, l.Name, l.Emails, nil); err != nil {
+			return err
+		}
+	}
+	for i, o := range f.Opportunities {
+		what := fmt.Sprintf("opportunities[%d]", i)
+		if err := add(what, linker.Opportunity, o.ID, o.Name, nil, nil); err != nil {
+			return err
+		}
+		r := linker.Related{Record: linker.Record{Kind: linker.Opportunity, ID: o.ID}}
+		var err error
+		if r.Opened, err = parseDay(o.Opened); err != nil {
+			return fmt.Errorf("%s (%s): opened: %w", what, o.ID, err)
+		}
+		if r.Closed, err = parseDay(o.Closed); err != nil {
+			return fmt.Errorf("%s (%s): closed: %w", what, o.ID, err)
+		}
+		on := make([]linker.Record, 0, len(o.Contacts)+1)
+		if o.Account != "" {
+			on = append(on, linker.Record{Kind: linker.Account, ID: o.Account})
+		}
+		for _, c := range o.Contacts {
+			on = append(on, linker.Record{Kind: linker.Contact, ID: c})
+		}
+		for _, p := range on {
+			if !known[p] {
+				return fmt.Errorf("%s (%s): %s %q is not in this file", what, o.ID, p.Kind, p.ID)
+			}
+			rels = append(rels, rel{p, r})
+		}
+	}
+	for _, e := range adds {
+		m.Add(org, e.r, e.name, e.keys...)
+	}
+	for _, r := range rels {
+		m.Relate(org, r.on, r.Related)
+	}
+	return nil
+}
+
+func parseDay(s string) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	if t, err := time.Parse(time.RFC3339, s); err == nil {
+		return t, nil
+	}
+	t, err := time.Parse(time.DateOnly, s)
+	if err != nil {
+		return t, fmt.Errorf("%q is neither YYYY-MM-DD nor an RFC 3339 time", s)
+	}
+	return t, nil
+}
+
+// snapshot is MemCRM in a file, for examples that survive a restart.
+type snapshot struct {
+	Created int
+	Names   []named
+	Emails  []crm.Email
+	Removed map[string]int64
+}
+
+type named struct {
+	Record linker.Record
+	Name   string
+	Key    message.Key
+}
+
+// Snapshot returns what was added to an organisation since Load: created contacts, emails and removals.
+func (m *MemCRM) Snapshot(org string) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	o := m.org(org)
+	s := snapshot{Created: o.created, Removed: o.removed}
+	for k, rs := range o.holders {
+		for _, r := range rs {
+			if r.ID == "new:"+string(k) {
+				s.Names = append(s.Names, named{r, o.names[r], k})
+			}
+		}
+	}
+	for _, e := range o.emails {
+		s.Emails = append(s.Emails, e)
+	}
+	return json.Marshal(s)
+}
+
+// Restore is the reverse of Snapshot.
+func (m *MemCRM) Restore(org string, b []byte) error {
+	var s snapshot
+	if err := json.Unmarshal(b, &s); err != nil {
+		return fmt.Errorf("restoring the CRM: %w", err)
+	}
+	for _, n := range s.Names {
+		m.Add(org, n.Record, n.Name, n.Key)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	o := m.org(org)
+	o.created = s.Created
+	for id, rev := range s.Removed {
+		o.removed[id] = rev
+	}
+	for _, e := range s.Emails {
+		o.emails[e.ID] = e
+	}
+	return nil
+}

@@ -1,0 +1,110 @@
+package emailinttest
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/intellicon/email-integration/emailint/crm"
+	"github.com/intellicon/email-integration/linker"
+	"github.com/intellicon/email-integration/message"
+)
+
+// CRMHarness is a store under test with a way to give it records.
+type CRMHarness struct {
+	Store crm.Store
+	// Add adds a record that is reached by the keys.
+	Add func(org string, r linker.Record, keys ...message.Key)
+	// Emails returns the saved emails of an organisation by id.
+	Emails func(org string) map[string]crm.Email
+}
+
+// TestCRMStore checks that a host's store does what the engine relies on. Each case starts with a new, empty store.
+func TestCRMStore(t *testing.T, open func(t *testing.T) CRMHarness) {
+	ada := linker.Record{Kind: linker.Contact, ID: "ada"}
+	for _, c := range []struct {
+		name, should string
+		run          func(t *testing.T, h CRMHarness) bool
+	}{
+		{"find", "Find should answer who holds an address, and leave out keys that nobody holds",
+			func(t *testing.T, h CRMHarness) bool {
+				h.Add("o", ada, "ada@example.com")
+				d, err := h.Store.Find(t.Context(), "o", linker.Query{Addresses: []message.Key{"ada@example.com", "x@example.com"}})
+				_, other := d.Holders["x@example.com"]
+				return err == nil && len(d.Holders["ada@example.com"]) == 1 && d.Holders["ada@example.com"][0] == ada && !other
+			}},
+		{"organisation", "Find should never answer with records of another organisation",
+			func(t *testing.T, h CRMHarness) bool {
+				h.Add("other", ada, "ada@example.com")
+				d, err := h.Store.Find(t.Context(), "o", linker.Query{Addresses: []message.Key{"ada@example.com"}, Records: []linker.Record{ada}})
+				return err == nil && len(d.Holders) == 0 && len(d.Now) == 0
+			}},
+		{"now", "Find should report a record that exists as itself and leave out one that is gone",
+			func(t *testing.T, h CRMHarness) bool {
+				h.Add("o", ada)
+				gone := linker.Record{Kind: linker.Contact, ID: "gone"}
+				d, err := h.Store.Find(t.Context(), "o", linker.Query{Records: []linker.Record{ada, gone}})
+				_, g := d.Now[gone]
+				return err == nil && d.Now[ada] == ada && !g
+			}},
+		{"create twice", "CreateContacts should return the same record for an address it was given before, also within one call",
+			func(t *testing.T, h CRMHarness) bool {
+				n := crm.NewContact{Address: "new@example.com", Name: "New"}
+				a, err1 := h.Store.CreateContacts(t.Context(), "o", []crm.NewContact{n, n})
+				b, err2 := h.Store.CreateContacts(t.Context(), "o", []crm.NewContact{n})
+				return err1 == nil && err2 == nil && len(a) == 2 && len(b) == 1 && a[0] == a[1] && a[0] == b[0]
+			}},
+		{"created is found", "Find should find a contact that CreateContacts made",
+			func(t *testing.T, h CRMHarness) bool {
+				a, err := h.Store.CreateContacts(t.Context(), "o", []crm.NewContact{{Address: "new@example.com"}})
+				if err != nil || len(a) != 1 {
+					return false
+				}
+				d, err := h.Store.Find(t.Context(), "o", linker.Query{Addresses: []message.Key{"new@example.com"}})
+				return err == nil && len(d.Holders["new@example.com"]) == 1 && d.Holders["new@example.com"][0] == a[0]
+			}},
+		{"revision", "SaveEmails should change nothing when the revision is not greater than the stored one",
+			func(t *testing.T, h CRMHarness) bool {
+				newer := email("e1", 2, "second")
+				ok := h.Store.SaveEmails(t.Context(), "o", []crm.Email{newer}) == nil
+				ok = ok && h.Store.SaveEmails(t.Context(), "o", []crm.Email{email("e1", 1, "first")}) == nil
+				ok = ok && h.Store.SaveEmails(t.Context(), "o", []crm.Email{email("e1", 2, "again")}) == nil
+				return ok && h.Emails("o")["e1"].Message.Subject == "second"
+			}},
+		{"complete links", "SaveEmails should replace the links by the complete set it is given",
+			func(t *testing.T, h CRMHarness) bool {
+				e := email("e1", 1, "s")
+				e.Links = []linker.Link{{Record: ada, By: linker.ByAddress}}
+				ok := h.Store.SaveEmails(t.Context(), "o", []crm.Email{e}) == nil
+				ok = ok && h.Store.SaveEmails(t.Context(), "o", []crm.Email{email("e1", 2, "s")}) == nil
+				return ok && len(h.Emails("o")["e1"].Links) == 0
+			}},
+		{"update", "UpdateEmails should change links and holders and keep the content",
+			func(t *testing.T, h CRMHarness) bool {
+				ok := h.Store.SaveEmails(t.Context(), "o", []crm.Email{email("e1", 1, "s")}) == nil
+				ok = ok && h.Store.UpdateEmails(t.Context(), "o", []crm.EmailState{{ID: "e1", Revision: 2,
+					Holders: []string{"c1", "c2"}, Links: []linker.Link{{Record: ada, By: linker.ByPerson}}}}) == nil
+				e := h.Emails("o")["e1"]
+				return ok && e.Message.Subject == "s" && len(e.Links) == 1 && len(e.Holders) == 2 && e.Revision == 2
+			}},
+		{"update unknown", "UpdateEmails should name the emails it does not know and update the others",
+			func(t *testing.T, h CRMHarness) bool {
+				ok := h.Store.SaveEmails(t.Context(), "o", []crm.Email{email("e1", 1, "s")}) == nil
+				err := h.Store.UpdateEmails(t.Context(), "o", []crm.EmailState{{ID: "e1", Revision: 5}, {ID: "nope", Revision: 1}})
+				var es *crm.EmailsError
+				return ok && errors.As(err, &es) && len(es.Failed) == 1 && errors.Is(es.Failed["nope"], crm.ErrUnknownEmail) &&
+					h.Emails("o")["e1"].Revision == 5
+			}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if !c.run(t, open(t)) {
+				t.Error(c.should)
+			}
+		})
+	}
+}
+
+func email(id string, rev int64, subject string) crm.Email {
+	e := crm.Email{EmailState: crm.EmailState{ID: id, Revision: rev, Holders: []string{"c1"}}}
+	e.Message.Subject = subject
+	return e
+}
