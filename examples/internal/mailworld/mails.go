@@ -44,8 +44,8 @@ const CRM = `{
 
 type mail struct {
 	folder, from, to, cc, subject, id, inReplyTo, refs, body string
-	extra                                                     []string
-	raw                                                       string // complete message instead of the fields above
+	extra                                                    []string
+	raw                                                      string // complete message instead of the fields above
 }
 
 // Mails returns at least 500 mails, the newest a little before now; the same seed gives the same mails.
