@@ -1,0 +1,129 @@
+package emailintegration_test
+
+import (
+	"encoding/json"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/intellicon/email-integration/"
+
+// floors says, for each package below this path, which of our own packages it may import. An import only ever points
+// down; docs/design.md shows the house.
+var floors = []struct {
+	path string
+	may  []string
+}{
+	{"message", nil},
+	{"linker", []string{"message"}},
+	{"signature", []string{"message"}},
+	{"provider/providertest", []string{"message", "provider"}},
+	{"provider/imap", []string{"message", "provider"}},
+	{"provider/gmail", []string{"message", "provider"}},
+	{"provider/outlook", []string{"message", "provider"}},
+	{"provider", []string{"message"}},
+	{"smtp", []string{"message", "provider"}},
+	{"emailint/crm", []string{"message", "linker"}},
+	{"emailint/state", []string{"message", "linker", "provider", "emailint/state"}},
+	{"emailint", []string{"message", "linker", "signature", "provider", "emailint"}},
+	{"examples", []string{"message", "linker", "signature", "provider", "smtp", "emailint", "examples"}},
+}
+
+// heavy says in which packages alone a heavy dependency may be imported.
+var heavy = map[string][]string{
+	"modernc.org/sqlite":                 {"emailint/state/sqlite", "examples"},
+	"github.com/jackc/pgx":               {"emailint/state/postgres", "examples"},
+	"github.com/riverqueue/river":        {"emailint/riverqueue", "examples"},
+	"github.com/microsoftgraph":          {"provider/outlook"},
+	"github.com/microsoft/kiota":         {"provider/outlook"},
+	"google.golang.org/api":              {"provider/gmail"},
+	"github.com/emersion/go-imap":        {"provider/imap", "examples"},
+	"github.com/emersion/go-smtp":        {"examples"},
+	"github.com/wneessen/go-mail":        {"smtp"},
+	"github.com/chromedp":                {"emailint/settingsui"},
+	"github.com/schollz/progressbar":     {"examples"},
+	"github.com/emersion/go-message":     {"message", "provider/imap"},
+	"github.com/microcosm-cc/bluemonday": {"signature", "emailint/settingsui"},
+}
+
+func below(path, root string) bool { return path == root || strings.HasPrefix(path, root+"/") }
+
+func TestFloors(t *testing.T) {
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "./...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	seen := 0
+	for dec := json.NewDecoder(strings.NewReader(string(out))); dec.More(); {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := dec.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		path, ours := strings.CutPrefix(p.ImportPath, module)
+		if !ours {
+			if len(p.Imports) > 0 {
+				t.Errorf("the root package is doc.go alone, it imports %v", p.Imports)
+			}
+			continue
+		}
+		seen++
+		var may []string
+		floor := ""
+		for _, f := range floors {
+			if below(path, f.path) && len(f.path) > len(floor) {
+				floor, may = f.path, f.may
+			}
+		}
+		if floor == "" {
+			t.Errorf("%s stands on no floor: add it to floors in this test and to docs/design.md", path)
+		}
+		for _, imp := range p.Imports {
+			if in, ok := strings.CutPrefix(imp, module); ok {
+				allowed := in == path || below(in, floor)
+				for _, m := range may {
+					allowed = allowed || in == m || (below(in, m) && m != "emailint/state")
+				}
+				if !allowed {
+					t.Errorf("%s imports %s, which does not lie below it", path, in)
+				}
+				continue
+			}
+			for dep, where := range heavy {
+				if !below(imp, dep) && !strings.HasPrefix(imp, dep+"/") {
+					continue
+				}
+				ok := false
+				for _, w := range where {
+					ok = ok || below(path, w)
+				}
+				if !ok {
+					t.Errorf("%s imports %s, which belongs to %v alone", path, imp, where)
+				}
+			}
+		}
+	}
+	if seen < 5 {
+		t.Fatalf("go list named %d packages", seen)
+	}
+}
+
+// An importer compiles only what it imports: the light packages never reach a heavy dependency through others.
+func TestLightPackagesStayLight(t *testing.T) {
+	for _, p := range []string{"message", "linker", "signature", "provider", "emailint/crm"} {
+		out, err := exec.Command("go", "list", "-deps", "./"+p).Output()
+		if err != nil {
+			t.Fatalf("go list -deps ./%s: %v", p, err)
+		}
+		for _, dep := range strings.Fields(string(out)) {
+			for h, where := range heavy {
+				if strings.HasPrefix(dep, h) && !strings.HasPrefix(p, where[0]) && h != "github.com/emersion/go-message" {
+					t.Errorf("%s needs %s", p, dep)
+				}
+			}
+		}
+	}
+}
