@@ -29,7 +29,7 @@ const (
 //
 // Equal input gives an equal decision, whatever the order of participants, holders or thread.
 func (r Rules) Decide(e message.Envelope, d Directory, thread []Link) Decision {
-	m := matcher{rules: &r, dir: &d, thread: thread}
+	m := matcher{rules: r, dir: d, thread: thread}
 	m.addPersons()
 
 	if e.Has&message.HasParticipants == 0 {
@@ -80,8 +80,8 @@ func (r Rules) Decide(e message.Envelope, d Directory, thread []Link) Decision {
 
 // matcher gathers the links of one message.
 type matcher struct {
-	rules      *Rules
-	dir        *Directory
+	rules      Rules // by value, as pointers would escape with the links
+	dir        Directory
 	thread     []Link
 	links      []Link
 	candidates []Candidate
@@ -176,6 +176,9 @@ func (m *matcher) match(e *message.Envelope, c crowd) {
 			return
 		}
 		host := k.Domain()
+		if !m.heldAtAll(host) {
+			return
+		}
 		m.rules.accountDomains(host, func(d message.Key) bool {
 			hit := false
 			for _, rec := range m.dir.Holders[d] {
@@ -194,6 +197,17 @@ func (m *matcher) match(e *message.Envelope, c crowd) {
 		})
 	})
 	m.related(e, found)
+}
+
+// heldAtAll reports whether anybody holds the host or a parent of it. It saves publicsuffix, which allocates, for the
+// few mails that match.
+func (m *matcher) heldAtAll(host message.Key) bool {
+	for d := host; d != ""; d = parent(d) {
+		if len(m.dir.Holders[d]) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // address links the holders of an address: of the exact one, and only where nobody has that, of its variants.
@@ -333,7 +347,7 @@ func citation(e *message.Envelope) string {
 
 // create proposes a contact for an unknown sender of inbound mail.
 func (m *matcher) create(e *message.Envelope) {
-	r := m.rules
+	r := &m.rules
 	// Several From mailboxes: no authentication result says which one it speaks of.
 	if !r.CreateContacts || e.Sent || len(e.From) != 1 || e.Automated.Class != "" {
 		return

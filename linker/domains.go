@@ -96,7 +96,7 @@ func nextAccountDomain(host message.Key) message.Key {
 // accountDomains calls ask for each domain by which an account of the host may be known, nearest first, until ask
 // returns true. Shared domains end the walk: acme.onmicrosoft.com is a tenant, onmicrosoft.com is everybody.
 func (r *Rules) accountDomains(host message.Key, ask func(message.Key) bool) {
-	if !openToAccounts(host) {
+	if r.shared(host) || !openToAccounts(host) {
 		return
 	}
 	for d := host; d != "" && !r.shared(d); d = nextAccountDomain(d) {
