@@ -1,0 +1,241 @@
+package imap
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	goimap "github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
+
+	"github.com/intellicon/email-integration/provider"
+)
+
+// Dial connects and signs in.
+func Dial(ctx context.Context, c Config) (*Mailbox, error) {
+	c = c.withDefaults()
+	switch {
+	case c.Host == "":
+		return nil, errors.New("imap: no host is set")
+	case c.Username == "":
+		return nil, errors.New("imap: no user name is set")
+	case c.Security != TLS && c.Security != StartTLS && c.Security != Insecure:
+		return nil, fmt.Errorf("imap: unknown security %q: use tls or starttls", c.Security)
+	case c.Security == Insecure && !loopback(c.Host):
+		return nil, fmt.Errorf("imap: refusing to sign in to %s in clear text: use tls or starttls", c.Host)
+	}
+	m := &Mailbox{cfg: c, news: make(chan struct{}, 1)}
+	if err := m.connect(ctx); err != nil {
+		return nil, m.wrap(ctx, "connecting", err)
+	}
+	return m, nil
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// connect opens a connection and signs in. The error is raw.
+func (m *Mailbox) connect(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	closed := m.closed
+	m.mu.Unlock()
+	if closed {
+		return net.ErrClosed
+	}
+	raw, err := m.cfg.Dial(ctx, "tcp", net.JoinHostPort(m.cfg.Host, strconv.Itoa(m.cfg.Port)))
+	if err != nil {
+		return err
+	}
+	conn := &watchedConn{Conn: raw, stall: m.cfg.Stall}
+	stop := context.AfterFunc(ctx, conn.abort)
+	defer stop()
+	conn.watch(true)
+	defer conn.watch(false)
+
+	client, err := m.handshake(ctx, conn)
+	if err == nil {
+		if err = m.signIn(ctx, client); err != nil {
+			conn.abort()
+			client.Close() //nolint:errcheck // the sign-in error is what matters
+		}
+	}
+	if err != nil {
+		conn.abort()
+		return err
+	}
+	caps := client.Caps()
+	m.gmail = caps.Has("X-GM-EXT-1")
+	m.selected = selection{}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		conn.abort()
+		return net.ErrClosed
+	}
+	m.conn, m.client = conn, client
+	return nil
+}
+
+// handshake brings the connection to where signing in is safe.
+func (m *Mailbox) handshake(ctx context.Context, conn *watchedConn) (*imapclient.Client, error) {
+	// go-imap's DebugWriter would see credentials: it stays unset.
+	opts := &imapclient.Options{UnilateralDataHandler: &imapclient.UnilateralDataHandler{
+		Mailbox: func(d *imapclient.UnilateralDataMailbox) {
+			if d.NumMessages == nil {
+				return
+			}
+			select {
+			case m.news <- struct{}{}:
+			default:
+			}
+		},
+	}}
+	tc := &tls.Config{}
+	if m.cfg.TLSConfig != nil {
+		tc = m.cfg.TLSConfig.Clone()
+	}
+	if tc.ServerName == "" {
+		tc.ServerName = m.cfg.Host
+	}
+	tc.MinVersion = max(tc.MinVersion, tls.VersionTLS12)
+
+	var client *imapclient.Client
+	switch m.cfg.Security {
+	case TLS:
+		tlsConn := tls.Client(conn, tc)
+		if err := tlsConn.HandshakeContext(ctx); err != nil {
+			return nil, err
+		}
+		client = imapclient.New(tlsConn, opts)
+	case StartTLS:
+		opts.TLSConfig = tc
+		var err error
+		if client, err = imapclient.NewStartTLS(conn, opts); err != nil {
+			if se := (*goimap.Error)(nil); errors.As(err, &se) {
+				return nil, &ConnectError{Reason: "the server does not offer STARTTLS, and the password is not sent in clear text: choose TLS", Err: err}
+			}
+			return nil, err
+		}
+	default:
+		client = imapclient.New(conn, opts)
+	}
+	if err := client.WaitGreeting(); err != nil {
+		conn.abort()
+		client.Close() //nolint:errcheck // the greeting error is what matters
+		return nil, err
+	}
+	return client, nil
+}
+
+// do runs f on a live connection. Cancelling ctx closes the connection; the next do opens another. A connection that
+// had lain idle and turns out to be dead is replaced once, so f must bear being run twice.
+func (m *Mailbox) do(ctx context.Context, verb string, f func(c *imapclient.Client) error) error {
+	return m.wrap(ctx, verb, m.run(ctx, f))
+}
+
+func (m *Mailbox) run(ctx context.Context, f func(c *imapclient.Client) error) error {
+	for {
+		m.mu.Lock()
+		reused := m.client != nil
+		m.mu.Unlock()
+		err := m.once(ctx, f)
+		if err == nil || !reused || ctx.Err() != nil || !connectionDied(err) {
+			return err
+		}
+	}
+}
+
+// once runs f without a second try.
+func (m *Mailbox) once(ctx context.Context, f func(c *imapclient.Client) error) error {
+	m.mu.Lock()
+	missing := m.client == nil
+	m.mu.Unlock()
+	if missing {
+		if err := m.connect(ctx); err != nil {
+			return err
+		}
+	}
+	m.mu.Lock()
+	conn, client := m.conn, m.client
+	m.mu.Unlock()
+	if client == nil {
+		return net.ErrClosed
+	}
+	stop := context.AfterFunc(ctx, conn.abort)
+	conn.watch(true)
+	err := f(client)
+	conn.watch(false)
+	stop()
+	if ctx.Err() != nil || err != nil && connectionDied(err) {
+		m.drop(conn, client)
+	}
+	return err
+}
+
+func (m *Mailbox) drop(conn *watchedConn, client *imapclient.Client) {
+	m.mu.Lock()
+	if m.client == client {
+		m.conn, m.client = nil, nil
+	}
+	m.mu.Unlock()
+	m.selected = selection{}
+	conn.abort()
+	client.Close() //nolint:errcheck // it is broken already
+}
+
+// connectionDied reports whether err leaves the connection unusable: all but the server's own refusals and ours.
+func connectionDied(err error) bool {
+	var se *goimap.Error
+	var own localError
+	return !errors.As(err, &se) && !errors.As(err, &own) && !errors.Is(err, provider.ErrGone)
+}
+
+// localError is an error of this package with the connection in order.
+type localError string
+
+func (e localError) Error() string { return string(e) }
+
+// watchedConn closes itself when a command gets no byte for a while: go-imap has no deadline between responses.
+type watchedConn struct {
+	net.Conn
+	stall time.Duration
+
+	mu    sync.Mutex // guards timer
+	timer *time.Timer
+}
+
+func (c *watchedConn) abort() { c.Conn.Close() } //nolint:errcheck // nothing is left to save
+
+func (c *watchedConn) watch(on bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.timer != nil {
+		c.timer.Stop()
+		c.timer = nil
+	}
+	if on {
+		c.timer = time.AfterFunc(c.stall, c.abort)
+	}
+}
+
+func (c *watchedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n > 0 {
+		c.mu.Lock()
+		if c.timer != nil {
+			c.timer.Reset(c.stall)
+		}
+		c.mu.Unlock()
+	}
+	return n, err
+}

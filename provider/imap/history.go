@@ -1,0 +1,316 @@
+package imap
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"iter"
+	"slices"
+	"time"
+
+	goimap "github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
+
+	"github.com/intellicon/email-integration/provider"
+)
+
+const (
+	day          = 24 * time.Hour
+	firstSpan    = 30 * day
+	maxSpan      = 10 * 365 * day
+	slicesAPage  = 8    // empty slices one call goes through
+	sparse       = 200  // a slice with fewer messages makes the next one longer
+	crowded      = 5000 // one with more makes it shorter
+	earliestYear = 1980
+)
+
+// past is where History stands: the slice of time [Low, High) and the last message listed of it. Times are Unix
+// seconds; 0 is open. Folders are merged slice by slice, as their UIDs don't follow the time once mail was moved.
+type past struct {
+	Low       int64  `json:"l"`
+	High      int64  `json:"h"`
+	Span      int64  `json:"s"`
+	Estimated int    `json:"e"`
+	After     *entry `json:"a,omitempty"`
+	Done      bool   `json:"d,omitempty"`
+}
+
+// entry is a message's place in the order of History.
+type entry struct {
+	Time     int64  `json:"t"`
+	Folder   string `json:"f"`
+	UID      uint32 `json:"u"`
+	validity uint32
+}
+
+// compare puts the newest first.
+func (e entry) compare(o entry) int {
+	return cmp.Or(cmp.Compare(o.Time, e.Time), cmp.Compare(e.Folder, o.Folder), cmp.Compare(o.UID, e.UID))
+}
+
+// slice is the index of a slice of time, kept between pages.
+type slice struct {
+	low, high int64
+	window    provider.Window
+	entries   []entry
+	folders   map[string]provider.Folder
+}
+
+// History lists the mail of the window over all watched folders, by INTERNALDATE, newest first.
+func (m *Mailbox) History(ctx context.Context, w provider.Window, c provider.Cursor) (provider.Page, error) {
+	var pos past
+	reconnects := 0
+	if c == nil {
+		n, err := m.estimate(ctx, w)
+		if err != nil {
+			return provider.Page{}, err
+		}
+		newest := time.Now()
+		if !w.To.IsZero() {
+			newest = w.To
+			pos.High = unixUp(w.To)
+		}
+		pos.Estimated, pos.Span = n, int64(firstSpan/time.Second)
+		pos.setLow(newest.Unix(), w)
+	} else if err := json.Unmarshal(c, &pos); err != nil || pos.Span <= 0 {
+		return provider.Page{}, errors.New("imap: this is not a cursor of an IMAP history")
+	}
+	page := provider.Page{Estimated: pos.Estimated}
+	for i := 0; i < slicesAPage && !pos.Done && len(page.Items) == 0; i++ {
+		s, err := m.index(ctx, w, pos.Low, pos.High, &reconnects)
+		if err != nil {
+			return provider.Page{}, err
+		}
+		from := 0
+		if pos.After != nil {
+			var exact bool
+			if from, exact = slices.BinarySearchFunc(s.entries, *pos.After, entry.compare); exact {
+				from++
+			}
+		}
+		todo := s.entries[from:]
+		todo = todo[:min(len(todo), m.cfg.PageSize)]
+		if page.Items, err = m.items(ctx, s, todo, &reconnects); err != nil {
+			m.slice = nil
+			if !errors.Is(err, errStale) {
+				return provider.Page{}, m.wrap(ctx, "reading history", err)
+			}
+			page.Items = nil // renumbered since it was indexed: index again
+			continue
+		}
+		if from+len(todo) < len(s.entries) {
+			last := todo[len(todo)-1]
+			pos.After = &last
+			break
+		}
+		pos.next(len(s.entries), w)
+		m.slice = nil
+	}
+	page.More = !pos.Done
+	b, err := json.Marshal(pos)
+	if err != nil {
+		return provider.Page{}, err
+	}
+	page.Next = b
+	return page, nil
+}
+
+func (p *past) setLow(high int64, w provider.Window) {
+	p.Low = high - p.Span
+	if !w.From.IsZero() && p.Low <= w.From.Unix() {
+		p.Low = w.From.Unix()
+	}
+	if w.From.IsZero() && time.Unix(p.Low, 0).Year() < earliestYear {
+		p.Low = 0
+	}
+}
+
+// next moves to the slice before.
+func (p *past) next(found int, w provider.Window) {
+	if p.Low == 0 || !w.From.IsZero() && p.Low <= w.From.Unix() {
+		p.Done = true
+	}
+	switch {
+	case found < sparse:
+		p.Span = min(2*p.Span, int64(maxSpan/time.Second))
+	case found > crowded:
+		p.Span = max(p.Span/2, int64(day/time.Second))
+	}
+	p.After, p.High = nil, p.Low
+	p.setLow(p.High, w)
+}
+
+// unixUp rounds up: the window is exact, the slice may be larger.
+func unixUp(t time.Time) int64 {
+	if t.Nanosecond() > 0 {
+		return t.Unix() + 1
+	}
+	return t.Unix()
+}
+
+// criteria searches by INTERNALDATE. The server compares days in a zone of its own: a day more on either side.
+func criteria(low, high int64) *goimap.SearchCriteria {
+	var c goimap.SearchCriteria
+	if low != 0 {
+		c.Since = time.Unix(low, 0).UTC().Add(-day)
+	}
+	if high != 0 {
+		c.Before = time.Unix(high, 0).UTC().Add(2 * day)
+	}
+	return &c
+}
+
+func bounds(w provider.Window) (low, high int64) {
+	if !w.From.IsZero() {
+		low = w.From.Unix()
+	}
+	if !w.To.IsZero() {
+		high = unixUp(w.To)
+	}
+	return low, high
+}
+
+func (m *Mailbox) estimate(ctx context.Context, w provider.Window) (n int, err error) {
+	err = m.onFolders(ctx, "counting messages", func(c *imapclient.Client, _ provider.Folder, sel selection) error {
+		if w.From.IsZero() && w.To.IsZero() {
+			n += int(sel.num)
+			return nil
+		}
+		if sel.num == 0 {
+			return nil
+		}
+		uids, err := search(c, sel, criteria(bounds(w)), 0, 0)
+		n += len(uids)
+		return err
+	})
+	return n, err
+}
+
+// index lists when and where the messages of a slice are, from memory when it was the last one asked for.
+func (m *Mailbox) index(ctx context.Context, w provider.Window, low, high int64, reconnects *int) (*slice, error) {
+	if s := m.slice; s != nil && s.low == low && s.high == high && s.window == w {
+		return s, nil
+	}
+	s := &slice{low: low, high: high, window: w, folders: map[string]provider.Folder{}}
+	type found struct {
+		folder   provider.Folder
+		validity uint32
+		uids     []uint32
+	}
+	var all []found
+	err := m.onFolders(ctx, "searching history", func(c *imapclient.Client, f provider.Folder, sel selection) error {
+		if sel.num == 0 {
+			return nil
+		}
+		uids, err := search(c, sel, criteria(low, high), 0, 0)
+		if err == nil && len(uids) > 0 {
+			all = append(all, found{f, sel.validity, uids})
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range all {
+		rows, err := m.fetch(ctx, f.folder.ID, f.validity, f.uids, false, reconnects)
+		if errors.Is(err, errStale) {
+			continue // renumbered: Changes lists it again in full
+		}
+		if err != nil {
+			return nil, m.wrap(ctx, "reading dates", err)
+		}
+		s.folders[f.folder.ID] = f.folder
+		for uid, r := range rows {
+			e := entry{Time: r.date.Unix(), Folder: f.folder.ID, UID: uid, validity: f.validity}
+			switch {
+			case r.date.IsZero():
+				e.Time = low // no date to be had: in any slice whose search found it
+			case !w.Contains(r.date), low != 0 && e.Time < low, high != 0 && e.Time >= high:
+				continue
+			}
+			s.entries = append(s.entries, e)
+		}
+	}
+	slices.SortFunc(s.entries, entry.compare)
+	m.slice = s
+	return s, nil
+}
+
+// items reads the headers of entries, folder by folder, and returns them in their order.
+func (m *Mailbox) items(ctx context.Context, s *slice, es []entry, reconnects *int) ([]provider.Item, error) {
+	uids := map[string][]uint32{}
+	validity := map[string]uint32{}
+	for _, e := range es {
+		uids[e.Folder] = append(uids[e.Folder], e.UID)
+		validity[e.Folder] = e.validity
+	}
+	rows := map[string]map[uint32]*row{}
+	for name, us := range uids {
+		slices.Sort(us)
+		got, err := m.fetch(ctx, name, validity[name], us, true, reconnects)
+		if err != nil {
+			return nil, err
+		}
+		rows[name] = got
+	}
+	out := make([]provider.Item, 0, len(es))
+	for _, e := range es {
+		if r := rows[e.Folder][e.UID]; r != nil {
+			out = append(out, r.item(s.folders[e.Folder], e.validity))
+		}
+	}
+	return out, nil
+}
+
+// Inventory lists the ids of the window, folder by folder.
+func (m *Mailbox) Inventory(ctx context.Context, w provider.Window) iter.Seq2[provider.ItemID, error] {
+	return func(yield func(provider.ItemID, error) bool) {
+		var folders []provider.Folder
+		err := m.do(ctx, "reading the folders", func(c *imapclient.Client) (err error) {
+			folders, err = m.watched(c)
+			return err
+		})
+		if err != nil {
+			yield("", err)
+			return
+		}
+		reconnects := 0
+		low, high := bounds(w)
+		for _, f := range folders {
+			var uids []uint32
+			var validity uint32
+			var rows map[uint32]*row
+			err := m.run(ctx, func(c *imapclient.Client) error {
+				sel, err := m.examine(c, f.ID, true)
+				if err != nil {
+					return err
+				}
+				validity, uids = sel.validity, nil
+				if sel.num > 0 {
+					uids, err = search(c, sel, criteria(low, high), 0, 0)
+				}
+				return err
+			})
+			if err == nil && (low != 0 || high != 0) {
+				rows, err = m.fetch(ctx, f.ID, validity, uids, false, &reconnects)
+			}
+			if err != nil {
+				// A folder that is left out would look as if its mail were gone: say so and end.
+				yield("", m.wrap(ctx, "listing ids", err))
+				return
+			}
+			for _, uid := range uids {
+				if rows != nil {
+					r := rows[uid]
+					if r == nil || !r.date.IsZero() && !w.Contains(r.date) {
+						continue
+					}
+				}
+				if !yield(id{validity, uid, f.ID}.item(), nil) {
+					return
+				}
+			}
+		}
+	}
+}
