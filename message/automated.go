@@ -35,6 +35,9 @@ func classify(h header, e *Envelope, c *content) Automated {
 	if strings.Contains(s.subject, "report domain:") && strings.Contains(s.subject, "submitter:") {
 		return is(Report, "Subject: Report Domain") // RFC 7489, 7.2.1.1 and RFC 8460, 3
 	}
+	if strings.HasPrefix(s.subject, "complaint about message from") || strings.HasPrefix(s.subject, "abuse report") && s.null {
+		return is(Report, "Subject: complaint") // Seen in practice: Hotmail's feedback loop, before ARF
+	}
 	if h.has("x-failed-recipients") {
 		return is(Bounce, "X-Failed-Recipients")
 	}
@@ -89,6 +92,9 @@ func classify(h header, e *Envelope, c *content) Automated {
 		if h.has(n) {
 			return is(Notification, n)
 		}
+	}
+	if !s.reply && s.commit(h) {
+		return is(Notification, "wording: a commit")
 	}
 	bulk := ""
 	for _, n := range bulkFields {
@@ -228,6 +234,25 @@ func (s *signs) bounceWords() bool {
 	t := strings.ToLower(cut(s.body.text, 4096))
 	for _, w := range bounceTexts {
 		if strings.Contains(t, w) {
+			return true
+		}
+	}
+	return false
+}
+
+// commit reports whether version control wrote the message in the name of a committer.
+func (s *signs) commit(h header) bool {
+	if s.body != nil {
+		t := strings.TrimSpace(cut(s.body.text, 200))
+		if strings.HasPrefix(t, "Update of /") || strings.HasPrefix(t, "Modified Files:") || strings.HasPrefix(t, "CVSROOT:") {
+			return true
+		}
+	}
+	if strings.Contains(s.subject, "cvs: ") || strings.Contains(s.subject, "svn commit: ") {
+		return true
+	}
+	for w := range strings.FieldsFuncSeq(strings.ToLower(cut(clean(h.get("list-id")), 500)), func(r rune) bool { return strings.ContainsRune("-_. <>", r) }) {
+		if commitLists[w] && s.discussion {
 			return true
 		}
 	}

@@ -27,15 +27,18 @@ var daemonLocals = map[string]bool{
 }
 
 var machineWords = words("noreply", "notification", "notifications", "notify", "notifier", "alert", "alerts", "automated",
-	"autoresponder", "autoreply", "autoresponse", "cron", "daemon", "mailer", "bugzilla", "robot", "unattended", "automailer", "nobody", "webmaster")
+	"autoresponder", "autoreply", "autoresponse", "cron", "daemon", "mailer", "bugzilla", "robot", "unattended", "automailer", "nobody")
 
 var bulkWords = words("newsletter", "newsletters", "enews", "rss", "feed", "feeds", "mailinglist", "bulk", "subscriber",
-	"subscribers", "subscriptions", "marketing", "promo", "promotions", "campaign", "campaigns", "digest", "listmaster")
+	"subscribers", "subscriptions", "promo", "promotions", "campaign", "campaigns", "digest", "listmaster")
 
 var bulkDomains = words("newsletter", "newsletters", "enews", "euromailer", "mailer", "mailing", "mailings", "bulk", "emailing",
 	"campaign", "campaigns", "mktg", "marketing", "promo", "enewsletter", "e-news", "bounce", "bounces")
 
 var weakLocals = words("root", "admin", "administrator", "system", "mail", "mailbox", "support", "staff", "imss", "server")
+
+// commitLists are words in the ids of lists to which version control writes.
+var commitLists = words("commits", "commit", "cvs", "svn", "checkins", "cvscommits", "changes")
 
 func words(ws ...string) map[string]bool {
 	m := make(map[string]bool, len(ws))
