@@ -1,0 +1,67 @@
+package emailint
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+
+	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/provider"
+)
+
+// Connection is the stored record of a connected mailbox; its Credential is sealed.
+type Connection = state.Connection
+
+// NewConnection is a mailbox to connect.
+type NewConnection struct {
+	User       string // the host's id of the person
+	Provider   string // provider.Provider.Name
+	Credential []byte // the provider's own JSON, imap.Config for example; sealed before it is stored
+}
+
+// Connect signs in, asks whose mailbox it is, and stores the connection. Nothing is stored when that fails. The same mailbox
+// of the same user again is a reconnection: it keeps cursor, ledger and links and is not imported a second time.
+func (e *Engine) Connect(ctx context.Context, org string, n NewConnection) (Connection, error) {
+	p := e.provs[n.Provider]
+	if p == nil {
+		return Connection{}, fmt.Errorf("emailint: connecting: there is no provider %q in Options.Providers", n.Provider)
+	}
+	if org == "" || n.User == "" {
+		return Connection{}, errors.New("emailint: connecting: organisation and user must be named")
+	}
+	box, err := p.Open(ctx, n.Credential)
+	if err != nil {
+		return Connection{}, fmt.Errorf("emailint: connecting: %w", err)
+	}
+	defer box.Close()
+	prof, err := box.Profile(ctx)
+	if err != nil {
+		return Connection{}, fmt.Errorf("emailint: connecting: %w", err)
+	}
+	sealed, err := e.keys.Seal(n.Credential, credentialRow(org, n.User, n.Provider))
+	if err != nil {
+		return Connection{}, err
+	}
+	return e.o.State.AddConnection(ctx, Connection{
+		Org: org, User: n.User, Provider: n.Provider, Address: prof.Address, Aliases: prof.Aliases, Subject: prof.Subject,
+		State: state.Connected, Credential: sealed, ConnectedAt: e.o.Now(),
+	})
+}
+
+func credentialRow(org, user, prov string) string { return "credential/" + org + "/" + user + "/" + prov }
+
+// open opens the mailbox of a connection.
+func (e *Engine) open(ctx context.Context, c Connection) (provider.Mailbox, error) {
+	p := e.provs[c.Provider]
+	if p == nil {
+		return nil, &provider.NeedsAction{Who: provider.Operator, Reason: fmt.Sprintf("no provider %q is in Options.Providers", c.Provider)}
+	}
+	cred, err := e.keys.Open(c.Credential, credentialRow(c.Org, c.User, c.Provider))
+	if err != nil {
+		return nil, &provider.NeedsAction{Who: provider.Operator, Reason: "the stored credential does not open: is its sealing key in Options.Keys?", Err: err}
+	}
+	return p.Open(ctx, cred)
+}
+
+func randomName() string { return rand.Text()[:10] }

@@ -1,0 +1,531 @@
+// Package deliver turns pending rows into decisions and decisions into the host's records: find, decide, create contacts,
+// settle, save. It is ledger first, CRM second: whatever fails here leaves rows due, and holds up no cursor.
+package deliver
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/intellicon/email-integration/emailint/crm"
+	"github.com/intellicon/email-integration/emailint/internal/ident"
+	"github.com/intellicon/email-integration/emailint/internal/pass"
+	"github.com/intellicon/email-integration/emailint/internal/seal"
+	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/linker"
+	"github.com/intellicon/email-integration/message"
+	"github.com/intellicon/email-integration/provider"
+)
+
+const (
+	chunkRows  = 200
+	chunkBytes = 16 << 20
+	saveChunk  = 50
+)
+
+// Store is the part of the state that delivery needs.
+type Store interface {
+	Pending(ctx context.Context, l state.Lease, now time.Time, limit int, bytes int64) (state.Batch, error)
+	Settle(ctx context.Context, l state.Lease, b state.Batch, s []state.Settlement) ([]state.Settled, error)
+	ThreadLinks(ctx context.Context, org string, q state.ThreadQuery) ([]linker.Link, error)
+	Lookup(ctx context.Context, org string, messageID state.Hash) ([]state.Row, []state.Email, error)
+	Undelivered(ctx context.Context, org string, connection int64, now time.Time, limit int) ([]state.Email, error)
+	Attempt(ctx context.Context, l state.Lease, ds []state.Delivery) ([]int64, error)
+	Done(ctx context.Context, org string, ds []state.Delivery) error
+	Failed(ctx context.Context, org string, fs []state.Failure) error
+	Change(ctx context.Context, org string, c state.Change) (int64, int, error)
+}
+
+// OutageError means that the CRM failed as a whole: back off for the organisation and call nothing poison.
+type OutageError struct{ Err error }
+
+func (e *OutageError) Error() string { return "the CRM does not answer: " + e.Err.Error() }
+func (e *OutageError) Unwrap() error { return e.Err }
+
+// Deliverer works for one lease. Not for concurrent use.
+type Deliverer struct {
+	Store   Store
+	CRM     crm.Store
+	Mailbox provider.Mailbox
+	Lease   state.Lease
+	Hasher  *ident.Hasher
+	Keys    *seal.Keyring
+	Rules   linker.Rules // with the organisation's own addresses
+	Now     func() time.Time
+	Renew   func(context.Context) error
+	Event   func(crm.Email) // after the host has it; may be nil
+
+	known   map[provider.ItemID]message.Envelope
+	content map[provider.ItemID]*message.Message
+	items   map[int64]state.Row // by Email
+	created map[message.Key]linker.Record
+	broken  int // reads that failed one after the other
+}
+
+// keepEnvelopes bounds the envelopes held in memory; what falls out is read again.
+const keepEnvelopes = 4000
+
+// Know hands over an envelope that was just read.
+func (d *Deliverer) Know(id provider.ItemID, e message.Envelope) {
+	if d.known == nil || len(d.known) >= keepEnvelopes {
+		d.known = map[provider.ItemID]message.Envelope{}
+	}
+	d.known[id] = e
+}
+
+// Drain settles and delivers until nothing is due now.
+func (d *Deliverer) Drain(ctx context.Context) error {
+	for {
+		n, err := d.settle(ctx)
+		if err != nil {
+			return err
+		}
+		m, err := d.save(ctx)
+		if err != nil {
+			return err
+		}
+		if n == 0 && m == 0 {
+			return nil
+		}
+	}
+}
+
+type work struct {
+	row    state.Row
+	env    message.Envelope
+	thread []linker.Link
+	dec    linker.Decision
+	out    *state.Settlement // decided without the linker
+}
+
+// settle decides one chunk and returns how many rows it had.
+func (d *Deliverer) settle(ctx context.Context) (int, error) {
+	if err := d.Renew(ctx); err != nil {
+		return 0, err
+	}
+	batch, err := d.Store.Pending(ctx, d.Lease, d.Now(), chunkRows, chunkBytes)
+	if err != nil || len(batch.Rows) == 0 {
+		return 0, err
+	}
+	d.content = map[provider.ItemID]*message.Message{}
+	ws := make([]*work, len(batch.Rows))
+	for i, row := range batch.Rows {
+		if ws[i], err = d.read(ctx, row); err != nil {
+			return 0, err
+		}
+	}
+	if err := d.decide(ctx, ws); err != nil {
+		return 0, err
+	}
+	ss := make([]state.Settlement, len(ws))
+	for i, w := range ws {
+		if w.out != nil {
+			ss[i] = *w.out
+		} else if ss[i], err = d.settlement(w); err != nil {
+			return 0, err
+		}
+		ss[i].Row, ss[i].Due, ss[i].RulesVersion = w.row.ID, w.row.Due, batch.Rules
+	}
+	settled, err := d.Store.Settle(ctx, d.Lease, batch, ss)
+	if err != nil {
+		return 0, err
+	}
+	d.items = map[int64]state.Row{}
+	for i, s := range settled {
+		if s.Email != 0 && i < len(ws) {
+			d.items[s.Email] = ws[i].row
+		}
+	}
+	return len(ws), nil
+}
+
+// read finds the envelope of a row, from memory or from the mailbox.
+func (d *Deliverer) read(ctx context.Context, row state.Row) (*work, error) {
+	w := &work{row: row}
+	env, ok := d.known[row.Item]
+	if ok && env.Has&message.HasHeader == message.HasHeader {
+		w.env = d.place(env, row)
+		return w, nil
+	}
+	m, err := d.fetch(ctx, row)
+	switch {
+	case errors.Is(err, provider.ErrGone):
+		w.out = &state.Settlement{Fate: state.FateGone, Reason: "the mailbox no longer has it"}
+		return w, nil
+	case err != nil:
+		return nil, err
+	case m == nil:
+		w.out = &state.Settlement{Fate: state.FateFailed, Reason: "could not be read", NextTry: d.Now().Add(backoff(row.Tries))}
+		return w, nil
+	}
+	w.env = d.place(m.Envelope, row)
+	d.Know(row.Item, m.Envelope)
+	return w, nil
+}
+
+// place adds to an envelope what the ledger knows of where it lies.
+func (d *Deliverer) place(e message.Envelope, row state.Row) message.Envelope {
+	e.Sent = e.Sent || row.Sent
+	if e.Received.IsZero() {
+		e.Received = row.Received
+	}
+	if e.Thread == "" {
+		e.Thread = row.Thread
+	}
+	return e
+}
+
+// fetch reads content. A message that alone can't be read is nil, so that it blocks no other; several failing in a row are
+// the mailbox's trouble and an error.
+func (d *Deliverer) fetch(ctx context.Context, row state.Row) (*message.Message, error) {
+	if m := d.content[row.Item]; m != nil {
+		return m, nil
+	}
+	m, err := d.Mailbox.Content(ctx, row.Item)
+	if err == nil {
+		d.broken = 0
+		if d.content != nil {
+			d.content[row.Item] = m
+		}
+		return m, nil
+	}
+	var limit *provider.RateLimitError
+	var action *provider.NeedsAction
+	if ctx.Err() != nil || errors.Is(err, provider.ErrGone) || errors.As(err, &limit) || errors.As(err, &action) {
+		return nil, err
+	}
+	if d.broken++; d.broken >= 3 {
+		return nil, fmt.Errorf("reading a message: %w", err)
+	}
+	return nil, nil
+}
+
+func backoff(tries int) time.Duration { return time.Minute << min(tries, 8) }
+
+// decide fills the decisions: one round trip to the CRM for the chunk, and one more where contacts were made.
+func (d *Deliverer) decide(ctx context.Context, ws []*work) error {
+	var envs []message.Envelope
+	records := map[linker.Record]bool{}
+	for _, w := range ws {
+		if w.out != nil {
+			continue
+		}
+		var err error
+		q := state.ThreadQuery{Connection: d.Lease.Connection, Row: w.row.ID, Email: w.row.Email, Thread: w.env.Thread,
+			Before: w.env.When(), Fingerprint: state.Hash(d.Hasher.Fingerprint(&w.env))}
+		it := provider.Item{Envelope: w.env}
+		var participants []state.Hash
+		pass.Headers(&q.MessageID, &q.Cites, &participants, &it, d.Hasher)
+		if w.thread, err = d.Store.ThreadLinks(ctx, d.Lease.Org, q); err != nil {
+			return err
+		}
+		for _, l := range w.thread {
+			records[l.Record] = true
+		}
+		envs = append(envs, w.env)
+	}
+	if len(envs) == 0 {
+		return nil
+	}
+	query := d.Rules.Query(envs...)
+	for r := range records {
+		query.Records = append(query.Records, r)
+	}
+	dir, err := d.CRM.Find(ctx, d.Lease.Org, query)
+	if err != nil {
+		return &OutageError{fmt.Errorf("Find: %w", err)}
+	}
+	var create []crm.NewContact
+	asked := map[message.Key]bool{}
+	for _, w := range ws {
+		if w.out != nil {
+			continue
+		}
+		w.dec = d.Rules.Decide(w.env, dir, w.thread)
+		for _, c := range w.dec.Create {
+			if !asked[c.Address] {
+				asked[c.Address] = true
+				create = append(create, crm.NewContact{Address: c.Address, Name: c.Name})
+			}
+		}
+	}
+	if len(create) == 0 {
+		return nil
+	}
+	return d.create(ctx, ws, dir, create)
+}
+
+// create makes contacts for unknown senders and decides again with the answers. The change is written before and after
+// (protocol, rule 5), so that earlier mail of that address is found also when we stop in between.
+func (d *Deliverer) create(ctx context.Context, ws []*work, dir linker.Directory, create []crm.NewContact) error {
+	if d.created == nil {
+		d.created = map[message.Key]linker.Record{}
+	}
+	var missing []crm.NewContact
+	var change state.Change
+	for _, c := range create {
+		if _, made := d.created[c.Address]; !made {
+			missing = append(missing, c)
+			change.Participants = append(change.Participants, state.Hash(d.Hasher.Key(c.Address)))
+		}
+	}
+	if len(missing) > 0 {
+		if _, _, err := d.Store.Change(ctx, d.Lease.Org, change); err != nil {
+			return err
+		}
+		if err := d.Renew(ctx); err != nil {
+			return err
+		}
+		rs, err := d.CRM.CreateContacts(ctx, d.Lease.Org, missing)
+		if err != nil {
+			return &OutageError{fmt.Errorf("CreateContacts: %w", err)}
+		}
+		if len(rs) != len(missing) {
+			return &OutageError{fmt.Errorf("CreateContacts gave %d records for %d contacts, it must give one for each", len(rs), len(missing))}
+		}
+		for i, c := range missing {
+			d.created[c.Address] = rs[i]
+		}
+		if _, _, err := d.Store.Change(ctx, d.Lease.Org, change); err != nil {
+			return err
+		}
+	}
+	if dir.Holders == nil {
+		dir.Holders = map[message.Key][]linker.Record{}
+	}
+	for _, c := range create {
+		dir.Holders[c.Address] = append(dir.Holders[c.Address], d.created[c.Address])
+	}
+	for _, w := range ws {
+		if w.out == nil {
+			w.dec = d.Rules.Decide(w.env, dir, w.thread)
+		}
+	}
+	return nil
+}
+
+var fates = map[linker.Disposition]state.Fate{
+	linker.Linked: state.FateLinked, linker.Unmatched: state.FateUnmatched, linker.Excluded: state.FateExcluded,
+	linker.Internal: state.FateInternal, linker.Automated: state.FateAutomated,
+}
+
+func (d *Deliverer) settlement(w *work) (state.Settlement, error) {
+	s := state.Settlement{Fate: fates[w.dec.Disposition], Reason: w.dec.Reason}
+	if s.Fate == "" {
+		return s, fmt.Errorf("the linker gave the unknown disposition %q", w.dec.Disposition)
+	}
+	it := provider.Item{Envelope: w.env}
+	pass.Headers(&s.MessageID, &s.Cites, &s.Participants, &it, d.Hasher)
+	if len(w.dec.Links) == 0 {
+		return s, nil
+	}
+	plain, err := json.Marshal(w.env)
+	if err != nil {
+		return s, err
+	}
+	sealed, err := d.Keys.Seal(plain, "envelope/"+d.Lease.Org)
+	if err != nil {
+		return s, err
+	}
+	s.Email = &state.EmailValue{
+		MessageID: s.MessageID, Fingerprint: state.Hash(d.Hasher.Fingerprint(&w.env)), Links: w.dec.Links, Holder: true,
+		Envelope: sealed, EnvelopeTag: string(d.Hasher.MessageID(string(plain))),
+	}
+	return s, nil
+}
+
+// save delivers one chunk of emails and returns how many it tried.
+func (d *Deliverer) save(ctx context.Context) (int, error) {
+	es, err := d.Store.Undelivered(ctx, d.Lease.Org, d.Lease.Connection, d.Now(), saveChunk)
+	if err != nil || len(es) == 0 {
+		return 0, err
+	}
+	full := map[int64]crm.Email{}
+	for _, e := range es {
+		if e.Full && len(e.Effective()) > 0 {
+			if full[e.ID], err = d.load(ctx, e); err != nil {
+				return 0, err
+			}
+		}
+	}
+	if err := d.Renew(ctx); err != nil {
+		return 0, err
+	}
+	return len(es), d.Send(ctx, es, full)
+}
+
+// Send hands emails to the CRM: those in full with content, the others as updates.
+func (d *Deliverer) Send(ctx context.Context, es []state.Email, full map[int64]crm.Email) error {
+	ds := make([]state.Delivery, len(es))
+	for i, e := range es {
+		ds[i] = state.Delivery{ID: e.ID, Revision: e.Revision, Empty: len(e.Effective()) == 0}
+	}
+	current, err := d.Store.Attempt(ctx, d.Lease, ds)
+	if err != nil {
+		return err
+	}
+	still := map[int64]bool{}
+	for _, id := range current {
+		still[id] = true
+	}
+	var saves []crm.Email
+	var updates []crm.EmailState
+	by := map[string]int{}
+	for i, e := range es {
+		if !still[e.ID] {
+			continue
+		}
+		st := State(e)
+		by[st.ID] = i
+		if f, ok := full[e.ID]; ok {
+			f.EmailState = st
+			saves = append(saves, f)
+		} else {
+			updates = append(updates, st)
+		}
+	}
+	failed, err := each(saves, func(e crm.Email) string { return e.ID }, func(b []crm.Email) error {
+		return d.CRM.SaveEmails(ctx, d.Lease.Org, b)
+	})
+	if err == nil {
+		var more map[string]error
+		more, err = each(updates, func(e crm.EmailState) string { return e.ID }, func(b []crm.EmailState) error {
+			return d.CRM.UpdateEmails(ctx, d.Lease.Org, b)
+		})
+		for id, e := range more {
+			failed[id] = e
+		}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		return &OutageError{err}
+	}
+	var done []state.Delivery
+	var fs []state.Failure
+	for id, i := range by {
+		ferr, bad := failed[id]
+		switch {
+		case !bad, errors.Is(ferr, crm.ErrUnknownEmail) && ds[i].Empty:
+			// An email that the host never had needs no emptying.
+			done = append(done, ds[i])
+		case errors.Is(ferr, crm.ErrUnknownEmail):
+			fs = append(fs, state.Failure{ID: es[i].ID, Error: "saved in full next", Unknown: true})
+		default:
+			fs = append(fs, state.Failure{ID: es[i].ID, Error: "the CRM refused it: " + bounded(ferr.Error()), NextTry: d.Now().Add(backoff(es[i].Tries))})
+		}
+	}
+	if err := d.Store.Done(ctx, d.Lease.Org, done); err != nil {
+		return err
+	}
+	if len(fs) > 0 {
+		if err := d.Store.Failed(ctx, d.Lease.Org, fs); err != nil {
+			return err
+		}
+	}
+	if d.Event != nil {
+		for _, s := range saves {
+			if failed[s.ID] == nil {
+				d.Event(s)
+			}
+		}
+	}
+	return nil
+}
+
+func bounded(s string) string { return s[:min(len(s), 300)] }
+
+// each calls f with all of them. Where it fails without naming ids, each is tried alone: one refused email must not block
+// the others, and three refused one after the other from the start are an outage.
+func each[T any](all []T, id func(T) string, f func([]T) error) (map[string]error, error) {
+	failed := map[string]error{}
+	if len(all) == 0 {
+		return failed, nil
+	}
+	err := f(all)
+	var named *crm.EmailsError
+	if err == nil {
+		return failed, nil
+	}
+	if errors.As(err, &named) {
+		for k, v := range named.Failed {
+			failed[k] = v
+		}
+		return failed, nil
+	}
+	if len(all) == 1 {
+		return failed, err
+	}
+	for i, one := range all {
+		if err := f([]T{one}); err != nil {
+			if failed[id(one)] = err; len(failed) == i+1 && i >= 2 {
+				return failed, err
+			}
+		}
+	}
+	if len(failed) == len(all) {
+		return failed, err
+	}
+	return failed, nil
+}
+
+// State is what the host is told of an email besides its content.
+func State(e state.Email) crm.EmailState {
+	s := crm.EmailState{ID: strconv.FormatInt(e.ID, 10), Revision: e.Revision, Links: e.Effective()}
+	for _, h := range e.Holders {
+		s.Holders = append(s.Holders, strconv.FormatInt(h, 10))
+	}
+	if e.Survivor != 0 {
+		s.Survivor = strconv.FormatInt(e.Survivor, 10)
+	}
+	return s
+}
+
+// load reads an email's content from this mailbox, or from the sealed envelope where the mailbox no longer has it (rule 4).
+func (d *Deliverer) load(ctx context.Context, e state.Email) (crm.Email, error) {
+	row, ok := d.items[e.ID]
+	if !ok {
+		rows, _, err := d.Store.Lookup(ctx, d.Lease.Org, e.MessageID)
+		if err != nil {
+			return crm.Email{}, err
+		}
+		for _, r := range rows {
+			if r.Email == e.ID && r.Connection == d.Lease.Connection && !r.Left {
+				row, ok = r, true
+				break
+			}
+		}
+	}
+	out := crm.Email{Outbound: row.Sent, History: row.History, When: row.Received}
+	reason := "the mailbox no longer has it"
+	if ok {
+		m, err := d.fetch(ctx, row)
+		switch {
+		case err == nil && m != nil:
+			out.Message = *m
+			out.Message.Envelope = d.place(m.Envelope, row)
+			return out, nil
+		case err != nil && !errors.Is(err, provider.ErrGone):
+			return out, err
+		case err == nil:
+			reason = "its content could not be read"
+		}
+	}
+	plain, err := d.Keys.Open(e.Envelope, "envelope/"+d.Lease.Org)
+	if err != nil {
+		return out, fmt.Errorf("opening the envelope of email %d: %w", e.ID, err)
+	}
+	if err := json.Unmarshal(plain, &out.Message.Envelope); err != nil {
+		return out, fmt.Errorf("envelope of email %d: %w", e.ID, err)
+	}
+	if out.When.IsZero() {
+		out.When = out.Message.When()
+	}
+	out.Outbound = out.Outbound || out.Message.Sent
+	out.Partial = reason
+	return out, nil
+}

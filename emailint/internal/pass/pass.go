@@ -1,0 +1,148 @@
+// Package pass reads a mailbox into the ledger: live changes to the end, then history a page at a time. Each page is
+// committed with its cursor in one transaction; what may link is left pending for package deliver.
+package pass
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/intellicon/email-integration/emailint/internal/ident"
+	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/message"
+	"github.com/intellicon/email-integration/provider"
+)
+
+// Store is the part of the state that a pass needs.
+type Store interface {
+	Position(ctx context.Context, l state.Lease) (state.Position, error)
+	CommitPage(ctx context.Context, l state.Lease, p state.Page) (state.Committed, error)
+	Sweep(ctx context.Context, l state.Lease, folder string) (int, error)
+	Runs(ctx context.Context, org string, connection int64) ([]state.Run, error)
+	AddRun(ctx context.Context, org string, connection int64, r state.Run) (state.Run, error)
+}
+
+// Pass is one worker's work on one mailbox. Not for concurrent use.
+type Pass struct {
+	Store       Store
+	Mailbox     provider.Mailbox
+	Lease       state.Lease
+	Hasher      *ident.Hasher
+	ConnectedAt time.Time
+	Import      *provider.Window // the first import, nil for none
+	// Seen is told each envelope of a committed page, so that delivery needn't read the header again.
+	Seen func(provider.ItemID, message.Envelope)
+	// Renew is called before every page.
+	Renew func(context.Context) error
+
+	restarted map[string]bool
+}
+
+// Live reads changes until there are none. each is called after every committed page.
+func (p *Pass) Live(ctx context.Context, each func(context.Context) error) error {
+	if err := p.begin(ctx); err != nil {
+		return err
+	}
+	for {
+		if err := p.Renew(ctx); err != nil {
+			return err
+		}
+		pos, err := p.Store.Position(ctx, p.Lease)
+		if err != nil {
+			return err
+		}
+		page, err := p.Mailbox.Changes(ctx, provider.Cursor(pos.Cursor))
+		if err != nil {
+			return fmt.Errorf("reading changes: %w", err)
+		}
+		for _, f := range page.Restart {
+			if p.restarted == nil {
+				p.restarted = map[string]bool{}
+			}
+			p.restarted[f.ID] = true
+		}
+		if err := p.commit(ctx, page, state.Page{Revision: pos.Revision, Generations: pos.Generations}); err != nil {
+			return err
+		}
+		if !page.More {
+			for f := range p.restarted {
+				if _, err := p.Store.Sweep(ctx, p.Lease, f); err != nil {
+					return err
+				}
+			}
+			p.restarted = nil
+			return each(ctx)
+		}
+		if err := each(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// begin takes the cursor "from now on" before any history is listed, and plans the first import. The run is added first: a
+// crash in between finds the run and takes the cursor then.
+func (p *Pass) begin(ctx context.Context) error {
+	pos, err := p.Store.Position(ctx, p.Lease)
+	if err != nil || pos.Cursor != nil {
+		return err
+	}
+	if p.Import != nil {
+		runs, err := p.Store.Runs(ctx, p.Lease.Org, p.Lease.Connection)
+		if err != nil {
+			return err
+		}
+		if len(runs) == 0 {
+			if _, err := p.Store.AddRun(ctx, p.Lease.Org, p.Lease.Connection,
+				state.Run{Reason: "first import", From: p.Import.From, To: p.Import.To}); err != nil {
+				return err
+			}
+		}
+	}
+	start, err := p.Mailbox.Start(ctx)
+	if err != nil {
+		return fmt.Errorf("taking the first cursor: %w", err)
+	}
+	if len(start) == 0 {
+		return errors.New("the mailbox gave an empty first cursor")
+	}
+	_, err = p.Store.CommitPage(ctx, p.Lease, state.Page{Revision: pos.Revision, Cursor: start})
+	return err
+}
+
+// HistoryPage reads one page of the newest unfinished run; more is false when no run is left.
+func (p *Pass) HistoryPage(ctx context.Context) (more bool, err error) {
+	if err := p.Renew(ctx); err != nil {
+		return false, err
+	}
+	pos, err := p.Store.Position(ctx, p.Lease)
+	if err != nil || len(pos.Runs) == 0 {
+		return false, err
+	}
+	run := pos.Runs[0]
+	var cursor provider.Cursor
+	if len(run.Cursor) > 0 {
+		cursor = run.Cursor
+	}
+	page, err := p.Mailbox.History(ctx, provider.Window{From: run.From, To: run.To}, cursor)
+	if err != nil {
+		return false, fmt.Errorf("reading history: %w", err)
+	}
+	err = p.commit(ctx, page, state.Page{Run: run.ID, Revision: run.Revision, Estimated: page.Estimated, Done: !page.More,
+		Generations: pos.Generations})
+	return err == nil && (page.More || len(pos.Runs) > 1), err
+}
+
+func (p *Pass) commit(ctx context.Context, page provider.Page, to state.Page) error {
+	to.Rows = Rows(page.Items, p.Hasher, p.ConnectedAt)
+	to.Left, to.Restart, to.Cursor = page.Left, page.Restart, page.Next
+	if _, err := p.Store.CommitPage(ctx, p.Lease, to); err != nil {
+		return err
+	}
+	for i := range page.Items {
+		if it := &page.Items[i]; it.Err == nil && it.Envelope.Has != 0 {
+			p.Seen(it.ID, it.Envelope)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,76 @@
+package pass
+
+import (
+	"time"
+
+	"github.com/intellicon/email-integration/emailint/internal/ident"
+	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/provider"
+)
+
+// Rows is the pure heart of a pass: what the ledger keeps of the items of a page. Nothing is left out: every item has a row,
+// also one that could not be read.
+func Rows(items []provider.Item, h *ident.Hasher, connectedAt time.Time) []state.Row {
+	rows := make([]state.Row, 0, len(items))
+	for i := range items {
+		it := &items[i]
+		e := &it.Envelope
+		r := state.Row{
+			Item: it.ID, Folders: it.Folders, Fate: state.FatePending, Size: it.Size, Sent: e.Sent,
+			Received: e.When(), Thread: e.Thread,
+			// An unknown time is taken for history: better no automation than one fired on old mail.
+			History: e.When().Before(connectedAt),
+		}
+		Headers(&r.MessageID, &r.Cites, &r.Participants, it, h)
+		switch {
+		case it.Err != nil:
+			r.Fate, r.Reason = state.FateFailed, it.Err.Error()
+		default:
+			r.Fate = folderFate(it.Folders)
+		}
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+// Headers fills the hashes that a header gives.
+func Headers(id *state.Hash, cites, participants *[]state.Hash, it *provider.Item, h *ident.Hasher) {
+	e := &it.Envelope
+	if e.MessageID != "" {
+		*id = state.Hash(h.MessageID(e.MessageID))
+	}
+	seen := map[string]bool{"": true}
+	cite := func(m string) {
+		if !seen[m] {
+			seen[m] = true
+			*cites = append(*cites, state.Hash(h.MessageID(m)))
+		}
+	}
+	for _, m := range e.InReplyTo {
+		cite(m)
+	}
+	for i := len(e.References) - 1; i >= 0; i-- {
+		cite(e.References[i])
+	}
+	for _, p := range h.Participants(e) {
+		*participants = append(*participants, state.Hash(p))
+	}
+}
+
+// folderFate is pending unless every folder the item lies in is one we don't read.
+func folderFate(fs []provider.Folder) state.Fate {
+	fate := state.FatePending
+	for _, f := range fs {
+		switch f.Role {
+		case provider.RoleDrafts:
+			fate = state.FateDraft
+		case provider.RoleJunk:
+			fate = state.FateSpam
+		case provider.RoleTrash:
+			fate = state.FateTrash
+		default:
+			return state.FatePending
+		}
+	}
+	return fate
+}

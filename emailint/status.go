@@ -1,0 +1,87 @@
+package emailint
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/linker"
+)
+
+// Status says how far a mailbox is in the CRM.
+type Status struct {
+	Connection Connection
+	Counts     state.Counts
+	Runs       []state.Run
+}
+
+// Completeness is the share of the listed messages that are read, decided and, where they link, acknowledged by the CRM:
+// 1 means that nothing is outstanding.
+func (s Status) Completeness() float64 {
+	if s.Counts.Total == 0 {
+		return 1
+	}
+	open := s.Counts.Due + s.Counts.Undelivered + s.Counts.Fates[state.FateFailed]
+	return max(0, float64(s.Counts.Total-open)/float64(s.Counts.Total))
+}
+
+// Status reports on one connection.
+func (e *Engine) Status(ctx context.Context, org string, connection int64) (Status, error) {
+	var s Status
+	var err error
+	if s.Connection, err = e.o.State.Connection(ctx, org, connection); err == nil {
+		if s.Counts, err = e.o.State.Counts(ctx, org, connection); err == nil {
+			s.Runs, err = e.o.State.Runs(ctx, org, connection)
+		}
+	}
+	if err != nil {
+		return s, fmt.Errorf("emailint: status of connection %d: %w", connection, err)
+	}
+	return s, nil
+}
+
+// Explanation says where a mail is and why.
+type Explanation struct {
+	Copies []Copy // one for each mailbox and item
+	Emails []ExplainedEmail
+}
+
+// Copy is the mail as it lies in one mailbox.
+type Copy struct {
+	Connection int64
+	Folders    []string
+	Fate       state.Fate
+	Reason     string
+	Left       bool // in no folder any more
+}
+
+// ExplainedEmail is what the CRM has of the mail.
+type ExplainedEmail struct {
+	ID        string
+	Links     []linker.Link
+	Delivered bool // the CRM has acknowledged the newest revision
+	Error     string
+}
+
+// Explain finds a mail by its Message-ID, with or without angle brackets. An Explanation without copies means that no
+// mailbox has shown it.
+func (e *Engine) Explain(ctx context.Context, org, messageID string) (Explanation, error) {
+	id := strings.Trim(strings.TrimSpace(messageID), "<>")
+	rows, emails, err := e.o.State.Lookup(ctx, org, state.Hash(e.hasher(org).MessageID(id)))
+	if err != nil {
+		return Explanation{}, fmt.Errorf("emailint: explaining <%s>: %w", id, err)
+	}
+	var x Explanation
+	for _, r := range rows {
+		c := Copy{Connection: r.Connection, Fate: r.Fate, Reason: r.Reason, Left: r.Left}
+		for _, f := range r.Folders {
+			c.Folders = append(c.Folders, f.Name)
+		}
+		x.Copies = append(x.Copies, c)
+	}
+	for _, m := range emails {
+		x.Emails = append(x.Emails, ExplainedEmail{ID: fmt.Sprint(m.ID), Links: m.Effective(), Delivered: m.Saved >= m.Revision, Error: m.Error})
+	}
+	return x, nil
+}
