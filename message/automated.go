@@ -43,7 +43,7 @@ func classify(h header, e *Envelope, c *content) Automated {
 	}
 	daemon := daemonLocals[s.local] || strings.HasPrefix(s.local, "mailer-daemon") || strings.Contains(s.name, "mail delivery s") || strings.Contains(s.name, "mailer-daemon")
 	bounceSubject := prefix(s.subject, bounceSubjects)
-	if daemon && !h.has("list-id") {
+	if daemon {
 		return is(Bounce, "From: "+s.local)
 	}
 	if bounceSubject != "" && (!s.reply || s.null) {
@@ -104,7 +104,7 @@ func classify(h header, e *Envelope, c *content) Automated {
 		}
 	}
 	if bulk == "" && (s.precedence == "bulk" || s.precedence == "list" || s.precedence == "junk") {
-		bulk = "Precedence: " + s.precedence
+		bulk = "precedence"
 	}
 	if auto != "" && auto != "no" && (!s.discussion || s.machine != "") {
 		if bulk != "" && auto == "auto-generated" && h.has("list-unsubscribe") && s.machine == "" {
@@ -118,9 +118,10 @@ func classify(h header, e *Envelope, c *content) Automated {
 			return is(Newsletter, "From: "+s.machine)
 		}
 		return is(Notification, "From: "+s.machine)
-	case s.discussion || s.reply && bulk != "" && h.has("list-id"):
+	case s.discussion:
 		return Automated{}
-	case bulk != "" && !(s.reply && strings.HasPrefix(bulk, "Precedence")):
+	case bulk != "" && !(s.reply && listOnly[bulk] && !h.has("list-unsubscribe-post") && !h.has("feedback-id")):
+		// An answer with nothing but list headers is a person's post to a list that does not name List-Post.
 		return is(Newsletter, bulk)
 	case s.reply:
 		return Automated{}
@@ -208,7 +209,7 @@ func (s *signs) sender(domain string) {
 			s.machine = s.local
 		case bulkWords[w]:
 			s.machine, s.bulkSender = s.local, true
-		case strings.HasSuffix(w, "feeds") || strings.HasSuffix(w, "newsletter") || strings.HasSuffix(w, "newsletters"):
+		case strings.HasSuffix(w, "newsletter") || strings.HasSuffix(w, "newsletters"):
 			s.machine, s.bulkSender = s.local, true
 		}
 	}

@@ -21,15 +21,18 @@ var bulkFields = []string{
 	"x-mailer-recptid", "x-cid", "x-newsletter", "x-bulkmail", "x-sfmc-stack", "x-emarsys-identify",
 }
 
+// listOnly are the bulk fields that lists add to the posts of people.
+var listOnly = words("list-id", "list-unsubscribe", "x-list-unsubscribe", "x-unsubscribe", "precedence")
+
 var daemonLocals = map[string]bool{
 	"mailer-daemon": true, "mailerdaemon": true, "mail-daemon": true, "maildaemon": true, "mdaemon": true, "mailer_daemon": true,
 	"ndr": true, "bounce": true, "bounces": true, "mail-deamon": true, "mailer-deamon": true,
 }
 
 var machineWords = words("noreply", "notification", "notifications", "notify", "notifier", "alert", "alerts", "automated",
-	"autoresponder", "autoreply", "autoresponse", "cron", "daemon", "mailer", "bugzilla", "robot", "unattended", "automailer", "nobody")
+	"autoresponder", "autoreply", "autoresponse", "cron", "daemon", "mailer", "bugzilla", "robot", "unattended", "automailer", "nobody", "rss", "feed", "feeds", "rssfeeds")
 
-var bulkWords = words("newsletter", "newsletters", "enews", "rss", "feed", "feeds", "mailinglist", "bulk", "subscriber",
+var bulkWords = words("newsletter", "newsletters", "enews", "mailinglist", "bulk", "subscriber",
 	"subscribers", "subscriptions", "promo", "promotions", "campaign", "campaigns", "digest", "listmaster")
 
 var bulkDomains = words("newsletter", "newsletters", "enews", "euromailer", "mailer", "mailing", "mailings", "bulk", "emailing",

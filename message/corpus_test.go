@@ -146,12 +146,15 @@ func TestCorpusParse(t *testing.T) {
 			continue
 		}
 		base := strings.TrimSuffix(filepath.Base(name), ".json")
-		raw, err := os.ReadFile(filepath.Join(dir, "imap_tools", base+".eml"))
-		if err != nil {
-			_, short, _ := strings.Cut(base, "__")
-			if raw, err = os.ReadFile(filepath.Join(dir, "imap_tools", short+".eml")); err != nil {
-				continue
+		short := base[strings.LastIndex(base, "__")+1:]
+		var raw []byte
+		for _, name := range []string{"imap_tools/" + base, "imap_tools/" + strings.TrimPrefix(short, "_"), "mikel-mail/" + strings.TrimPrefix(short, "_")} {
+			if raw, err = os.ReadFile(filepath.Join(dir, name+".eml")); err == nil {
+				break
 			}
+		}
+		if err != nil {
+			continue
 		}
 		n++
 		m := message.Parse(raw)
