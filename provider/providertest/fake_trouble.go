@@ -1,0 +1,172 @@
+package providertest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/intellicon/email-integration/provider"
+)
+
+// SetPageSize sets how many entries a page holds. The default is 50.
+func (f *Fake) SetPageSize(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.pageSize = max(n, 1)
+}
+
+// ExpireCursors makes every cursor of Changes that is out invalid. Facts 1.4: a startHistoryId that is too old is 404,
+// "full sync", the mailbox as a whole. Facts 2.2: 410 Gone, folder by folder. IMAP has no expiry; there every folder's
+// UIDVALIDITY changes, which also voids the ids (facts 3.3).
+func (f *Fake) ExpireCursors() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, d := range f.folders {
+		f.reset(d)
+	}
+}
+
+// ResetFolder does the same to the folder of one role. On Gmail the whole history expires: it has no smaller part.
+func (f *Fake) ResetFolder(role provider.Role) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if d := f.byRole(role); d != nil {
+		f.reset(d)
+	}
+}
+
+func (f *Fake) reset(d *folder) {
+	s := f.stream(d.ID)
+	f.gens[s]++
+	f.events[s] = nil
+	if f.personality != IMAP {
+		return
+	}
+	// Facts 3.3: "UIDVALIDITY change => drop all UIDs of that mailbox and resync".
+	d.uidValidity++
+	d.nextUID = 1
+	var ms []*mail
+	for _, m := range f.order {
+		if slices.Contains(m.folders, d.ID) {
+			ms = append(ms, m)
+		}
+	}
+	slices.SortFunc(ms, func(a, b *mail) int { return int(a.serial) - int(b.serial) })
+	for _, m := range ms {
+		delete(f.byID, m.id)
+		m.id = provider.ItemID(fmt.Sprintf("%s:%d:%d", d.ID, d.uidValidity, d.nextUID))
+		d.nextUID++
+		f.byID[m.id] = m
+	}
+	close(f.news)
+	f.news = make(chan struct{})
+}
+
+// FailNext makes the next n calls return err.
+func (f *Fake) FailNext(n int, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for range n {
+		f.failures = append(f.failures, err)
+	}
+}
+
+// Throttle refuses every call until d has passed on the fake's clock, with what remains of it as RetryAfter.
+// Facts 2.5: Retry-After counts; calls made before it has passed are refused as well.
+func (f *Fake) Throttle(d time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.throttled = f.now().Add(d)
+}
+
+// Revoke withdraws the owner's consent: every call asks for the user until Grant.
+func (f *Fake) Revoke() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.revoked = true
+}
+
+// Grant undoes Revoke.
+func (f *Fake) Grant() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.revoked = false
+}
+
+// CutAfter lets n more calls through and then cuts the connection: the call after returns ErrCut, and so do all
+// mailboxes that were open. A mailbox opened afterwards works.
+func (f *Fake) CutAfter(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.cutAfter = n
+}
+
+// RepeatPages makes the next n pages come twice: their Next leads to the same page again (facts 2.2: "Replays and
+// repeated entities are normal").
+func (f *Fake) RepeatPages(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.repeat = n
+}
+
+// Reorder turns the order within pages of Changes round (facts 2.2: "order not guaranteed").
+func (f *Fake) Reorder(on bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.reorder = on
+}
+
+// Spoil makes a message unreadable: listings carry it with err, Content returns err. A nil err heals it.
+func (f *Fake) Spoil(h Handle, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if m := f.mails[h]; m != nil {
+		m.err = err
+	}
+}
+
+// Calls returns the counters so far.
+func (f *Fake) Calls() Calls {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.calls
+}
+
+var errRevoked = errors.New("providertest: consent was revoked")
+
+// enter counts a call and answers whether it may go on. The caller holds mu.
+func (f *Fake) enter(ctx context.Context, epoch int, counter *int, units int) error {
+	*counter++
+	if f.personality != Gmail {
+		units = 1
+	}
+	f.calls.Units += units
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if f.cutAfter == 0 {
+		f.cutAfter = -1
+		f.epoch++
+		return ErrCut
+	}
+	if f.cutAfter > 0 {
+		f.cutAfter--
+	}
+	if epoch != f.epoch {
+		return ErrCut
+	}
+	if f.revoked {
+		return &provider.NeedsAction{Who: provider.User, Reason: "Connect the mailbox again", Err: errRevoked}
+	}
+	if wait := f.throttled.Sub(f.now()); wait > 0 {
+		return &provider.RateLimitError{RetryAfter: wait}
+	}
+	if len(f.failures) > 0 {
+		err := f.failures[0]
+		f.failures = f.failures[1:]
+		return err
+	}
+	return nil
+}
