@@ -212,52 +212,44 @@ func (p *partReader) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// alphabet passes only base64's letters. Seen in practice: spaces, footers of mailing lists, missing padding.
+// alphabet passes only base64's letters, padded. Seen in practice: spaces, footers of mailing lists, missing padding.
 type alphabet struct {
 	r    io.Reader
+	in   [4096]byte
+	out  []byte
 	n    int // letters passed
 	done bool
 }
 
 func (a *alphabet) Read(b []byte) (int, error) {
-	if len(b) < 4 {
-		return 0, io.ErrShortBuffer
-	}
-	for !a.done {
-		n, err := a.r.Read(b[:len(b)-3])
-		k := 0
-		for _, ch := range b[:n] {
-			switch {
-			case 'A' <= ch && ch <= 'Z', 'a' <= ch && ch <= 'z', '0' <= ch && ch <= '9', ch == '+', ch == '/':
-				b[k] = ch
-				k++
-				a.n++
-			case ch == '=':
+	for len(a.out) == 0 {
+		if a.done {
+			return 0, io.EOF
+		}
+		n, err := a.r.Read(a.in[:])
+		if err != nil && err != io.EOF {
+			return 0, err
+		}
+		a.done = err == io.EOF
+		for _, ch := range a.in[:n] {
+			if ch == '=' {
 				a.done = true // what follows the padding is not of the file
-			}
-			if a.done {
 				break
 			}
-		}
-		if err == io.EOF {
-			a.done = true
-		} else if err != nil {
-			return k, err
-		}
-		if a.done {
-			if a.n%4 == 1 {
-				return k, nil // a letter too many: the decoder says so
-			}
-			for ; a.n%4 != 0; a.n++ {
-				b[k] = '='
-				k++
+			if 'A' <= ch && ch <= 'Z' || 'a' <= ch && ch <= 'z' || '0' <= ch && ch <= '9' || ch == '+' || ch == '/' {
+				a.out = append(a.out, ch)
+				a.n++
 			}
 		}
-		if k > 0 {
-			return k, nil
+		// A single letter left over is damage: the decoder says so.
+		for a.done && a.n%4 > 1 {
+			a.out = append(a.out, '=')
+			a.n++
 		}
 	}
-	return 0, io.EOF
+	n := copy(b, a.out)
+	a.out = a.out[n:]
+	return n, nil
 }
 
 // locateLimit bounds how many messages of a folder Locate looks at: a header search finds more than the exact id.
