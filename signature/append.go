@@ -133,6 +133,10 @@ func textQuote(body string) int {
 	offset := 0
 	lines := strings.SplitAfter(body, "\n")
 	for i, line := range lines {
+		if strings.TrimSpace(line) == "" {
+			offset += len(line)
+			continue
+		}
 		// Mail programs wrap the attribution.
 		joined := line
 		for n := 1; n < 3 && i+n < len(lines) && strings.TrimSpace(lines[i+n]) != ""; n++ {

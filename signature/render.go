@@ -209,13 +209,14 @@ func escapeURL(value, prefix string) string {
 	return strings.ReplaceAll(url.QueryEscape(value), "+", "%20")
 }
 
-// html writes the pieces; an element that was left with nothing in it goes.
+// html writes the pieces; an element that was left with nothing in it goes, and a row of
+// empty cells.
 func (w *writer) html() string {
 	var ps []piece
 	for _, p := range w.pieces {
 		if p.kind == closing && !cellTags[p.text] {
 			i := len(ps) - 1
-			for i >= 0 && ps[i].kind == literal && strings.TrimSpace(ps[i].text) == "" {
+			for i >= 0 && (ps[i].kind == literal && strings.TrimSpace(ps[i].text) == "" || p.text == "tr" && cellTags[ps[i].text]) {
 				i--
 			}
 			if i >= 0 && ps[i].kind == open && ps[i].text == p.text {
