@@ -38,12 +38,20 @@ type Server struct {
 	done  sync.WaitGroup
 	mu    sync.Mutex // guards sent
 	sent  [][]byte
+
+	// Kept is called for every mail that arrives through SMTP, before it is filed. May be nil; set it before use.
+	Kept func(Mail) error
 }
 
 // Folders of the embedded mailbox, INBOX beside them.
-var folders = map[string]imap.MailboxAttr{
-	"Sent": imap.MailboxAttrSent, "Archive": imap.MailboxAttrArchive, "Junk": imap.MailboxAttrJunk,
-	"Trash": imap.MailboxAttrTrash, "Drafts": imap.MailboxAttrDrafts,
+// They are made in this order: the same mails have the same UIDs and
+// UIDVALIDITYs in the next run.
+var folders = []struct {
+	name string
+	attr imap.MailboxAttr
+}{
+	{"Sent", imap.MailboxAttrSent}, {"Archive", imap.MailboxAttrArchive}, {"Junk", imap.MailboxAttrJunk},
+	{"Trash", imap.MailboxAttrTrash}, {"Drafts", imap.MailboxAttrDrafts},
 }
 
 // Serve starts a server for one mailbox with the given mails. Close ends it.
@@ -56,8 +64,8 @@ func Serve(owner, password string, mails []Mail) (*Server, error) {
 	if err := s.user.Create("INBOX", nil); err != nil {
 		return nil, err
 	}
-	for name, attr := range folders {
-		if err := s.user.Create(name, &imap.CreateOptions{SpecialUse: []imap.MailboxAttr{attr}}); err != nil {
+	for _, f := range folders {
+		if err := s.user.Create(f.name, &imap.CreateOptions{SpecialUse: []imap.MailboxAttr{f.attr}}); err != nil {
 			return nil, err
 		}
 	}
@@ -168,12 +176,21 @@ func (c *smtpSession) Data(r io.Reader) error {
 	c.server.mu.Lock()
 	c.server.sent = append(c.server.sent, raw)
 	c.server.mu.Unlock()
-	if err := c.server.Deliver(Mail{"Sent", time.Now(), raw}); err != nil {
-		return err
-	}
+	mails := []Mail{{"Sent", time.Now(), raw}}
 	for _, to := range c.to {
 		if strings.EqualFold(to, c.server.owner) {
-			return c.server.Deliver(Mail{"INBOX", time.Now(), raw})
+			mails = append(mails, Mail{"INBOX", time.Now(), raw})
+			break
+		}
+	}
+	for _, m := range mails {
+		if c.server.Kept != nil {
+			if err := c.server.Kept(m); err != nil {
+				return err
+			}
+		}
+		if err := c.server.Deliver(m); err != nil {
+			return err
 		}
 	}
 	return nil
