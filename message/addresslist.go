@@ -59,7 +59,7 @@ func lenientList(s string) []Address {
 		name := strings.TrimSpace(m.name.String())
 		switch {
 		case m.hasAngle:
-			addr := strings.TrimSpace(m.angle.String())
+			addr := strings.TrimSpace(stripComments(m.angle.String())) // RFC 5322, 3.4.1: comments may stand around "@"
 			// RFC 5322, 4.4: an obsolete route, "<@a,@b:c@d>"
 			if strings.HasPrefix(addr, "@") {
 				if i := strings.LastIndexByte(addr, ':'); i > 0 {
@@ -82,7 +82,8 @@ func lenientList(s string) []Address {
 				as = append(as, Address{Name: displayName(pending)})
 				pending = ""
 			}
-			words := strings.Fields(name)
+			// RFC 5322, 4.4: white space around the dots of an obsolete domain.
+			words := strings.Fields(strings.ReplaceAll(strings.Join(strings.Fields(name), " "), " . ", "."))
 			at := 0
 			for i, w := range words {
 				if strings.IndexByte(w, '@') >= 0 {
@@ -96,11 +97,8 @@ func lenientList(s string) []Address {
 			}
 			as = append(as, NewAddress(displayName(rest), oneLine(addr)))
 		case name != "":
-			if pending != "" {
-				pending += ", "
-			}
-			if len(pending) < 1000 {
-				pending += name
+			if len(pending) < 1000 { // a name of many commas is none
+				pending = strings.TrimPrefix(pending+", "+cut(name, 1000), ", ")
 			}
 		}
 		if sep != ',' && pending != "" {
@@ -176,7 +174,7 @@ func lenientList(s string) []Address {
 			}
 			flush(';')
 			group = false
-		case c == ':' && !m.hasAngle && strings.IndexByte(m.name.String(), '@') < 0 && m.name.Len() < 200 && !group:
+		case c == ':' && !m.hasAngle && !group && m.name.Len() < 200 && strings.IndexByte(m.name.String(), '@') < 0:
 			// A group's name. "mailto:" is seen too.
 			m, pending, group = mailbox{}, "", true
 		default:
