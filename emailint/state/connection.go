@@ -1,0 +1,76 @@
+package state
+
+import "time"
+
+// ConnState is the state of a connection. Only Connected is worked on.
+type ConnState string
+
+const (
+	Connected     ConnState = "connected"
+	NeedsUser     ConnState = "needs user"        // sign in again
+	NeedsAdmin    ConnState = "needs admin"       // consent, policy
+	Misconfigured ConnState = "app misconfigured" // the operator's OAuth app or settings
+	Paused        ConnState = "paused"
+	Disconnected  ConnState = "disconnected"
+)
+
+// Connection is the stored record of a connected mailbox.
+type Connection struct {
+	ID           int64
+	Org          string
+	User         string
+	Provider     string // provider.Provider.Name
+	Address      string
+	Aliases      []string
+	Subject      string // stable id at the service, "" when it has none
+	State        ConnState
+	Reason       string // why it isn't Connected, or what the last pass met
+	Credential   []byte // sealed
+	Wake, Served int64
+	NextDue      time.Time // next poll
+	NotBefore    time.Time // a rate limit: not even a wake is served before
+	RulesVersion int64     // the settings version of the last full pass
+	ConnectedAt  time.Time // mail received since then is live
+	Worker       string
+	LeaseUntil   time.Time
+}
+
+// Lease is the right to work on one connection.
+type Lease struct {
+	Org        string
+	Connection int64
+	Worker     string
+	Epoch      int64 // every commit compares it
+	Wake       int64 // as read at the claim
+	Until      time.Time
+}
+
+// Released says how a pass ended.
+type Released struct {
+	Served       bool      // a full pass: the wake number of the claim is served
+	NextDue      time.Time // zero: unchanged
+	NotBefore    time.Time // zero: none
+	State        ConnState
+	Reason       string // with State; an empty State leaves both unchanged
+	RulesVersion int64  // 0: unchanged
+}
+
+// Position is where a mailbox has been read to.
+type Position struct {
+	Cursor      []byte // live; nil before Start
+	Revision    int64
+	Runs        []Run            // those not done, newest first
+	Generations map[string]int64 // by folder id; a folder that never restarted is missing
+}
+
+// Run is one stretch of history to read: first import, extension, gap after an expiry.
+type Run struct {
+	ID        int64
+	Reason    string
+	From, To  time.Time // the window; zero is open
+	Cursor    []byte
+	Revision  int64
+	Seen      int
+	Estimated int // 0: unknown
+	Done      bool
+}

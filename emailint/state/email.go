@@ -1,0 +1,106 @@
+package state
+
+import (
+	"time"
+
+	"cmp"
+	"slices"
+
+	"github.com/intellicon/email-integration/linker"
+)
+
+// EmailValue is what the mail of a row gives to its Email.
+type EmailValue struct {
+	MessageID   Hash
+	Aliases     []Hash // further Message-IDs of the same mail
+	Fingerprint Hash   // of header fields that are equal in every copy
+	Links       []linker.Link
+	Holder      bool   // this mailbox holds it; false under a user's own exclusion
+	Envelope    []byte // sealed; nil keeps the stored one
+	EnvelopeTag string // says whether the envelope changed, as sealing is not repeatable; "" compares bytes
+}
+
+// Email is a message once, however many mailboxes hold it. It is never dropped once delivery was attempted (rule 3).
+type Email struct {
+	ID          int64
+	Org         string
+	MessageID   Hash
+	Aliases     []Hash // all Message-IDs, MessageID included
+	Fingerprint Hash
+	Links       []linker.Link // the machine's
+	Person      []linker.Link // a person's, Removed ones included
+	Holders     []int64       // connections
+	Dropped     bool          // by a person: gives and has nothing
+	Survivor    int64         // the Email it was joined into (rule 12), 0: none
+	Revision    int64
+	Saved       int64 // the last revision the host acknowledged
+	Attempted   bool
+	Full        bool // the host needs content: SaveEmails, not UpdateEmails (rule 3)
+	Envelope    []byte
+	Error       string
+	Tries       int
+	NextTry     time.Time
+}
+
+// Effective returns the links the host should have: the machine's and a person's, less what a person removed; none
+// without holders or when dropped. Sorted by kind and id.
+func (e Email) Effective() []linker.Link {
+	if e.Dropped || e.Survivor != 0 || len(e.Holders) == 0 {
+		return nil
+	}
+	said := map[linker.Record]bool{}
+	var out []linker.Link
+	for _, l := range e.Person {
+		said[l.Record] = true
+		if !l.Removed {
+			out = append(out, l)
+		}
+	}
+	for _, l := range e.Links {
+		if !said[l.Record] {
+			out = append(out, l)
+		}
+	}
+	SortLinks(out)
+	return out
+}
+
+// SortLinks orders links by kind and id.
+func SortLinks(ls []linker.Link) {
+	slices.SortFunc(ls, func(a, b linker.Link) int {
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.ID, b.ID), cmp.Compare(a.By, b.By))
+	})
+}
+
+// Delivery names the state of an email that is sent to the host.
+type Delivery struct {
+	ID, Revision int64
+	Empty        bool // it was sent without links, or removed
+}
+
+// Failure postpones an email's delivery.
+type Failure struct {
+	ID      int64
+	Error   string // never content
+	NextTry time.Time
+	Unknown bool // UpdateEmails named it as unknown: it is saved in full next (rule 3)
+}
+
+// Correction is a person's word on one email.
+type Correction struct {
+	Email  int64
+	Links  []linker.Link // By is set to ByPerson; Removed says "not this record"
+	Forget []linker.Record
+	Drop   bool // the email gives and has nothing
+	Undrop bool
+}
+
+// Change says what moved in the CRM. Its hashes are those of the participants touched.
+type Change struct {
+	Participants []Hash
+	Records      []linker.Record // emails linked to these are decided again
+	Merged       []Merge         // corrections follow (rule 11)
+}
+
+// Merge says that a record lives on in another.
+type Merge struct{ From, To linker.Record }

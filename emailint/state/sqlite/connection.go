@@ -1,0 +1,182 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/intellicon/email-integration/emailint/state"
+)
+
+const connectionColumns = `id, org, user, provider, address, aliases, subject, state, reason, credential, wake, served,
+	next_due, not_before, rules, connected_at, worker, lease_until`
+
+func scanConnection(s scanner) (c state.Connection, err error) {
+	var aliases string
+	var nextDue, notBefore, connectedAt, until int64
+	err = s.Scan(&c.ID, &c.Org, &c.User, &c.Provider, &c.Address, &aliases, &c.Subject, &c.State, &c.Reason, &c.Credential,
+		&c.Wake, &c.Served, &nextDue, &notBefore, &c.RulesVersion, &connectedAt, &c.Worker, &until)
+	if err != nil {
+		return c, notFound(err)
+	}
+	c.NextDue, c.NotBefore, c.ConnectedAt, c.LeaseUntil = unstamp(nextDue), unstamp(notBefore), unstamp(connectedAt), unstamp(until)
+	return c, json.Unmarshal([]byte(aliases), &c.Aliases)
+}
+
+// AddConnection implements state.Connections.
+func (s *Store) AddConnection(ctx context.Context, c state.Connection) (out state.Connection, err error) {
+	if c.State == "" {
+		c.State = state.Connected
+	}
+	aliases, err := json.Marshal(c.Aliases)
+	if err != nil {
+		return out, err
+	}
+	err = s.write(ctx, func(t *tx) error {
+		if _, err := t.exec(`INSERT INTO org (id) VALUES (?) ON CONFLICT DO NOTHING`, c.Org); err != nil {
+			return err
+		}
+		var id int64
+		err := t.row(`SELECT id FROM connection WHERE org = ? AND user = ? AND provider = ? AND
+			CASE WHEN ? <> '' AND subject <> '' THEN subject = ? ELSE address = ? END ORDER BY id LIMIT 1`,
+			c.Org, c.User, c.Provider, c.Subject, c.Subject, c.Address).Scan(&id)
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+			id, err = t.insert(`INSERT INTO connection (org, user, provider, address, aliases, subject, state, reason, credential,
+				next_due, connected_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, c.Org, c.User, c.Provider, c.Address, string(aliases),
+				c.Subject, c.State, c.Reason, c.Credential, stamp(c.NextDue), stamp(c.ConnectedAt))
+		case err == nil:
+			_, err = t.exec(`UPDATE connection SET address = ?, aliases = ?, subject = ?, state = ?, reason = ?, credential = ?,
+				wake = wake + 1, not_before = 0 WHERE id = ?`, c.Address, string(aliases), c.Subject, c.State, c.Reason, c.Credential, id)
+		}
+		if err != nil {
+			return err
+		}
+		out, err = scanConnection(t.row(`SELECT `+connectionColumns+` FROM connection WHERE id = ?`, id))
+		return err
+	})
+	return out, err
+}
+
+// Connection implements state.Connections.
+func (s *Store) Connection(ctx context.Context, org string, id int64) (c state.Connection, err error) {
+	err = s.read(ctx, func(t *tx) error {
+		c, err = scanConnection(t.row(`SELECT `+connectionColumns+` FROM connection WHERE id = ? AND org = ?`, id, org))
+		return err
+	})
+	return c, err
+}
+
+// Connections implements state.Connections.
+func (s *Store) Connections(ctx context.Context, org string) (cs []state.Connection, err error) {
+	err = s.read(ctx, func(t *tx) error {
+		cs, err = list(t, scanConnection,
+			`SELECT `+connectionColumns+` FROM connection WHERE ? = '' OR org = ? ORDER BY id`, org, org)
+		return err
+	})
+	return cs, err
+}
+
+// touch runs an update of one connection.
+func (s *Store) touch(ctx context.Context, q string, args ...any) error {
+	return s.write(ctx, func(t *tx) error {
+		n, err := t.exec(q, args...)
+		if err == nil && n == 0 {
+			err = state.ErrNotFound
+		}
+		return err
+	})
+}
+
+// SetState implements state.Connections.
+func (s *Store) SetState(ctx context.Context, org string, id int64, st state.ConnState, reason string) error {
+	return s.touch(ctx, `UPDATE connection SET state = ?, reason = ?, wake = wake + (? = 'connected') WHERE id = ? AND org = ?`,
+		st, reason, st, id, org)
+}
+
+// SetCredential implements state.Connections.
+func (s *Store) SetCredential(ctx context.Context, org string, id int64, sealed []byte) error {
+	return s.touch(ctx, `UPDATE connection SET credential = ? WHERE id = ? AND org = ?`, sealed, id, org)
+}
+
+// Wake implements state.Connections.
+func (s *Store) Wake(ctx context.Context, org string, id int64) error {
+	return s.touch(ctx, `UPDATE connection SET wake = wake + 1 WHERE id = ? AND org = ?`, id, org)
+}
+
+// Claim implements state.Connections.
+func (s *Store) Claim(ctx context.Context, worker string, now time.Time, ttl time.Duration) (state.Lease, error) {
+	n := stamp(now)
+	return s.claim(ctx, worker, now, ttl, `state = 'connected' AND lease_until <= ? AND not_before <= ?
+		AND (wake > served OR next_due <= ?) ORDER BY max(next_due, not_before), id`, n, n, n)
+}
+
+// ClaimConnection implements state.Connections.
+func (s *Store) ClaimConnection(ctx context.Context, org string, id int64, worker string, now time.Time, ttl time.Duration) (state.Lease, error) {
+	if _, err := s.Connection(ctx, org, id); err != nil {
+		return state.Lease{}, err
+	}
+	return s.claim(ctx, worker, now, ttl, `state = 'connected' AND lease_until <= ? AND id = ?`, stamp(now), id)
+}
+
+func (s *Store) claim(ctx context.Context, worker string, now time.Time, ttl time.Duration, where string, args ...any) (l state.Lease, err error) {
+	l = state.Lease{Worker: worker, Until: now.Add(ttl)}
+	err = s.write(ctx, func(t *tx) error {
+		err := t.row(`SELECT id, org, epoch + 1, wake FROM connection WHERE `+where+` LIMIT 1`, args...).
+			Scan(&l.Connection, &l.Org, &l.Epoch, &l.Wake)
+		if errors.Is(err, sql.ErrNoRows) {
+			return state.ErrNoneDue
+		} else if err != nil {
+			return err
+		}
+		_, err = t.exec(`UPDATE connection SET worker = ?, lease_until = ?, epoch = ? WHERE id = ?`,
+			worker, stamp(l.Until), l.Epoch, l.Connection)
+		return err
+	})
+	if err != nil {
+		return state.Lease{}, err
+	}
+	return l, nil
+}
+
+// Renew implements state.Connections.
+func (s *Store) Renew(ctx context.Context, l state.Lease, now time.Time, ttl time.Duration) (state.Lease, error) {
+	l.Until = now.Add(ttl)
+	err := s.write(ctx, func(t *tx) error {
+		if err := t.holds(l); err != nil {
+			return err
+		}
+		_, err := t.exec(`UPDATE connection SET lease_until = ? WHERE id = ?`, stamp(l.Until), l.Connection)
+		return err
+	})
+	return l, err
+}
+
+// Release implements state.Connections. It raises the epoch too: a lease that was given back can't commit.
+func (s *Store) Release(ctx context.Context, l state.Lease, r state.Released) error {
+	return s.write(ctx, func(t *tx) error {
+		if err := t.holds(l); err != nil {
+			return err
+		}
+		_, err := t.exec(`UPDATE connection SET worker = '', lease_until = 0, epoch = epoch + 1,
+			served = CASE WHEN ? THEN max(served, ?) ELSE served END,
+			next_due = CASE WHEN ? > 0 THEN ? ELSE next_due END, not_before = ?,
+			reason = CASE WHEN ? <> '' THEN ? ELSE reason END, state = CASE WHEN ? <> '' AND state = 'connected' THEN ? ELSE state END,
+			rules = CASE WHEN ? > 0 THEN ? ELSE rules END WHERE id = ?`,
+			r.Served, l.Wake, stamp(r.NextDue), stamp(r.NextDue), stamp(r.NotBefore), r.State, r.Reason, r.State, r.State,
+			r.RulesVersion, r.RulesVersion, l.Connection)
+		return err
+	})
+}
+
+// holds compares the lease's epoch (rule 16).
+func (t *tx) holds(l state.Lease) error {
+	var epoch int64
+	err := t.row(`SELECT epoch FROM connection WHERE id = ? AND org = ?`, l.Connection, l.Org).Scan(&epoch)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && epoch != l.Epoch {
+		return state.ErrStale
+	}
+	return err
+}

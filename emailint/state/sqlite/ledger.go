@@ -1,0 +1,160 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/provider"
+)
+
+const rowColumns = `id, conn, item, fate, reason, history, sent, received, message_id, cites, participants, thread, size,
+	email, due, settled, rules, tries, next_try, left`
+
+func scanRow(s scanner) (r state.Row, err error) {
+	var received, nextTry int64
+	var messageID, cites, participants []byte
+	err = s.Scan(&r.ID, &r.Connection, &r.Item, &r.Fate, &r.Reason, &r.History, &r.Sent, &received, &messageID, &cites,
+		&participants, &r.Thread, &r.Size, &r.Email, &r.Due, &r.Settled, &r.RulesVersion, &r.Tries, &nextTry, &r.Left)
+	r.Received, r.NextTry, r.MessageID = unstamp(received), unstamp(nextTry), state.Hash(messageID)
+	r.Cites, r.Participants = unpackHashes(cites), unpackHashes(participants)
+	return r, err
+}
+
+func (t *tx) rowOf(connection int64, item provider.ItemID) (state.Row, error) {
+	return scanRow(t.row(`SELECT `+rowColumns+` FROM ledger WHERE conn = ? AND item = ?`, connection, string(item)))
+}
+
+// folders fills in where the rows lie.
+func (t *tx) folders(rows []state.Row) error {
+	for i := range rows {
+		fs, err := list(t, func(s scanner) (f provider.Folder, err error) {
+			err = s.Scan(&f.ID, &f.Name, &f.Role)
+			return f, err
+		}, `SELECT f.id, f.name, f.role FROM placement p JOIN folder f ON f.conn = p.conn AND f.id = p.folder
+			WHERE p.row = ? ORDER BY f.id`, rows[i].ID)
+		if err != nil {
+			return err
+		}
+		rows[i].Folders = fs
+	}
+	return nil
+}
+
+// numbers reads the organisation's change number and the settings version that decisions must have.
+func (t *tx) numbers(org string) (change, rules, version int64, err error) {
+	err = t.row(`SELECT change, rules, version FROM org WHERE id = ?`, org).Scan(&change, &rules, &version)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return change, rules, version, err
+}
+
+// Pending implements state.Ledger.
+func (s *Store) Pending(ctx context.Context, l state.Lease, now time.Time, limit int, bytes int64) (b state.Batch, err error) {
+	err = s.read(ctx, func(t *tx) error {
+		if err := t.holds(l); err != nil {
+			return err
+		}
+		var rules int64
+		if b.Change, rules, b.Rules, err = t.numbers(l.Org); err != nil {
+			return err
+		}
+		rows, err := list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE conn = ? AND due > settled AND next_try <= ?
+			ORDER BY history, received DESC LIMIT ?`, l.Connection, stamp(now), limit)
+		if err != nil {
+			return err
+		}
+		if len(rows) < limit && rules > 0 {
+			older, err := list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE conn = ? AND rules < ? AND due <= settled
+				AND fate IN ('linked', 'unmatched', 'excluded', 'internal', 'automated') ORDER BY received DESC LIMIT ?`,
+				l.Connection, rules, limit-len(rows))
+			if err != nil {
+				return err
+			}
+			rows = append(rows, older...)
+		}
+		for i, r := range rows {
+			if bytes -= r.Size; i > 0 && bytes < 0 {
+				rows = rows[:i]
+				break
+			}
+		}
+		b.Rows = rows
+		return t.folders(b.Rows)
+	})
+	return b, err
+}
+
+// Counts implements state.Ledger.
+func (s *Store) Counts(ctx context.Context, org string, connection int64) (c state.Counts, err error) {
+	c.Fates = map[state.Fate]int{}
+	err = s.read(ctx, func(t *tx) error {
+		_, err := list(t, func(s scanner) (f state.Fate, err error) {
+			var n, due, left int
+			err = s.Scan(&f, &n, &due, &left)
+			c.Fates[f], c.Total, c.Due, c.Left = n, c.Total+n, c.Due+due, c.Left+left
+			return f, err
+		}, `SELECT fate, count(*), sum(due > settled OR (fate IN ('linked', 'unmatched', 'excluded', 'internal', 'automated')
+			AND rules < coalesce((SELECT rules FROM org WHERE id = ?1), 0))), sum(left)
+			FROM ledger WHERE conn = ?2 AND org = ?1 GROUP BY fate`, org, connection)
+		if err != nil {
+			return err
+		}
+		return t.row(`SELECT count(*) FROM email e WHERE org = ? AND revision > saved AND NOT held AND (wanted OR attempted)
+			AND EXISTS (SELECT 1 FROM holder WHERE email = e.id AND conn = ?)`, org, connection).Scan(&c.Undelivered)
+	})
+	return c, err
+}
+
+// Lookup implements state.Ledger.
+func (s *Store) Lookup(ctx context.Context, org string, messageID state.Hash) (rows []state.Row, es []state.Email, err error) {
+	err = s.read(ctx, func(t *tx) error {
+		if rows, err = list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE message_id = ? AND org = ? ORDER BY id`,
+			[]byte(messageID), org); err != nil {
+			return err
+		}
+		if err := t.folders(rows); err != nil {
+			return err
+		}
+		ids, err := list(t, one[int64], `SELECT e.id FROM alias a JOIN email e ON e.id = a.email WHERE a.hash = ? AND e.org = ?
+			ORDER BY e.id`, []byte(messageID), org)
+		if err != nil {
+			return err
+		}
+		es, err = t.emails(ids)
+		return err
+	})
+	return rows, es, err
+}
+
+// Missing implements state.Ledger.
+func (s *Store) Missing(ctx context.Context, org string, connection int64, ids []provider.ItemID) (out []provider.ItemID, err error) {
+	err = s.read(ctx, func(t *tx) error {
+		for _, id := range ids {
+			var n int
+			if err := t.row(`SELECT count(*) FROM ledger WHERE conn = ? AND item = ? AND org = ?`, connection, string(id), org).Scan(&n); err != nil {
+				return err
+			}
+			if n == 0 {
+				out = append(out, id)
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
+// Items implements state.Ledger.
+func (s *Store) Items(ctx context.Context, org string, connection int64, after int64, limit int) (rows []state.Row, err error) {
+	err = s.read(ctx, func(t *tx) error {
+		if rows, err = list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE conn = ? AND org = ? AND id > ? ORDER BY id LIMIT ?`,
+			connection, org, after, limit); err != nil {
+			return err
+		}
+		return t.folders(rows)
+	})
+	return rows, err
+}

@@ -1,0 +1,93 @@
+CREATE TABLE org (
+  id TEXT PRIMARY KEY,
+  change INTEGER NOT NULL DEFAULT 0,
+  settings BLOB,
+  version INTEGER NOT NULL DEFAULT 0,
+  rules INTEGER NOT NULL DEFAULT 0        -- rows decided under older rules are pending
+) WITHOUT ROWID;
+
+CREATE TABLE connection (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  org TEXT NOT NULL, user TEXT NOT NULL, provider TEXT NOT NULL, address TEXT NOT NULL, aliases TEXT NOT NULL,
+  subject TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL, credential BLOB,
+  wake INTEGER NOT NULL DEFAULT 1, served INTEGER NOT NULL DEFAULT 0,
+  next_due INTEGER NOT NULL DEFAULT 0, not_before INTEGER NOT NULL DEFAULT 0,
+  rules INTEGER NOT NULL DEFAULT 0, connected_at INTEGER NOT NULL DEFAULT 0,
+  worker TEXT NOT NULL DEFAULT '', lease_until INTEGER NOT NULL DEFAULT 0, epoch INTEGER NOT NULL DEFAULT 0,
+  cursor BLOB, revision INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX connection_org ON connection (org);
+CREATE INDEX connection_due ON connection (state, next_due);
+
+CREATE TABLE run (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  conn INTEGER NOT NULL, reason TEXT NOT NULL, from_t INTEGER NOT NULL, to_t INTEGER NOT NULL,
+  cursor BLOB, revision INTEGER NOT NULL DEFAULT 0,
+  seen INTEGER NOT NULL DEFAULT 0, estimated INTEGER NOT NULL DEFAULT 0, done INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX run_conn ON run (conn);
+
+CREATE TABLE folder (
+  conn INTEGER NOT NULL, id TEXT NOT NULL, name TEXT NOT NULL, role TEXT NOT NULL, generation INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (conn, id)
+) WITHOUT ROWID;
+
+CREATE TABLE ledger (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  conn INTEGER NOT NULL, item TEXT NOT NULL, org TEXT NOT NULL,
+  fate TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '',
+  history INTEGER NOT NULL, sent INTEGER NOT NULL, received INTEGER NOT NULL,
+  message_id BLOB, cites BLOB, participants BLOB,  -- hashes, each with its length before it
+  thread TEXT NOT NULL DEFAULT '', size INTEGER NOT NULL DEFAULT 0,
+  email INTEGER NOT NULL DEFAULT 0,
+  due INTEGER NOT NULL DEFAULT 0, settled INTEGER NOT NULL DEFAULT 0, rules INTEGER NOT NULL DEFAULT 0,
+  tries INTEGER NOT NULL DEFAULT 0, next_try INTEGER NOT NULL DEFAULT 0, left INTEGER NOT NULL DEFAULT 0,
+  UNIQUE (conn, item)
+);
+CREATE INDEX ledger_due ON ledger (conn, history, received DESC) WHERE due > settled;
+CREATE INDEX ledger_fate ON ledger (conn, fate, rules);
+CREATE INDEX ledger_message ON ledger (message_id) WHERE message_id IS NOT NULL;
+CREATE INDEX ledger_email ON ledger (email) WHERE email > 0;
+CREATE INDEX ledger_thread ON ledger (conn, thread) WHERE thread <> '';
+
+CREATE TABLE placement (
+  row INTEGER NOT NULL, folder TEXT NOT NULL, conn INTEGER NOT NULL, generation INTEGER NOT NULL,
+  PRIMARY KEY (row, folder)
+) WITHOUT ROWID;
+CREATE INDEX placement_folder ON placement (conn, folder, generation);
+CREATE TABLE cite (hash BLOB NOT NULL, row INTEGER NOT NULL, PRIMARY KEY (hash, row)) WITHOUT ROWID;
+CREATE TABLE participant (hash BLOB NOT NULL, row INTEGER NOT NULL, PRIMARY KEY (hash, row)) WITHOUT ROWID;
+
+CREATE TABLE email (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  org TEXT NOT NULL, message_id BLOB, fingerprint BLOB,
+  links TEXT NOT NULL DEFAULT '[]', person TEXT NOT NULL DEFAULT '[]',
+  dropped INTEGER NOT NULL DEFAULT 0, survivor INTEGER NOT NULL DEFAULT 0,
+  ours INTEGER NOT NULL DEFAULT 0,          -- registered by the outbox: the fingerprint alone names it
+  held INTEGER NOT NULL DEFAULT 0,          -- not sent yet
+  revision INTEGER NOT NULL DEFAULT 1, saved INTEGER NOT NULL DEFAULT 0, attempted INTEGER NOT NULL DEFAULT 0,
+  wanted INTEGER NOT NULL DEFAULT 0,        -- has links and holders
+  known INTEGER NOT NULL DEFAULT 0,         -- the host has its content
+  envelope BLOB, envelope_tag TEXT NOT NULL DEFAULT '', envelope_revision INTEGER NOT NULL DEFAULT 0,
+  error TEXT NOT NULL DEFAULT '', tries INTEGER NOT NULL DEFAULT 0, next_try INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX email_fingerprint ON email (org, fingerprint);
+CREATE INDEX email_undelivered ON email (org, id) WHERE revision > saved;
+CREATE INDEX email_person ON email (org) WHERE person <> '[]';
+CREATE TABLE alias (hash BLOB NOT NULL, email INTEGER NOT NULL, PRIMARY KEY (hash, email)) WITHOUT ROWID;
+CREATE INDEX alias_email ON alias (email);
+CREATE TABLE holder (email INTEGER NOT NULL, conn INTEGER NOT NULL, PRIMARY KEY (email, conn)) WITHOUT ROWID;
+CREATE INDEX holder_conn ON holder (conn);
+CREATE TABLE link (
+  kind TEXT NOT NULL, record TEXT NOT NULL, email INTEGER NOT NULL, PRIMARY KEY (kind, record, email)
+) WITHOUT ROWID;
+CREATE INDEX link_email ON link (email);
+
+CREATE TABLE outbox (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  org TEXT NOT NULL, key TEXT NOT NULL, conn INTEGER NOT NULL, raw BLOB, options BLOB, staged BLOB,
+  state TEXT NOT NULL, error TEXT NOT NULL DEFAULT '', tries INTEGER NOT NULL DEFAULT 0,
+  next_try INTEGER NOT NULL DEFAULT 0, created INTEGER NOT NULL, email INTEGER NOT NULL,
+  UNIQUE (org, key)
+);
+CREATE INDEX outbox_due ON outbox (next_try) WHERE state IN ('queued', 'staged', 'sending', 'unknown');

@@ -1,0 +1,123 @@
+package sqlite
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/intellicon/email-integration/emailint/state"
+)
+
+const outColumns = `o.key, o.org, o.conn, o.raw, o.options, o.staged, o.state, o.error, o.tries, o.next_try, o.created, o.email,
+	e.message_id, e.fingerprint`
+
+func scanOut(s scanner) (o state.Outgoing, err error) {
+	var nextTry, created int64
+	var messageID, fingerprint []byte
+	err = s.Scan(&o.Key, &o.Org, &o.Connection, &o.Raw, &o.Options, &o.Staged, &o.State, &o.Error, &o.Tries, &nextTry, &created,
+		&o.Email, &messageID, &fingerprint)
+	o.NextTry, o.Created = unstamp(nextTry), unstamp(created)
+	o.Value.MessageID, o.Value.Fingerprint = state.Hash(messageID), state.Hash(fingerprint)
+	return o, notFound(err)
+}
+
+func (t *tx) out(org, key string) (state.Outgoing, error) {
+	return scanOut(t.row(`SELECT `+outColumns+` FROM outbox o JOIN email e ON e.id = o.email WHERE o.org = ? AND o.key = ?`, org, key))
+}
+
+// OutboxAdd implements state.Outbox.
+func (s *Store) OutboxAdd(ctx context.Context, org string, o state.Outgoing) (out state.Outgoing, added bool, err error) {
+	if o.State == "" {
+		o.State = state.OutQueued
+	}
+	err = s.write(ctx, func(t *tx) error {
+		added = false
+		out, err = t.out(org, o.Key)
+		if err == nil {
+			return nil
+		} else if err != state.ErrNotFound {
+			return err
+		}
+		id, _, err := t.give(org, o.Connection, o.Value, true)
+		if err != nil {
+			return err
+		}
+		if _, err := t.insert(`INSERT INTO outbox (org, key, conn, raw, options, staged, state, next_try, created, email)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, org, o.Key, o.Connection, o.Raw, o.Options, o.Staged, o.State, stamp(o.NextTry),
+			stamp(o.Created), id); err != nil {
+			return err
+		}
+		added = true
+		out, err = t.out(org, o.Key)
+		return err
+	})
+	return out, added, err
+}
+
+// OutboxGet implements state.Outbox.
+func (s *Store) OutboxGet(ctx context.Context, org, key string) (o state.Outgoing, err error) {
+	err = s.read(ctx, func(t *tx) error {
+		o, err = t.out(org, key)
+		return err
+	})
+	return o, err
+}
+
+// OutboxStep implements state.Outbox.
+func (s *Store) OutboxStep(ctx context.Context, org, key string, from, to state.OutState, st state.Step) (o state.Outgoing, err error) {
+	err = s.write(ctx, func(t *tx) error {
+		if o, err = t.out(org, key); err != nil {
+			return err
+		}
+		n, err := t.exec(`UPDATE outbox SET state = ?, error = ?, next_try = ?, tries = tries + ?, staged = coalesce(?, staged)
+			WHERE org = ? AND key = ? AND state = ?`, to, st.Error, stamp(st.NextTry), st.Try, nilIfEmpty(st.Staged), org, key, from)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return state.ErrStale
+		}
+		if to == state.OutSent {
+			if _, err := t.exec(`UPDATE email SET held = 0 WHERE id = ?`, o.Email); err != nil {
+				return err
+			}
+		}
+		if len(st.Aliases) > 0 {
+			had, err := t.email(o.Email)
+			if err != nil {
+				return err
+			}
+			e := had
+			e.Aliases = slices.Clone(e.Aliases)
+			for _, h := range st.Aliases {
+				if h != "" && !slices.Contains(e.Aliases, h) {
+					e.Aliases = append(e.Aliases, h)
+				}
+			}
+			if err := t.store(had, &e, false); err != nil {
+				return err
+			}
+		}
+		o, err = t.out(org, key)
+		return err
+	})
+	return o, err
+}
+
+func nilIfEmpty(b []byte) any {
+	if len(b) == 0 {
+		return nil
+	}
+	return b
+}
+
+// OutboxDue implements state.Outbox.
+func (s *Store) OutboxDue(ctx context.Context, org string, now time.Time, limit int) (os []state.Outgoing, err error) {
+	err = s.read(ctx, func(t *tx) error {
+		os, err = list(t, scanOut, `SELECT `+outColumns+` FROM outbox o JOIN email e ON e.id = o.email
+			WHERE o.state IN ('queued', 'staged', 'sending', 'unknown') AND o.next_try <= ? AND (? = '' OR o.org = ?)
+			ORDER BY o.id LIMIT ?`, stamp(now), org, org, limit)
+		return err
+	})
+	return os, err
+}

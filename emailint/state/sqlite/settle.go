@@ -1,0 +1,348 @@
+package sqlite
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+
+	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/linker"
+)
+
+// Settle implements state.Ledger.
+func (s *Store) Settle(ctx context.Context, l state.Lease, b state.Batch, ss []state.Settlement) (out []state.Settled, err error) {
+	err = s.write(ctx, func(t *tx) error {
+		out = nil
+		if err := t.holds(l); err != nil {
+			return err
+		}
+		change, rules, _, err := t.numbers(l.Org)
+		if err != nil {
+			return err
+		}
+		for _, st := range ss {
+			r, err := scanRow(t.row(`SELECT `+rowColumns+` FROM ledger WHERE id = ? AND conn = ?`, st.Row, l.Connection))
+			if err != nil {
+				return notFound(err)
+			}
+			done, err := t.settle(l, r, st, change == b.Change && st.RulesVersion >= rules)
+			if err != nil {
+				return err
+			}
+			out = append(out, done)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current bool) (out state.Settled, err error) {
+	out = state.Settled{Row: r.ID, Email: r.Email, StillDue: true}
+	if st.Fate == state.FateFailed {
+		fate := r.Fate
+		if !fate.Decided() {
+			fate = state.FateFailed
+		}
+		_, err := t.exec(`UPDATE ledger SET fate = ?, reason = ?, tries = tries + 1, next_try = ? WHERE id = ?`,
+			fate, st.Reason, stamp(st.NextTry), r.ID)
+		return out, err
+	}
+	learnt := r
+	if st.MessageID != "" {
+		learnt.MessageID = st.MessageID
+	}
+	if len(st.Cites) > 0 {
+		learnt.Cites = st.Cites
+	}
+	if len(st.Participants) > 0 {
+		learnt.Participants = st.Participants
+	}
+	if err := t.index(r.ID, &r, learnt); err != nil {
+		return out, err
+	}
+	if st.Email != nil {
+		out.Email, out.Revision, err = t.give(l.Org, l.Connection, *st.Email, false)
+	}
+	if err != nil {
+		return out, err
+	}
+	// The row is pointed at its Email before the former one is looked at, which asks who still points there.
+	if _, err := t.exec(`UPDATE ledger SET email = ? WHERE id = ?`, out.Email, r.ID); err != nil {
+		return out, err
+	}
+	if r.Email != 0 && (st.Email == nil || out.Email != r.Email) {
+		if out.Revision, err = t.takeBack(l.Connection, r.Email, out); err != nil {
+			return out, err
+		}
+	}
+	if err := t.row(`UPDATE ledger SET fate = ?1, reason = ?2, rules = ?3, tries = 0, next_try = 0,
+		due = CASE WHEN due > settled OR ?4 THEN due ELSE due + 1 END,
+		settled = CASE WHEN ?4 AND due = ?5 THEN due ELSE settled END WHERE id = ?6 RETURNING due > settled`,
+		st.Fate, st.Reason, st.RulesVersion, current, st.Due, r.ID).Scan(&out.StillDue); err != nil {
+		return out, err
+	}
+	return out, nil
+}
+
+// give finds or makes the Email that a mail is (rule 12) and brings the mail's value into it. It returns the Email's
+// id and revision.
+func (t *tx) give(org string, connection int64, v state.EmailValue, ours bool) (id, revision int64, err error) {
+	hashes := []state.Hash{}
+	for _, h := range append([]state.Hash{v.MessageID}, v.Aliases...) {
+		if h != "" && !slices.Contains(hashes, h) {
+			hashes = append(hashes, h)
+		}
+	}
+	var ids []int64
+	for _, h := range hashes {
+		found, err := list(t, one[int64], `SELECT e.id FROM alias a JOIN email e ON e.id = a.email
+			WHERE a.hash = ? AND e.org = ? AND e.fingerprint IS ? AND e.survivor = 0`, []byte(h), org, blob(v.Fingerprint))
+		if err != nil {
+			return 0, 0, err
+		}
+		ids = append(ids, found...)
+	}
+	if v.Fingerprint != "" {
+		q := `SELECT id FROM email WHERE org = ? AND fingerprint = ? AND survivor = 0 AND (ours OR ? OR message_id IS NULL)`
+		// A mail without Message-ID is known by its fingerprint only, and so is a copy of what we sent.
+		found, err := list(t, one[int64], q, org, []byte(v.Fingerprint), ours || len(hashes) == 0)
+		if err != nil {
+			return 0, 0, err
+		}
+		ids = append(ids, found...)
+	}
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	if len(ids) == 0 {
+		if id, err = t.insert(`INSERT INTO email (org, message_id, fingerprint, ours, held) VALUES (?, ?, ?, ?, ?)`,
+			org, blob(v.MessageID), blob(v.Fingerprint), ours, ours); err != nil {
+			return 0, 0, err
+		}
+		ids = []int64{id}
+	}
+	id = ids[0]
+	e, err := t.email(id)
+	if err != nil {
+		return 0, 0, err
+	}
+	had := e
+	e.Holders, e.Aliases = slices.Clone(e.Holders), slices.Clone(e.Aliases)
+	for _, other := range ids[1:] {
+		if err := t.join(&e, other); err != nil {
+			return 0, 0, err
+		}
+	}
+	e.Links = slices.Clone(v.Links)
+	state.SortLinks(e.Links)
+	for _, h := range hashes {
+		if !slices.Contains(e.Aliases, h) {
+			e.Aliases = append(e.Aliases, h)
+		}
+	}
+	if connection != 0 && v.Holder && !slices.Contains(e.Holders, connection) {
+		e.Holders = append(e.Holders, connection)
+	}
+	if connection != 0 && !v.Holder {
+		e.Holders = slices.DeleteFunc(e.Holders, func(c int64) bool { return c == connection })
+	}
+	var envelope bool
+	if v.Envelope != nil {
+		if err := t.row(`SELECT envelope IS NULL OR envelope_tag <> ?1 OR (?1 = '' AND envelope <> ?2) FROM email WHERE id = ?3`,
+			v.EnvelopeTag, v.Envelope, id).Scan(&envelope); err != nil {
+			return 0, 0, err
+		}
+	}
+	if ours {
+		_, err = t.exec(`UPDATE email SET ours = 1 WHERE id = ?`, id)
+	} else {
+		_, err = t.exec(`UPDATE email SET held = 0 WHERE id = ? AND held`, id) // a copy was found: it was sent
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	if err := t.store(had, &e, envelope); err != nil {
+		return 0, 0, err
+	}
+	if envelope {
+		_, err = t.exec(`UPDATE email SET envelope = ?, envelope_tag = ?, envelope_revision = revision WHERE id = ?`,
+			v.Envelope, v.EnvelopeTag, id)
+	}
+	return id, e.Revision, err
+}
+
+// join makes the Email e, which has the lower id, the survivor of another.
+func (t *tx) join(e *state.Email, other int64) error {
+	o, err := t.email(other)
+	if err != nil {
+		return err
+	}
+	for _, h := range o.Aliases {
+		if !slices.Contains(e.Aliases, h) {
+			e.Aliases = append(e.Aliases, h)
+		}
+	}
+	for _, c := range o.Holders {
+		if !slices.Contains(e.Holders, c) {
+			e.Holders = append(e.Holders, c)
+		}
+	}
+	for _, l := range o.Person {
+		if !slices.ContainsFunc(e.Person, func(p linker.Link) bool { return p.Record == l.Record }) {
+			e.Person = append(slices.Clone(e.Person), l)
+		}
+	}
+	e.Dropped = e.Dropped || o.Dropped
+	gone := o
+	gone.Links, gone.Person, gone.Holders, gone.Aliases, gone.Survivor = nil, nil, nil, nil, e.ID
+	if err := t.store(o, &gone, false); err != nil {
+		return err
+	}
+	if _, err := t.exec(`UPDATE ledger SET email = ? WHERE email = ?`, e.ID, other); err != nil {
+		return err
+	}
+	if _, err := t.exec(`UPDATE email SET ours = ours OR (SELECT ours FROM email WHERE id = ?1),
+		held = held AND (SELECT held FROM email WHERE id = ?1) WHERE id = ?2`, other, e.ID); err != nil {
+		return err
+	}
+	_, err = t.exec(`UPDATE outbox SET email = ? WHERE email = ?`, e.ID, other)
+	return err
+}
+
+// takeBack ends what a row gave to an Email it no longer is.
+func (t *tx) takeBack(connection, id int64, out state.Settled) (revision int64, err error) {
+	had, err := t.email(id)
+	if err != nil {
+		return 0, err
+	}
+	var others int
+	if err := t.row(`SELECT count(*) FROM ledger WHERE email = ?`, id).Scan(&others); err != nil {
+		return 0, err
+	}
+	var here int
+	if err := t.row(`SELECT count(*) FROM ledger WHERE email = ? AND conn = ?`, id, connection).Scan(&here); err != nil {
+		return 0, err
+	}
+	e := had
+	if out.Email == id || out.Email == 0 || others == 0 {
+		e.Links = nil // the machine finds none any more
+	}
+	stands := slices.ContainsFunc(e.Person, func(l linker.Link) bool { return !l.Removed })
+	if here == 0 && !(stands && out.Email == 0) {
+		e.Holders = slices.DeleteFunc(slices.Clone(e.Holders), func(c int64) bool { return c == connection })
+	}
+	if err := t.store(had, &e, false); err != nil {
+		return 0, err
+	}
+	if out.Email != 0 {
+		return out.Revision, nil
+	}
+	return e.Revision, nil
+}
+
+// store writes what differs, raises the revision when anything does, and makes the rows that cite the Email due when
+// what they inherit may have changed (rule 9).
+func (t *tx) store(had state.Email, e *state.Email, envelope bool) error {
+	slices.Sort(e.Holders)
+	inherited := !sameLinks(had.Links, e.Links) || !slices.Equal(had.Person, e.Person) || !slices.Equal(had.Holders, e.Holders) ||
+		!slices.Equal(had.Aliases, e.Aliases) || had.Dropped != e.Dropped || had.Survivor != e.Survivor
+	if !inherited && !envelope && slices.Equal(had.Links, e.Links) {
+		return nil
+	}
+	links, err := json.Marshal(append([]linker.Link{}, e.Links...))
+	if err != nil {
+		return err
+	}
+	person, err := json.Marshal(append([]linker.Link{}, e.Person...))
+	if err != nil {
+		return err
+	}
+	if err := t.row(`UPDATE email SET links = ?, person = ?, dropped = ?, survivor = ?, wanted = ?, revision = revision + 1
+		WHERE id = ? RETURNING revision`, string(links), string(person), e.Dropped, e.Survivor, len(e.Effective()) > 0, e.ID).
+		Scan(&e.Revision); err != nil {
+		return err
+	}
+	if _, err := t.exec(`DELETE FROM link WHERE email = ?`, e.ID); err != nil {
+		return err
+	}
+	for _, l := range append(slices.Clone(e.Links), e.Person...) {
+		if _, err := t.exec(`INSERT INTO link (kind, record, email) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`, l.Kind, l.ID, e.ID); err != nil {
+			return err
+		}
+	}
+	if !slices.Equal(had.Holders, e.Holders) {
+		if _, err := t.exec(`DELETE FROM holder WHERE email = ?`, e.ID); err != nil {
+			return err
+		}
+		for _, c := range e.Holders {
+			if _, err := t.exec(`INSERT INTO holder (email, conn) VALUES (?, ?)`, e.ID, c); err != nil {
+				return err
+			}
+		}
+	}
+	if !slices.Equal(had.Aliases, e.Aliases) {
+		if _, err := t.exec(`DELETE FROM alias WHERE email = ?`, e.ID); err != nil {
+			return err
+		}
+		for _, h := range e.Aliases {
+			if _, err := t.exec(`INSERT INTO alias (hash, email) VALUES (?, ?)`, []byte(h), e.ID); err != nil {
+				return err
+			}
+		}
+	}
+	if !inherited {
+		return nil
+	}
+	cited := slices.Clone(e.Aliases)
+	for _, h := range had.Aliases {
+		if !slices.Contains(cited, h) {
+			cited = append(cited, h)
+		}
+	}
+	for _, h := range cited {
+		if _, err := t.markDue(e.Org, `SELECT c.row FROM cite c JOIN ledger l ON l.id = c.row WHERE c.hash = ? AND l.email <> ?`,
+			[]byte(h), e.ID); err != nil {
+			return err
+		}
+	}
+	// The provider's thread id stands in for missing headers, within one mailbox.
+	_, err = t.markDue(e.Org, `SELECT b.id FROM ledger a JOIN ledger b ON b.conn = a.conn AND b.thread = a.thread
+		WHERE a.email = ? AND a.thread <> '' AND length(coalesce(b.cites, '')) = 0 AND b.email <> ? AND b.received > a.received`, e.ID, e.ID)
+	return err
+}
+
+// sameLinks compares what a reply could inherit, which leaves the evidence out.
+func sameLinks(a, b []linker.Link) bool {
+	return slices.EqualFunc(a, b, func(a, b linker.Link) bool {
+		return a.Record == b.Record && a.By == b.By && a.Removed == b.Removed
+	})
+}
+
+// markDue raises the due number of the decided or pending rows that a query selects, and wakes their connections.
+func (t *tx) markDue(org, q string, args ...any) (int, error) {
+	rows, err := list(t, one[int64], q, args...)
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	woken := map[int64]bool{}
+	for _, id := range rows {
+		cs, err := list(t, one[int64], `UPDATE ledger SET due = due + 1 WHERE id = ? AND org = ? AND fate IN ('pending', 'linked',
+			'unmatched', 'excluded', 'internal', 'automated', 'failed') RETURNING conn`, id, org)
+		if err != nil {
+			return n, err
+		}
+		for _, c := range cs {
+			n++
+			woken[c] = true
+		}
+	}
+	for c := range woken {
+		if _, err := t.exec(`UPDATE connection SET wake = wake + 1 WHERE id = ?`, c); err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}

@@ -1,0 +1,163 @@
+// Package state is the engine's own memory: connections, the ledger, emails and their delivery, the outbox. It is for
+// the engine and for those who add a place where it can live; a host only opens one (see sqlite) and hands it over.
+//
+// Each method of Store is one transaction, named after what the engine does with it, and says which rule it keeps.
+// What a store must do under two workers and crashes is in statetest. Until v1 the interface is sealed: it will
+// grow, and only packages of this module can fulfil it.
+//
+// A store never sees a secret, an address of an unlinked mail, or content in the clear: credentials and envelopes come
+// sealed, participants and Message-IDs as keyed hashes. Times are given by the caller, so that a test can set the clock.
+package state
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/intellicon/email-integration/emailint/state/internal/seal"
+	"github.com/intellicon/email-integration/linker"
+	"github.com/intellicon/email-integration/provider"
+)
+
+var (
+	// ErrStale means that the lease, the cursor's revision or the compared state was lost to somebody else. Nothing
+	// was written. The caller drops what it holds and claims again.
+	ErrStale = errors.New("state: stale")
+	// ErrNoneDue means that nothing is to be done now, or that somebody else is doing it.
+	ErrNoneDue = errors.New("state: none due")
+	// ErrNotFound means that the organisation has no such row.
+	ErrNotFound = errors.New("state: not found")
+)
+
+// Hash is a keyed hash, 8 to 16 raw bytes, made by the engine. A store only compares it. Empty means unknown.
+type Hash string
+
+// Store keeps everything the engine must remember. All methods may be called concurrently, from several workers. Each
+// is atomic: it happened or it didn't. A row of another organisation than the one named is ErrNotFound.
+type Store interface {
+	Connections
+	Ledger
+	Emails
+	Organisations
+	Outbox
+	Close() error
+
+	// Seal does nothing; its argument can't be named outside this module.
+	Seal(seal.Store)
+}
+
+// Connections keeps the connected mailboxes and says who works on which.
+type Connections interface {
+	// AddConnection stores a mailbox and returns it with its id. The same mailbox of the same user (by provider and
+	// subject, or by address where there is no subject) is reconnected: it keeps id, cursor, ledger and links, takes
+	// the new credential, aliases and address, and is due.
+	AddConnection(ctx context.Context, c Connection) (Connection, error)
+	Connection(ctx context.Context, org string, id int64) (Connection, error)
+	// Connections lists an organisation's connections by id; "" lists all of them.
+	Connections(ctx context.Context, org string) ([]Connection, error)
+	// SetState changes state and reason; Connected makes it due now.
+	SetState(ctx context.Context, org string, id int64, s ConnState, reason string) error
+	// SetCredential replaces the sealed credential, as a refreshed token or a rotated key needs.
+	SetCredential(ctx context.Context, org string, id int64, sealed []byte) error
+
+	// Claim leases the connection that is due longest: connected, held by nobody whose lease still runs, past its
+	// NotBefore, and woken or past its NextDue. A claim raises the epoch, which fences the former holder (rule 16).
+	// ErrNoneDue when there is none.
+	Claim(ctx context.Context, worker string, now time.Time, ttl time.Duration) (Lease, error)
+	// ClaimConnection leases this one whether it is due or not; ErrNoneDue while somebody else holds it, and when its
+	// state isn't Connected.
+	ClaimConnection(ctx context.Context, org string, id int64, worker string, now time.Time, ttl time.Duration) (Lease, error)
+	// Renew extends the lease, and is the check before an external effect (rule 16). ErrStale when it was lost.
+	Renew(ctx context.Context, l Lease, now time.Time, ttl time.Duration) (Lease, error)
+	// Release ends the lease. Served to the wake number read at the claim: a wake that came during the pass leaves the
+	// connection due (rule 10).
+	Release(ctx context.Context, l Lease, r Released) error
+	// Wake raises the wake number: due is wake > served, however often and whenever it was raised (rule 10).
+	Wake(ctx context.Context, org string, id int64) error
+}
+
+// Ledger keeps one row an item and the cursors that stand behind them.
+type Ledger interface {
+	// Position is where the mailbox has been read to.
+	Position(ctx context.Context, l Lease) (Position, error)
+	// AddRun adds a history run and wakes the connection.
+	AddRun(ctx context.Context, org string, connection int64, r Run) (Run, error)
+	Runs(ctx context.Context, org string, connection int64) ([]Run, error)
+	// CommitPage commits a row for every item and the cursor behind them, or nothing: the cursor never passes an item
+	// without a row. It compares the lease's epoch and the cursor's revision (rule 16, ErrStale). An item seen again
+	// is merged: it gains folders and header fields, loses "left" and "gone", and becomes due when it was not decided
+	// or when what decides it changed; its fate stays otherwise.
+	CommitPage(ctx context.Context, l Lease, p Page) (Committed, error)
+	// Sweep ends a relisting: what the folder placed before its last restart and did not show again has left it
+	// (rule 15). It returns the number of rows that are now in no folder.
+	Sweep(ctx context.Context, l Lease, folder string) (int, error)
+	// Gone records that items are confirmed to be no more, by id and Message-ID. Mail never decided gets the fate gone;
+	// decided mail keeps its fate and its Email: what a deletion does is the host's policy (rules 4, 15).
+	Gone(ctx context.Context, l Lease, ids []provider.ItemID) error
+	// Pending returns rows that are due, live before history, newest first, bounded by count and bytes (at least one).
+	Pending(ctx context.Context, l Lease, now time.Time, limit int, bytes int64) (Batch, error)
+	// Settle commits decisions. A row whose due number, or whose organisation's change number or rules version, moved
+	// since the batch was read is written and stays due (rules under "Rows", rule 8). Emails are found or made, their
+	// links, holders, aliases and envelopes compared, and the revision raised when any differs; then every row that
+	// cites one of their Message-IDs becomes due in the same transaction (rules 1, 9, 12).
+	Settle(ctx context.Context, l Lease, b Batch, s []Settlement) ([]Settled, error)
+	// ThreadLinks returns the direct and a person's links of the mails that are answered (rules 13, 14).
+	ThreadLinks(ctx context.Context, org string, q ThreadQuery) ([]linker.Link, error)
+
+	// Counts says how many rows have each fate.
+	Counts(ctx context.Context, org string, connection int64) (Counts, error)
+	// Lookup finds rows and emails by Message-ID, for Explain.
+	Lookup(ctx context.Context, org string, messageID Hash) ([]Row, []Email, error)
+	// Missing returns those of ids that have no row: the reconciler's gaps.
+	Missing(ctx context.Context, org string, connection int64, ids []provider.ItemID) ([]provider.ItemID, error)
+	// Items pages through a connection's rows in the order of their ids, beginning after a row id.
+	Items(ctx context.Context, org string, connection int64, after int64, limit int) ([]Row, error)
+}
+
+// Emails keeps messages, once for all the mailboxes that hold them, and what the host was told of them.
+type Emails interface {
+	Email(ctx context.Context, org string, id int64) (Email, error)
+	// Undelivered returns emails whose revision is above the saved one and that the host must hear of: they have links
+	// and holders, or delivery was attempted before (rule 2). A connection gets those it holds and those without a
+	// live holder (rule 7); 0 gets all.
+	Undelivered(ctx context.Context, org string, connection int64, now time.Time, limit int) ([]Email, error)
+	// Attempt is committed before the CRM is called (rule 2). It checks the lease and returns the ids whose revision is
+	// still the one given: only these may be sent (rule 1). A lease without connection is not checked (rule 7).
+	Attempt(ctx context.Context, l Lease, ds []Delivery) ([]int64, error)
+	// Done is the host's acknowledgement: saved = max(saved, revision) (rule 1). After an empty delivery the sealed
+	// envelope goes and the next delivery is full (rule 3).
+	Done(ctx context.Context, org string, ds []Delivery) error
+	// Failed postpones delivery.
+	Failed(ctx context.Context, org string, fs []Failure) error
+	// Correct stores what a person said; the later word on a record wins (rule 11). It raises the revision, marks
+	// citing rows due (rule 9) and wakes the holders.
+	Correct(ctx context.Context, org string, c Correction) (Email, error)
+}
+
+// Organisations keeps what belongs to an organisation as a whole.
+type Organisations interface {
+	// Settings returns the settings and their version; nil and 0 when never saved.
+	Settings(ctx context.Context, org string) (json.RawMessage, int64, error)
+	// SaveSettings replaces version with version+1, ErrStale when it isn't the stored one. With relink every row that
+	// was decided under older rules is pending: none is rewritten.
+	SaveSettings(ctx context.Context, org string, settings json.RawMessage, version int64, relink bool) (int64, error)
+	// Change raises the organisation's change number and makes the rows it touches due, whether they are already due
+	// or not (rules 5, 8). It returns the new number and how many rows it touched.
+	Change(ctx context.Context, org string, c Change) (number int64, rows int, err error)
+	// ChangeNumber is read before the CRM is asked (rule 6).
+	ChangeNumber(ctx context.Context, org string) (int64, error)
+}
+
+// Outbox keeps what is to be sent, and what became of it.
+type Outbox interface {
+	// OutboxAdd stores a message under its idempotency key and registers its Message-ID and fingerprint as an Email
+	// (rule 12). The same key again changes nothing and returns what is stored; added is false.
+	OutboxAdd(ctx context.Context, org string, o Outgoing) (stored Outgoing, added bool, err error)
+	OutboxGet(ctx context.Context, org, key string) (Outgoing, error)
+	// OutboxStep moves a row from one state to another if it is still there, else ErrStale: of two workers one sends.
+	OutboxStep(ctx context.Context, org, key string, from, to OutState, s Step) (Outgoing, error)
+	// OutboxDue returns rows to work on, oldest first: queued, staged, sending and unknown ones past their NextTry. An
+	// empty org asks for all of them.
+	OutboxDue(ctx context.Context, org string, now time.Time, limit int) ([]Outgoing, error)
+}
