@@ -139,7 +139,10 @@ func (r Rules) Validate() error {
 	}
 	for i, k := range r.OwnDomains {
 		path := fmt.Sprintf("own_domains[%d]", i)
-		if domain(path, k) && r.shared(k) {
+		if !domain(path, k) {
+			continue
+		}
+		if r.shared(k) {
 			wrong(path, "%q is shared by many: everyone there would count as your own people", k)
 		} else if !openToAccounts(k) {
 			wrong(path, "%q is a public suffix", k)
