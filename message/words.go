@@ -42,7 +42,7 @@ func decodeText(s, hint string, d *defects) string {
 			continue
 		}
 		// RFC 2047, 6.2: space between neighbouring words is not shown.
-		if len(pending) == 0 && out.Len() == 0 || strings.TrimSpace(s[:i]) != "" || len(pending) == 0 {
+		if len(pending) == 0 || strings.TrimSpace(s[:i]) != "" {
 			flush()
 			out.WriteString(utf8Text([]byte(s[:i]), hint, d))
 		}
@@ -50,10 +50,6 @@ func decodeText(s, hint string, d *defects) string {
 			flush()
 		}
 		charset = cs
-		if len(b) == 0 && len(pending) == 0 {
-			pending = append(pending, ' ') // an empty word still swallows the space behind it
-			pending = pending[:0]
-		}
 		pending = append(pending, b...)
 		s = s[i+n:]
 	}
