@@ -37,6 +37,22 @@ func (e *Engine) Sync(ctx context.Context, org string, connection int64) error {
 func (e *Engine) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	idle := &idlers{engine: e, running: map[int64]bool{}}
+	if e.o.Sender != nil {
+		wg.Go(func() {
+			tick := time.NewTicker(5 * time.Second)
+			defer tick.Stop()
+			for {
+				if err := e.outbox(ctx); err != nil && ctx.Err() == nil {
+					e.o.Logger.WarnContext(ctx, "outbox", "error", err)
+				}
+				select {
+				case <-ctx.Done():
+					return
+				case <-tick.C:
+				}
+			}
+		})
+	}
 	for range e.o.Workers {
 		wg.Go(func() {
 			for ctx.Err() == nil {

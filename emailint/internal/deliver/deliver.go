@@ -337,6 +337,22 @@ func (d *Deliverer) settlement(w *work) (state.Settlement, error) {
 	return s, nil
 }
 
+// Value decides a message that is not in a mailbox yet and returns what it gives to its Email.
+func (d *Deliverer) Value(ctx context.Context, env message.Envelope) (state.EmailValue, error) {
+	w := &work{env: env}
+	if err := d.decide(ctx, []*work{w}); err != nil {
+		return state.EmailValue{}, err
+	}
+	s, err := d.settlement(w)
+	if err != nil {
+		return state.EmailValue{}, err
+	}
+	if s.Email == nil {
+		s.Email = &state.EmailValue{MessageID: s.MessageID, Fingerprint: state.Hash(d.Hasher.Fingerprint(&w.env))}
+	}
+	return *s.Email, nil
+}
+
 // save delivers one chunk of emails and returns how many it tried.
 func (d *Deliverer) save(ctx context.Context) (int, error) {
 	es, err := d.Store.Undelivered(ctx, d.Lease.Org, d.Lease.Connection, d.Now(), saveChunk)

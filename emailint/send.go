@@ -1,0 +1,218 @@
+package emailint
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/intellicon/email-integration/emailint/crm"
+	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/message"
+	"github.com/intellicon/email-integration/provider"
+)
+
+// Outgoing is a rendered message to send, as smtp.Compose makes it.
+type Outgoing struct {
+	Connection int64
+	Key        string   // idempotency key of the host's choice, unique in the organisation: the same key never sends twice
+	Raw        []byte   // RFC 5322 with a Message-ID
+	From       string   // bare address
+	Recipients []string // bare addresses, Bcc included
+	Thread     string   // the provider's thread id of the mail that is answered, "" where there is none
+}
+
+// Sending says what became of a message.
+type Sending struct {
+	State     state.OutState
+	EmailID   string // the id under which the CRM has it or will have it
+	MessageID string
+	Error     string
+}
+
+// giveUp is how long a worker may be silent in the middle of a release before another looks up what happened.
+const giveUp = 10 * time.Minute
+
+// Send stores the message, sends it, and links it. An error means that nothing was stored. After that the outcome is in
+// Sending.State: sent; failed; staged or queued when it is tried again by Run; unknown when the answer was lost and nobody can
+// say, in which case it is never sent again blindly. A second call with the same Key returns what became of the first.
+func (e *Engine) Send(ctx context.Context, org string, m Outgoing) (Sending, error) {
+	if e.o.Sender == nil {
+		return Sending{}, errors.New("emailint: sending: Options.Sender is not set")
+	}
+	if m.Key == "" {
+		return Sending{}, errors.New("emailint: sending: the idempotency key is missing")
+	}
+	env := message.ParseHeader(m.Raw)
+	if env.MessageID == "" || len(m.Recipients) == 0 {
+		return Sending{}, errors.New("emailint: sending: the message needs a Message-ID and at least one recipient")
+	}
+	if _, err := e.o.State.Connection(ctx, org, m.Connection); err != nil {
+		return Sending{}, fmt.Errorf("emailint: sending: connection %d: %w", m.Connection, err)
+	}
+	env.Sent, env.Received = true, e.o.Now()
+	d, err := e.deliverer(ctx, state.Lease{Org: org, Connection: m.Connection}, nil)
+	if err != nil {
+		return Sending{}, fmt.Errorf("emailint: sending: %w", err)
+	}
+	value, err := d.Value(ctx, env)
+	if err != nil {
+		return Sending{}, fmt.Errorf("emailint: sending: %w", err)
+	}
+	opts, err := json.Marshal(provider.SendOptions{From: m.From, Recipients: m.Recipients, MessageID: env.MessageID, Thread: m.Thread})
+	if err != nil {
+		return Sending{}, err
+	}
+	row, _, err := e.o.State.OutboxAdd(ctx, org, state.Outgoing{Key: m.Key, Org: org, Connection: m.Connection, Raw: m.Raw,
+		Options: opts, State: state.OutQueued, Created: e.o.Now(), Value: value})
+	if err != nil {
+		return Sending{}, fmt.Errorf("emailint: sending: %w", err)
+	}
+	if row, err = e.dispatch(ctx, org, row); err != nil {
+		// It is stored: Run goes on with it.
+		e.o.Logger.WarnContext(ctx, "sending goes on later", "key", m.Key, "error", err)
+		if stored, gerr := e.o.State.OutboxGet(context.WithoutCancel(ctx), org, m.Key); gerr == nil {
+			row = stored
+		}
+	}
+	return Sending{State: row.State, EmailID: strconv.FormatInt(row.Email, 10), MessageID: message.ParseHeader(row.Raw).MessageID, Error: row.Error}, nil
+}
+
+// dispatch takes an outbox row as far as it gets.
+func (e *Engine) dispatch(ctx context.Context, org string, row state.Outgoing) (state.Outgoing, error) {
+	switch row.State {
+	case state.OutSent, state.OutFailed, state.OutUnknown:
+		return row, nil
+	case state.OutSending:
+		if row.NextTry.After(e.o.Now()) {
+			return row, nil // somebody is at it
+		}
+	}
+	c, err := e.o.State.Connection(ctx, org, row.Connection)
+	if err != nil {
+		return row, err
+	}
+	s, err := e.o.Sender(ctx, c)
+	if err != nil {
+		return row, err
+	}
+	var staged provider.Staged
+	if row.State == state.OutQueued {
+		var opts provider.SendOptions
+		if err := json.Unmarshal(row.Options, &opts); err != nil {
+			return row, err
+		}
+		if staged, err = s.Stage(ctx, row.Raw, opts); err != nil {
+			return e.unsent(ctx, org, row, err)
+		}
+		b, err := json.Marshal(staged)
+		if err != nil {
+			return row, err
+		}
+		if row, err = e.o.State.OutboxStep(ctx, org, row.Key, state.OutQueued, state.OutStaged, state.Step{Staged: b}); err != nil {
+			return row, err
+		}
+	}
+	if err := json.Unmarshal(row.Staged, &staged); err != nil {
+		return row, err
+	}
+	if row.State == state.OutSending {
+		return e.lookup(ctx, org, row, s, staged, errors.New("the worker that sent it vanished"))
+	}
+	// From here until the answer is stored, another worker that finds the row looks up and doesn't send.
+	if row, err = e.o.State.OutboxStep(ctx, org, row.Key, state.OutStaged, state.OutSending,
+		state.Step{NextTry: e.o.Now().Add(giveUp), Try: true}); err != nil {
+		return row, err
+	}
+	sent, err := s.Release(ctx, staged)
+	var action *provider.NeedsAction
+	switch {
+	case err == nil:
+		return e.sent(ctx, org, row, sent)
+	case errors.Is(err, provider.ErrNotSent), errors.As(err, &action):
+		return e.unsent(ctx, org, row, err)
+	}
+	return e.lookup(ctx, org, row, s, staged, err)
+}
+
+func (e *Engine) sent(ctx context.Context, org string, row state.Outgoing, sent provider.Sent) (state.Outgoing, error) {
+	step := state.Step{}
+	if own := message.ParseHeader(row.Raw).MessageID; sent.MessageID != "" && sent.MessageID != own {
+		step.Aliases = []state.Hash{state.Hash(e.hasher(org).MessageID(sent.MessageID))}
+	}
+	row, err := e.o.State.OutboxStep(context.WithoutCancel(ctx), org, row.Key, row.State, state.OutSent, step)
+	if err != nil {
+		return row, err
+	}
+	// Delivery to the CRM may fail: the email is undelivered then, and the next pass of its mailbox goes on with it.
+	if err := e.deliverSent(ctx, org, row); err != nil {
+		e.o.Logger.WarnContext(ctx, "saving a sent mail goes on later", "key", row.Key, "error", err)
+	}
+	return row, nil
+}
+
+func (e *Engine) unsent(ctx context.Context, org string, row state.Outgoing, cause error) (state.Outgoing, error) {
+	to, step := state.OutFailed, state.Step{Error: cause.Error()}
+	var action *provider.NeedsAction
+	var limit *provider.RateLimitError
+	var temporary interface{ Temporary() bool }
+	switch {
+	case errors.As(cause, &limit):
+		to, step.NextTry = state.OutQueued, e.o.Now().Add(max(limit.RetryAfter, time.Minute))
+	case errors.As(cause, &action), errors.As(cause, &temporary) && temporary.Temporary(), !errors.Is(cause, provider.ErrNotSent):
+		to, step.NextTry = state.OutQueued, e.o.Now().Add(time.Minute<<min(row.Tries, 8))
+	}
+	if row.State == state.OutSending && to == state.OutQueued {
+		to = state.OutStaged
+	}
+	return e.o.State.OutboxStep(context.WithoutCancel(ctx), org, row.Key, row.State, to, step)
+}
+
+func (e *Engine) lookup(ctx context.Context, org string, row state.Outgoing, s provider.Sender, st provider.Staged, cause error) (state.Outgoing, error) {
+	out, err := s.Lookup(context.WithoutCancel(ctx), st)
+	if err != nil {
+		return row, err // it stays in sending, and is looked up again
+	}
+	switch out {
+	case provider.OutcomeSent:
+		return e.sent(ctx, org, row, provider.Sent{})
+	case provider.OutcomeNotSent:
+		return e.o.State.OutboxStep(context.WithoutCancel(ctx), org, row.Key, row.State, state.OutStaged,
+			state.Step{Error: cause.Error(), NextTry: e.o.Now().Add(time.Minute << min(row.Tries, 8))})
+	}
+	return e.o.State.OutboxStep(context.WithoutCancel(ctx), org, row.Key, row.State, state.OutUnknown, state.Step{Error: cause.Error()})
+}
+
+// deliverSent saves a sent mail with the content we have, without waiting for its copy in Sent.
+func (e *Engine) deliverSent(ctx context.Context, org string, row state.Outgoing) error {
+	m, err := e.o.State.Email(ctx, org, row.Email)
+	if err != nil || m.Revision <= m.Saved || len(m.Effective()) == 0 {
+		return err
+	}
+	d, err := e.deliverer(ctx, state.Lease{Org: org}, nil)
+	if err != nil {
+		return err
+	}
+	mail := message.Parse(row.Raw)
+	mail.Sent, mail.Received = true, row.Created
+	full := map[int64]crm.Email{m.ID: {Message: *mail, Outbound: true, When: row.Created}}
+	return d.Send(ctx, []state.Email{m}, full)
+}
+
+// outbox works on what is due in the outbox.
+func (e *Engine) outbox(ctx context.Context) error {
+	rows, err := e.o.State.OutboxDue(ctx, "", e.o.Now(), 20)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, row := range rows {
+		if _, err := e.dispatch(ctx, row.Org, row); err != nil && !errors.Is(err, state.ErrStale) {
+			errs = append(errs, fmt.Errorf("sending %s: %w", row.Key, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
