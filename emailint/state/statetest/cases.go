@@ -1,0 +1,352 @@
+package statetest
+
+import (
+	"slices"
+	"time"
+
+	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/linker"
+	"github.com/intellicon/email-integration/provider"
+)
+
+var cases = []testCase{
+	{"TwoWorkers", "two workers on one mailbox can't both commit (rule 16)", func(h *house) {
+		c := h.connect("u")
+		first, err := h.s.Claim(h.Context(), "a", start, time.Minute)
+		h.ok(err)
+		_, err = h.s.Claim(h.Context(), "b", start.Add(30*time.Second), time.Minute)
+		h.is(err, state.ErrNoneDue)
+		second, err := h.s.Claim(h.Context(), "b", start.Add(2*time.Minute), time.Minute)
+		h.ok(err)
+		h.equal("connection", second.Connection, c.ID)
+		_, err = h.s.CommitPage(h.Context(), first, state.Page{Rows: []state.Row{row("1")}, Cursor: []byte("x")})
+		h.is(err, state.ErrStale)
+		_, err = h.s.Renew(h.Context(), first, start, time.Minute)
+		h.is(err, state.ErrStale)
+		h.is(h.s.Release(h.Context(), first, state.Released{Served: true}), state.ErrStale)
+		h.equal("inserted", h.page(second, row("1")).Inserted, 1)
+	}},
+	{"ReleasedLease", "a lease that was given back commits nothing", func(h *house) {
+		l := h.claim(h.connect("u").ID)
+		h.ok(h.s.Release(h.Context(), l, state.Released{}))
+		_, err := h.s.CommitPage(h.Context(), l, state.Page{Cursor: []byte("x")})
+		h.is(err, state.ErrStale)
+	}},
+	{"CursorNeedsRows", "a page whose cursor's revision moved writes neither rows nor cursor", func(h *house) {
+		l := h.claim(h.connect("u").ID)
+		h.page(l, row("1"))
+		_, err := h.s.CommitPage(h.Context(), l, state.Page{Revision: 0, Cursor: []byte("far"), Rows: []state.Row{row("2")}})
+		h.is(err, state.ErrStale)
+		p, err := h.s.Position(h.Context(), l)
+		h.ok(err)
+		h.equal("cursor", string(p.Cursor), "next")
+		missing, err := h.s.Missing(h.Context(), org, l.Connection, []provider.ItemID{"1", "2"})
+		h.ok(err)
+		h.equal("missing", slices.Equal(missing, []provider.ItemID{"2"}), true)
+	}},
+	{"HistoryRun", "a history run has its own cursor, counts what it saw and inserts only what is absent", func(h *house) {
+		l := h.claim(h.connect("u").ID)
+		h.page(l, row("1"))
+		r, err := h.s.AddRun(h.Context(), org, l.Connection, state.Run{Reason: "first import"})
+		h.ok(err)
+		c, err := h.s.CommitPage(h.Context(), l, state.Page{Run: r.ID, Cursor: []byte("h"), Rows: []state.Row{row("1"), row("2")}, Estimated: 9, Done: true})
+		h.ok(err)
+		h.equal("inserted", c.Inserted, 1)
+		h.equal("updated", c.Updated, 0)
+		rs, err := h.s.Runs(h.Context(), org, l.Connection)
+		h.ok(err)
+		h.equal("seen", rs[0].Seen, 2)
+		h.equal("done", rs[0].Done, true)
+	}},
+	{"WakeDuringPass", "a wake during a pass causes one more, and only one (rule 10)", func(h *house) {
+		c := h.connect("u")
+		l := h.claim(c.ID)
+		h.ok(h.s.Wake(h.Context(), org, c.ID))
+		h.ok(h.s.Wake(h.Context(), org, c.ID))
+		h.ok(h.s.Release(h.Context(), l, state.Released{Served: true, NextDue: start.Add(time.Hour)}))
+		l, err := h.s.Claim(h.Context(), "w", start, time.Minute)
+		h.ok(err)
+		h.ok(h.s.Release(h.Context(), l, state.Released{Served: true}))
+		_, err = h.s.Claim(h.Context(), "w", start, time.Minute)
+		h.is(err, state.ErrNoneDue)
+	}},
+	{"NotBefore", "a rate limit holds back a wake too", func(h *house) {
+		c := h.connect("u")
+		h.ok(h.s.Release(h.Context(), h.claim(c.ID), state.Released{NotBefore: start.Add(time.Minute)}))
+		_, err := h.s.Claim(h.Context(), "w", start, time.Minute)
+		h.is(err, state.ErrNoneDue)
+		_, err = h.s.Claim(h.Context(), "w", start.Add(time.Minute), time.Minute)
+		h.ok(err)
+	}},
+	{"DueWhileSettling", "a row made due during its decision stays due", func(h *house) {
+		l := h.claim(h.connect("u").ID)
+		h.page(l, row("1"))
+		b := h.pending(l)
+		_, n, err := h.s.Change(h.Context(), org, state.Change{Participants: []state.Hash{"hash-of-ada"}})
+		h.ok(err)
+		h.equal("touched", n, 1)
+		h.equal("still due", h.settle(l, b, linked(b.Rows[0]))[0].StillDue, true)
+		b = h.pending(l)
+		h.equal("pending", len(b.Rows), 1)
+		h.equal("still due", h.settle(l, b, linked(b.Rows[0], ada))[0].StillDue, false)
+		h.equal("pending", len(h.pending(l).Rows), 0)
+	}},
+	{"ChangeNumber", "a decision stays due when the organisation's change number moved since it was begun (rule 8)", func(h *house) {
+		l := h.claim(h.connect("u").ID)
+		h.page(l, row("1"))
+		b := h.pending(l)
+		n, _, err := h.s.Change(h.Context(), org, state.Change{Participants: []state.Hash{"somebody else"}})
+		h.ok(err)
+		h.equal("number", n, b.Change+1)
+		h.equal("still due", h.settle(l, b, linked(b.Rows[0]))[0].StillDue, true)
+	}},
+	{"Settings", "settings are replaced by version, and rows decided under older rules are pending", func(h *house) {
+		l := h.claim(h.connect("u").ID)
+		v, err := h.s.SaveSettings(h.Context(), org, []byte(`{}`), 0, true)
+		h.ok(err)
+		_, err = h.s.SaveSettings(h.Context(), org, []byte(`{}`), 0, true)
+		h.is(err, state.ErrStale)
+		h.page(l, row("1"))
+		b := h.pending(l)
+		h.equal("rules", b.Rules, v)
+		h.equal("still due", h.settle(l, b, linked(b.Rows[0]))[0].StillDue, false)
+		v, err = h.s.SaveSettings(h.Context(), org, []byte(`{"a":1}`), v, true)
+		h.ok(err)
+		b = h.pending(l)
+		h.equal("pending", len(b.Rows), 1)
+		s := linked(b.Rows[0])
+		h.settle(l, b, s) // under the old rules
+		b = h.pending(l)
+		h.equal("pending", len(b.Rows), 1)
+		s = linked(b.Rows[0])
+		s.RulesVersion = v
+		h.settle(l, b, s)
+		h.equal("pending", len(h.pending(l).Rows), 0)
+	}},
+	{"AttemptedUntilAcknowledged", "an attempted email is delivered until acknowledged, also when it lost its links (rules 1 to 3)", func(h *house) {
+		l := h.claim(h.connect("u").ID)
+		e := h.import1(l, "1", ada)
+		_, err := h.s.Attempt(h.Context(), l, []state.Delivery{{ID: e.ID, Revision: e.Revision}})
+		h.ok(err)
+		_, _, err = h.s.Change(h.Context(), org, state.Change{Records: []linker.Record{ada.Record}})
+		h.ok(err)
+		b := h.pending(l)
+		h.settle(l, b, linked(b.Rows[0])) // unmatched
+		es := h.undelivered()
+		h.equal("undelivered", len(es), 1)
+		h.equal("id", es[0].ID, e.ID)
+		h.equal("raised", es[0].Revision > e.Revision, true)
+		h.equal("links", len(es[0].Effective()), 0)
+		ids, err := h.s.Attempt(h.Context(), l, []state.Delivery{{ID: e.ID, Revision: e.Revision}})
+		h.ok(err)
+		h.equal("old revision attempted", len(ids), 0)
+		h.ok(h.s.Done(h.Context(), org, []state.Delivery{{ID: e.ID, Revision: e.Revision}}))
+		h.equal("undelivered", len(h.undelivered()), 1)
+		h.deliver(es[0])
+		h.equal("undelivered", len(h.undelivered()), 0)
+		h.ok(h.s.Done(h.Context(), org, []state.Delivery{{ID: e.ID, Revision: e.Revision}})) // a late answer
+		h.equal("undelivered", len(h.undelivered()), 0)
+		back, err := h.s.Email(h.Context(), org, e.ID)
+		h.ok(err)
+		h.equal("full", back.Full, true)
+		h.equal("envelope", len(back.Envelope), 0)
+	}},
+	{"NeverAttempted", "an email that was never attempted and lost its links is not delivered", func(h *house) {
+		l := h.claim(h.connect("u").ID)
+		h.import1(l, "1", ada)
+		_, _, err := h.s.Change(h.Context(), org, state.Change{Records: []linker.Record{ada.Record}})
+		h.ok(err)
+		b := h.pending(l)
+		h.settle(l, b, linked(b.Rows[0]))
+		h.equal("undelivered", len(h.undelivered()), 0)
+	}},
+	{"Revision", "a revision rises when links change and not when they don't", func(h *house) {
+		l := h.claim(h.connect("u").ID)
+		e := h.import1(l, "1", ada)
+		for _, step := range []struct {
+			links []linker.Link
+			rises bool
+		}{{[]linker.Link{ada}, false}, {[]linker.Link{bob, ada}, true}, {[]linker.Link{ada, bob}, false}} {
+			_, _, err := h.s.Change(h.Context(), org, state.Change{Records: []linker.Record{ada.Record}})
+			h.ok(err)
+			b := h.pending(l)
+			out := h.settle(l, b, linked(b.Rows[0], step.links...))
+			h.equal("rises", out[0].Revision > e.Revision, step.rises)
+			e.Revision = out[0].Revision
+		}
+	}},
+	{"Left", "an item that left a folder is not deleted, and only the folder that still has it loses it (rule 15)", func(h *house) {
+		l := h.claim(h.connect("u").ID)
+		e := h.import1(l, "1", ada)
+		leave := func(folder string, rows ...state.Row) state.Committed {
+			p, err := h.s.Position(h.Context(), l)
+			h.ok(err)
+			c, err := h.s.CommitPage(h.Context(), l, state.Page{Revision: p.Revision, Rows: rows, Left: []provider.Removal{{ID: "1", Folder: folder}}})
+			h.ok(err)
+			return c
+		}
+		h.equal("left", leave(old.ID).Left, 0)
+		moved := row("1")
+		moved.Folders = []provider.Folder{old}
+		h.equal("left", leave(inbox.ID, moved).Left, 0)
+		h.equal("left", leave(old.ID).Left, 1)
+		counts, err := h.s.Counts(h.Context(), org, l.Connection)
+		h.ok(err)
+		h.equal("linked", counts.Fates[state.FateLinked], 1)
+		h.equal("left", counts.Left, 1)
+		now, err := h.s.Email(h.Context(), org, e.ID)
+		h.ok(err)
+		h.equal("revision", now.Revision, e.Revision)
+		h.page(l, row("1"))
+		counts, err = h.s.Counts(h.Context(), org, l.Connection)
+		h.ok(err)
+		h.equal("left", counts.Left, 0)
+	}},
+	{"Sweep", "after a restart what does not appear again has left, and nothing else", func(h *house) {
+		l := h.claim(h.connect("u").ID)
+		h.page(l, row("1"), row("2"))
+		p, err := h.s.Position(h.Context(), l)
+		h.ok(err)
+		_, err = h.s.CommitPage(h.Context(), l, state.Page{Revision: p.Revision, Restart: []provider.Folder{inbox}, Rows: []state.Row{row("2")}})
+		h.ok(err)
+		n, err := h.s.Sweep(h.Context(), l, inbox.ID)
+		h.ok(err)
+		h.equal("left", n, 1)
+	}},
+	{"ThreadChildren", "rows that cite an email become due when its links change, and inherit its direct links (rules 9, 14)", func(h *house) {
+		l := h.claim(h.connect("u").ID)
+		h.page(l, row("3", "id-of-2"), row("2", "id-of-1"), row("1"))
+		b := h.pending(l)
+		for _, r := range b.Rows {
+			if r.Item != "1" {
+				h.settle(l, b, linked(r))
+			}
+		}
+		b = h.pending(l)
+		h.equal("pending", len(b.Rows), 1)
+		h.settle(l, b, linked(b.Rows[0], ada))
+		b = h.pending(l)
+		h.equal("pending", len(b.Rows), 1)
+		h.equal("child", b.Rows[0].Item, provider.ItemID("2"))
+		h.settle(l, b, linked(b.Rows[0], byPast))
+		b = h.pending(l)
+		h.equal("pending", len(b.Rows), 1)
+		r := b.Rows[0]
+		ls, err := h.s.ThreadLinks(h.Context(), org, state.ThreadQuery{Connection: l.Connection, Row: r.ID, MessageID: r.MessageID, Cites: r.Cites})
+		h.ok(err)
+		h.equal("inherited", len(ls), 1)
+		h.equal("record", ls[0], ada)
+	}},
+	{"OwnThread", "an email is never a member of its own thread, and a circle ends (rule 13)", func(h *house) {
+		l := h.claim(h.connect("u").ID)
+		h.page(l, row("1", "id-of-1", "id-of-2"), row("2", "id-of-1"))
+		b := h.pending(l)
+		one := b.Rows[slices.IndexFunc(b.Rows, func(r state.Row) bool { return r.Item == "1" })]
+		e := h.settle(l, b, linked(one, ada))[0]
+		ls, err := h.s.ThreadLinks(h.Context(), org, state.ThreadQuery{Row: one.ID, Email: e.Email, MessageID: one.MessageID,
+			Fingerprint: "finger-id-of-1", Cites: one.Cites})
+		h.ok(err)
+		h.equal("inherited", len(ls), 0)
+	}},
+	{"TwoMailboxes", "an email that two mailboxes hold is one, in any order, with both as holders", func(h *house) {
+		a, b := h.claim(h.connect("u").ID), h.claim(h.connect("v").ID)
+		for _, order := range [][]state.Lease{{a, b}, {b, a}} {
+			item := "x" + order[0].Worker + string(rune('0'+order[0].Connection))
+			first := h.import1(order[0], item, ada)
+			second := h.import1(order[1], item, ada)
+			h.equal("id", first.ID, second.ID)
+			h.equal("holders", slices.Equal(second.Holders, []int64{a.Connection, b.Connection}), true)
+			h.equal("raised", second.Revision > first.Revision, true)
+		}
+		other := h.import1(a, "reused", ada)
+		h.page(b, row("reused"))
+		batch := h.pending(b)
+		s := linked(batch.Rows[0], ada)
+		s.Email.Fingerprint = "another mail"
+		h.equal("a reused Message-ID is another email", h.settle(b, batch, s)[0].Email != other.ID, true)
+	}},
+	{"Correction", "a person's word is stronger than the machine's and follows a merge (rule 11)", func(h *house) {
+		l := h.claim(h.connect("u").ID)
+		e := h.import1(l, "1", ada)
+		no := ada
+		no.Removed = true
+		now, err := h.s.Correct(h.Context(), org, state.Correction{Email: e.ID, Links: []linker.Link{no, bob}})
+		h.ok(err)
+		h.equal("links", len(now.Effective()), 1)
+		h.equal("raised", now.Revision > e.Revision, true)
+		carl := linker.Record{Kind: linker.Contact, ID: "carl"}
+		_, n, err := h.s.Change(h.Context(), org, state.Change{Merged: []state.Merge{{From: bob.Record, To: carl}}})
+		h.ok(err)
+		h.equal("touched", n > 0, true)
+		now, err = h.s.Email(h.Context(), org, e.ID)
+		h.ok(err)
+		h.equal("follows", now.Effective()[0].Record, carl)
+		_, err = h.s.Email(h.Context(), "another organisation", e.ID)
+		h.is(err, state.ErrNotFound)
+	}},
+	{"Outbox", "an idempotency key is unique, a step is taken once, and a copy of what we sent is that email (rule 12)", func(h *house) {
+		l := h.claim(h.connect("u").ID)
+		out := state.Outgoing{Key: "k", Connection: l.Connection, Raw: []byte("mail"), Created: start,
+			Value: state.EmailValue{MessageID: "ours", Fingerprint: "finger-id-of-1", Links: []linker.Link{ada}, Holder: true}}
+		o, added, err := h.s.OutboxAdd(h.Context(), org, out)
+		h.ok(err)
+		h.equal("added", added, true)
+		again, added, err := h.s.OutboxAdd(h.Context(), org, out)
+		h.ok(err)
+		h.equal("added", added, false)
+		h.equal("email", again.Email, o.Email)
+		h.equal("held back", len(h.undelivered()), 0)
+		_, err = h.s.OutboxStep(h.Context(), org, "k", state.OutQueued, state.OutSending, state.Step{Try: true, NextTry: start.Add(time.Minute)})
+		h.ok(err)
+		_, err = h.s.OutboxStep(h.Context(), org, "k", state.OutQueued, state.OutSending, state.Step{})
+		h.is(err, state.ErrStale)
+		due, err := h.s.OutboxDue(h.Context(), org, start, 10)
+		h.ok(err)
+		h.equal("due", len(due), 0)
+		due, err = h.s.OutboxDue(h.Context(), "", start.Add(time.Minute), 10)
+		h.ok(err)
+		h.equal("due", len(due), 1)
+		copied := h.import1(l, "1", ada) // the provider gave it another Message-ID
+		h.equal("email", copied.ID, o.Email)
+		h.equal("aliases", len(copied.Aliases), 2)
+		h.equal("delivered", len(h.undelivered()), 1)
+	}},
+	{"Join", "when an alias joins two emails the lower id survives and the other is delivered empty (rule 12)", func(h *house) {
+		l := h.claim(h.connect("u").ID)
+		same := func(r state.Row, aliases ...state.Hash) state.Settlement {
+			s := linked(r, ada)
+			s.Email.Fingerprint, s.Email.Aliases = "same", aliases
+			return s
+		}
+		h.page(l, row("1"), row("2"))
+		b := h.pending(l)
+		first, second := h.settle(l, b, same(b.Rows[0]))[0], h.settle(l, b, same(b.Rows[1]))[0]
+		h.equal("two", first.Email < second.Email, true)
+		for _, e := range h.undelivered() {
+			h.deliver(e)
+		}
+		_, _, err := h.s.Change(h.Context(), org, state.Change{Participants: []state.Hash{"hash-of-ada"}})
+		h.ok(err)
+		b = h.pending(l)
+		h.settle(l, b, same(b.Rows[0], "id-of-1", "id-of-2"))
+		es := h.undelivered()
+		h.equal("undelivered", len(es), 2)
+		h.equal("survivor", es[1].Survivor, first.Email)
+		h.equal("holders", len(es[1].Holders), 0)
+		h.equal("raised", es[1].Revision > second.Revision, true)
+	}},
+	{"Reconnect", "reconnecting keeps id and cursor, and is due", func(h *house) {
+		c := h.connect("u")
+		l := h.claim(c.ID)
+		h.page(l, row("1"))
+		h.ok(h.s.Release(h.Context(), l, state.Released{Served: true, State: state.NeedsUser, Reason: "sign in again", NextDue: start.Add(time.Hour)}))
+		_, err := h.s.Claim(h.Context(), "w", start.Add(2*time.Hour), time.Minute)
+		h.is(err, state.ErrNoneDue)
+		h.equal("id", h.connect("u").ID, c.ID)
+		l, err = h.s.Claim(h.Context(), "w", start, time.Minute)
+		h.ok(err)
+		p, err := h.s.Position(h.Context(), l)
+		h.ok(err)
+		h.equal("cursor", string(p.Cursor), "next")
+	}},
+}
