@@ -110,20 +110,18 @@ func run(ctx context.Context, db *sql.DB, f func(t *tx) error) error {
 	}
 	t := &tx{begun, ctx, map[string]*sql.Stmt{}}
 	if err := f(t); err != nil {
-		return errors.Join(err, ignoreDone(t.Rollback()))
+		if back := t.Rollback(); back != nil && !errors.Is(back, sql.ErrTxDone) {
+			return errors.Join(err, back)
+		}
+		return err // as it is: callers compare sentinels
 	}
 	return t.Commit()
 }
 
-func ignoreDone(err error) error {
-	if errors.Is(err, sql.ErrTxDone) {
-		return nil
-	}
-	return err
-}
+// scanner is a row, or the current one of rows.
+type scanner interface{ Scan(dest ...any) error }
 
 // failed is a row whose statement could not be prepared.
-type scanner interface{ Scan(dest ...any) error }
 type failed struct{ err error }
 
 func (f failed) Scan(...any) error { return f.err }

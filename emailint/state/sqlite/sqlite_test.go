@@ -11,7 +11,7 @@ import (
 	"github.com/intellicon/email-integration/emailint/state/statetest"
 )
 
-func open(t *testing.T, path string) *sqlite.Store {
+func open(t testing.TB, path string) *sqlite.Store {
 	t.Helper()
 	s, err := sqlite.Open(t.Context(), path)
 	if err != nil {
