@@ -349,4 +349,45 @@ var cases = []testCase{
 		h.ok(err)
 		h.equal("cursor", string(p.Cursor), "next")
 	}},
+	{"OutOfTrash", "mail filed as spam is decided when it shows up in the inbox, and a decided one keeps its fate in the trash", func(h *house) {
+		l := h.claim(h.connect("u").ID)
+		spam := row("1")
+		spam.Fate, spam.Folders = state.FateSpam, nil
+		h.page(l, spam)
+		h.equal("pending", len(h.pending(l).Rows), 0)
+		h.import1(l, "1", ada)
+		trash := row("1")
+		trash.Fate = state.FateTrash
+		h.page(l, trash)
+		rows, _, err := h.s.Lookup(h.Context(), org, "id-of-1")
+		h.ok(err)
+		h.equal("fate", rows[0].Fate, state.FateLinked)
+	}},
+	{"Failed", "a failed row waits for its next try, stays due, and does not lose an earlier decision", func(h *house) {
+		l := h.claim(h.connect("u").ID)
+		h.page(l, row("1"))
+		b := h.pending(l)
+		h.settle(l, b, state.Settlement{Row: b.Rows[0].ID, Due: b.Rows[0].Due, Fate: state.FateFailed, NextTry: start.Add(time.Minute)})
+		h.equal("pending", len(h.pending(l).Rows), 0)
+		b, err := h.s.Pending(h.Context(), l, start.Add(time.Minute), 10, 1)
+		h.ok(err)
+		h.equal("pending", len(b.Rows), 1)
+		h.equal("fate", b.Rows[0].Fate, state.FateFailed)
+		h.equal("tries", b.Rows[0].Tries, 1)
+	}},
+	{"UnknownToHost", "an email the host doesn't know is delivered in full (rule 3)", func(h *house) {
+		l := h.claim(h.connect("u").ID)
+		h.deliver(h.import1(l, "1", ada))
+		e := h.import1(l, "2", ada)
+		h.deliver(e)
+		_, err := h.s.Correct(h.Context(), org, state.Correction{Email: e.ID, Links: []linker.Link{bob}})
+		h.ok(err)
+		h.equal("full", h.undelivered()[0].Full, false)
+		h.ok(h.s.Failed(h.Context(), org, []state.Failure{{ID: e.ID, Error: "unknown", NextTry: start.Add(time.Minute), Unknown: true}}))
+		h.equal("undelivered", len(h.undelivered()), 0)
+		es, err := h.s.Undelivered(h.Context(), org, l.Connection, start.Add(time.Minute), 10)
+		h.ok(err)
+		h.equal("undelivered", len(es), 1)
+		h.equal("full", es[0].Full, true)
+	}},
 }
