@@ -49,7 +49,9 @@ func (e *Engine) Connect(ctx context.Context, org string, n NewConnection) (Conn
 	})
 }
 
-func credentialRow(org, user, prov string) string { return "credential/" + org + "/" + user + "/" + prov }
+func credentialRow(org, user, prov string) string {
+	return "credential/" + org + "/" + user + "/" + prov
+}
 
 // open opens the mailbox of a connection.
 func (e *Engine) open(ctx context.Context, c Connection) (provider.Mailbox, error) {

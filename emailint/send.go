@@ -215,4 +215,3 @@ func (e *Engine) outbox(ctx context.Context) error {
 	}
 	return errors.Join(errs...)
 }
-

@@ -56,7 +56,7 @@ func Mails(now time.Time, seed uint64) []Mail {
 	n := 0
 	put := func(m mail) string {
 		n++
-		at = at.Add(time.Duration(20+r.IntN(90)) * time.Minute)
+		at = at.Add(time.Duration(20+r.IntN(120)) * time.Minute)
 		if at.After(now) {
 			at = now.Add(-time.Minute)
 		}
@@ -85,7 +85,7 @@ func Mails(now time.Time, seed uint64) []Mail {
 		a := put(mail{from: who, to: owner, subject: topic, body: "Hello Nora,\n\ncould you help us with this?\n"})
 		b := put(mail{folder: "Sent", from: owner, to: who, subject: "Re: " + topic, inReplyTo: a, refs: "<" + a + ">",
 			body: "Gladly. Details below.\n\nNora\n\n> could you help us with this?\n"})
-		put(mail{from: "Assistant <desk@elsewhere.example>", to: owner, cc: who, subject: "Re: " + topic, inReplyTo: b,
+		put(mail{from: "Assistant <desk@elsewhere.example>", to: owner, subject: "Re: " + topic, inReplyTo: b,
 			refs: "<" + a + "> <" + b + ">", body: "Adding the drawings.\n"})
 		// What fills the rest of an inbox.
 		put(mail{from: "Weekly Digest <news@digest.example>", to: owner, subject: fmt.Sprintf("Digest no. %d", round),

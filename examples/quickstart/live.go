@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+
+	"github.com/intellicon/email-integration/emailint"
+	"github.com/intellicon/email-integration/examples/internal/mailworld"
+	"github.com/intellicon/email-integration/message"
+	"github.com/intellicon/email-integration/signature"
+	"github.com/intellicon/email-integration/smtp"
+)
+
+const signatureTemplate = `<p><b>{{user_name}}</b><br>{{user_title}}, {{company_name}}<br>Phone: {{user_phone}}<br>{{user_email}}</p>`
+
+// live runs the engine while a mail arrives, and answers it.
+func (d *demo) live(ctx context.Context, eng *emailint.Engine, conn emailint.Connection, saved <-chan emailint.Email) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = eng.Run(ctx) }) // ends with ctx, and logs what fails
+	defer wg.Wait()
+	defer cancel()
+	if err := eng.Wake(ctx, organisation, conn.ID); err != nil {
+		return err
+	}
+
+	now := time.Now()
+	id := fmt.Sprintf("live.%d@acme-pumps.example", now.UnixNano())
+	mail := mailworld.Mail{Folder: "INBOX", At: now, Raw: []byte("From: Maria Keller <maria.keller@acme-pumps.example>\r\nTo: " +
+		mailworld.Owner + "\r\nSubject: Can we sign today?\r\nDate: " + now.Format(time.RFC1123Z) + "\r\nMessage-ID: <" + id + ">\r\n\r\nHello Nora,\r\n\r\nI have the pen ready.\r\n")}
+	if err := d.mem.keep(mail); err != nil {
+		return err
+	}
+	if err := d.server.Deliver(mail); err != nil {
+		return err
+	}
+	fmt.Printf("\nA mail arrives: %q ...\n", "Can we sign today?")
+	got, err := await(ctx, saved, id)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("  linked after %s:\n", time.Since(now).Round(time.Millisecond))
+	for _, l := range got.Links {
+		fmt.Printf("      -> %s %s, by %s: %s\n", l.Kind, d.mem.crm.Name(organisation, l.Record), l.By, l.Evidence)
+	}
+
+	tmpl, err := signature.Parse(signatureTemplate)
+	if err != nil {
+		return err
+	}
+	html, text := tmpl.Render(signature.Values{UserName: "Nora Lind", UserTitle: "Sales", UserEmail: mailworld.Owner, CompanyName: "Northwind Tools"})
+	raw, replyID, err := smtp.Compose(smtp.Outgoing{
+		From: d.owner, To: got.Message.From, Subject: "Re: " + got.Message.Subject, InReplyTo: id, References: got.Message.References,
+		Text: signature.AppendText("Yes! I send the contract.\n\n> I have the pen ready.\n", text),
+		HTML: signature.AppendHTML("<p>Yes! I send the contract.</p><blockquote>I have the pen ready.</blockquote>", html),
+	})
+	if err != nil {
+		return err
+	}
+	var to []string
+	for _, a := range got.Message.From {
+		to = append(to, a.Addr)
+	}
+	s, err := eng.Send(ctx, organisation, emailint.Outgoing{Connection: conn.ID, Key: "reply-" + replyID, Raw: raw, From: d.owner.Addr, Recipients: to})
+	if err != nil {
+		return err
+	}
+	fmt.Printf("\nThe reply, signed, is %s", s.State)
+	if s.Error != "" {
+		fmt.Printf(" (%s)", s.Error)
+	}
+	fmt.Println(":")
+	reply, err := await(ctx, saved, replyID)
+	if err != nil {
+		return err
+	}
+	fmt.Println(indent(message.Parse(raw).Text))
+	for _, l := range reply.Links {
+		fmt.Printf("      -> %s %s, by %s: %s\n", l.Kind, d.mem.crm.Name(organisation, l.Record), l.By, l.Evidence)
+	}
+	return nil
+}
+
+func indent(s string) string {
+	out := "  | "
+	for _, r := range s {
+		if out += string(r); r == '\n' {
+			out += "  | "
+		}
+	}
+	return out
+}
+
+func await(ctx context.Context, saved <-chan emailint.Email, id string) (emailint.Email, error) {
+	for {
+		select {
+		case e := <-saved:
+			if e.Message.MessageID == id {
+				return e, nil
+			}
+		case <-ctx.Done():
+			return emailint.Email{}, fmt.Errorf("the mail <%s> was not linked within a minute", id)
+		}
+	}
+}
+
+// bar shows how far the import is, on standard error.
+type bar struct{ p *progressbar.ProgressBar }
+
+func newBar(on bool) *bar {
+	if !on {
+		return &bar{}
+	}
+	return &bar{progressbar.NewOptions(-1, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetDescription("importing"),
+		progressbar.OptionShowCount(), progressbar.OptionSetWidth(30), progressbar.OptionClearOnFinish())}
+}
+
+func (b *bar) show(s emailint.Status) {
+	if b.p == nil {
+		return
+	}
+	for _, r := range s.Runs {
+		if r.Estimated > 0 {
+			b.p.ChangeMax(max(r.Estimated, s.Counts.Total))
+		}
+	}
+	_ = b.p.Set(s.Counts.Total - s.Counts.Due) // only a picture
+}
+
+func (b *bar) end() {
+	if b.p != nil {
+		_ = b.p.Finish() // only a picture
+	}
+}

@@ -1,0 +1,325 @@
+// Command quickstart imports a mailbox into a small CRM, links every mail and says why, keeps it in step while a mail
+// arrives, and answers with a signature. Without arguments it brings its own mail server, mailbox and CRM.
+//
+//	quickstart [-state FILE] [-imap imaps://user@host -smtp smtp://user@host] [-mbox FILE] [-crm FILE.json] [-rules FILE.json]
+//	           [-own addr,…] [-since 30d|all] [-write] [-json]
+//
+// Passwords come from EMAILINT_IMAP_PASSWORD and EMAILINT_SMTP_PASSWORD. With -imap or -mbox it only reads, unless -write.
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/intellicon/email-integration/emailint"
+	"github.com/intellicon/email-integration/emailint/emailinttest"
+	"github.com/intellicon/email-integration/emailint/state/sqlite"
+	"github.com/intellicon/email-integration/examples/internal/inputs"
+	"github.com/intellicon/email-integration/examples/internal/mailworld"
+	"github.com/intellicon/email-integration/examples/internal/mbox"
+	"github.com/intellicon/email-integration/message"
+	"github.com/intellicon/email-integration/provider"
+	"github.com/intellicon/email-integration/provider/imap"
+	"github.com/intellicon/email-integration/smtp"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "quickstart:", strings.ReplaceAll(err.Error(), "\n", "; "))
+		os.Exit(1)
+	}
+}
+
+type options struct {
+	state, imap, smtp, own, mbox, crm, rules, since string
+	json, write                                     bool
+}
+
+// demo is everything one run needs.
+type demo struct {
+	options
+	mem    *memory
+	server *mailworld.Server // nil with -imap
+	box    imap.Config
+	out    *smtp.Config // nil: no sending
+	owner  message.Address
+}
+
+func run(ctx context.Context, args []string) error {
+	var o options
+	fs := flag.NewFlagSet("quickstart", flag.ContinueOnError)
+	fs.StringVar(&o.state, "state", "", "file that holds everything between runs; without it nothing is kept")
+	fs.StringVar(&o.imap, "imap", "", "your server: imaps://user@host:port, or imap:// for STARTTLS")
+	fs.StringVar(&o.smtp, "smtp", "", "your server for sending: smtp://user@host:port (STARTTLS) or smtps://")
+	fs.StringVar(&o.own, "own", "", "own addresses, separated by commas")
+	fs.StringVar(&o.mbox, "mbox", "", "mbox file to serve from the embedded server")
+	fs.StringVar(&o.crm, "crm", "", "JSON file with the CRM's records")
+	fs.StringVar(&o.rules, "rules", "", "JSON file of linker.Rules")
+	fs.StringVar(&o.since, "since", "", "how far back: 30d, or all; 30d for a server, all for the rest")
+	fs.BoolVar(&o.json, "json", false, "print one JSON object")
+	fs.BoolVar(&o.write, "write", false, "send the demo reply also with -imap")
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	if fs.NArg() > 0 {
+		return fmt.Errorf("%q is no flag; see -help", fs.Arg(0))
+	}
+	if o.imap != "" && o.mbox != "" {
+		return errors.New("-imap and -mbox name two mailboxes: give one")
+	}
+
+	// All input is read before anything is written.
+	settings := emailint.DefaultSettings()
+	var err error
+	if settings.Rules, err = inputs.Rules(o.rules); err != nil {
+		return err
+	}
+	if o.since == "" {
+		o.since = map[bool]string{true: "30d", false: "all"}[o.imap != ""]
+	}
+	if settings.ImportDays, err = inputs.Since(o.since); err != nil {
+		return err
+	}
+	own, err := inputs.Own(o.own)
+	if err != nil {
+		return err
+	}
+	crm := emailinttest.NewMemCRM()
+	switch {
+	case o.crm != "":
+		err = crm.LoadFile(organisation, o.crm)
+	case o.imap == "" && o.mbox == "":
+		err = crm.Load(organisation, []byte(mailworld.CRM))
+		settings.Rules.Leads, settings.Rules.Opportunities = true, true
+		settings.Rules.OwnDomains = append(settings.Rules.OwnDomains, "northwind-tools.example")
+	}
+	if err != nil {
+		return err
+	}
+	var mails []mailworld.Mail
+	if o.mbox != "" {
+		if mails, err = fromMbox(o.mbox); err != nil {
+			return err
+		}
+	}
+	d := &demo{options: o}
+	if err := d.servers(own); err != nil {
+		return err
+	}
+
+	if o.state == "" {
+		dir, err := os.MkdirTemp("", "quickstart")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		o.state = filepath.Join(dir, "state.db")
+	}
+	d.state = o.state
+	if d.mem, err = openMemory(ctx, o.state, crm); err != nil {
+		return err
+	}
+	defer d.mem.db.Close()
+	if d.imap == "" {
+		if err := d.embed(ctx, mails); err != nil {
+			return err
+		}
+		defer d.server.Close()
+	}
+	return d.run(ctx, settings)
+}
+
+// servers reads what -imap and -smtp say.
+func (d *demo) servers(own []message.Key) error {
+	var aliases []string
+	for _, k := range own {
+		aliases = append(aliases, string(k))
+	}
+	d.box.Aliases = aliases
+	d.owner = message.NewAddress("Nora Lind", mailworld.Owner)
+	if d.imap == "" && len(own) > 0 {
+		d.owner = message.NewAddress("", aliases[0])
+	}
+	if d.imap != "" {
+		s, err := inputs.URL("-imap", d.imap, "imap")
+		if err != nil {
+			return err
+		}
+		d.box = imap.Config{Host: s.Host, Port: s.Port, Username: s.User, Password: os.Getenv("EMAILINT_IMAP_PASSWORD"), Security: imap.StartTLS, Aliases: aliases}
+		if s.Implicit {
+			d.box.Security = imap.TLS
+		}
+		if d.box.Password == "" {
+			return errors.New("the password of -imap is missing: set EMAILINT_IMAP_PASSWORD")
+		}
+		d.owner = message.NewAddress("", s.User)
+		if d.owner.Key == "" {
+			if len(own) == 0 {
+				return fmt.Errorf("%q is not an address: name the mailbox's address with -own", s.User)
+			}
+			d.owner = message.NewAddress("", aliases[0])
+		}
+		d.box.Address = d.owner.Addr
+	}
+	if d.smtp != "" {
+		s, err := inputs.URL("-smtp", d.smtp, "smtp")
+		if err != nil {
+			return err
+		}
+		d.out = &smtp.Config{Host: s.Host, Port: s.Port, Username: s.User, Password: smtp.Secret(os.Getenv("EMAILINT_SMTP_PASSWORD")),
+			Encryption: smtp.TLS, FromAddress: d.owner.Addr}
+		if s.Implicit {
+			d.out.Encryption = smtp.SSL
+		}
+		if err := d.out.Validate(); err != nil {
+			return fmt.Errorf("-smtp: %w", err)
+		}
+	}
+	return nil
+}
+
+// embed starts the embedded server with what it held in the last run.
+func (d *demo) embed(ctx context.Context, mails []mailworld.Mail) error {
+	first, err := d.mem.value(ctx, "started", strconv.FormatInt(time.Now().Unix(), 10))
+	if err != nil {
+		return err
+	}
+	sec, err := strconv.ParseInt(first, 10, 64)
+	if err != nil {
+		return err
+	}
+	if d.mbox == "" {
+		mails = mailworld.Mails(time.Unix(sec, 0), 1)
+	}
+	later, err := d.mem.mails(ctx)
+	if err != nil {
+		return err
+	}
+	if d.server, err = mailworld.Serve(d.owner.Addr, mailworld.Password, append(mails, later...)); err != nil {
+		return err
+	}
+	d.server.Kept = d.mem.keep
+	conf := &tls.Config{RootCAs: d.server.Roots}
+	host, port := split(d.server.IMAP)
+	d.box = imap.Config{Host: host, Port: port, Username: d.owner.Addr, Password: mailworld.Password, TLSConfig: conf, Aliases: d.box.Aliases}
+	if d.mbox == "" || d.write {
+		host, port = split(d.server.SMTP)
+		d.out = &smtp.Config{Host: host, Port: port, Username: d.owner.Addr, Password: mailworld.Password, Encryption: smtp.SSL,
+			FromAddress: d.owner.Addr, FromName: d.owner.Name, TLSConfig: conf}
+	}
+	return nil
+}
+
+func split(a net.Addr) (string, int) {
+	t := a.(*net.TCPAddr)
+	return t.IP.String(), t.Port
+}
+
+func fromMbox(path string) ([]mailworld.Mail, error) {
+	raws, err := mbox.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]mailworld.Mail, len(raws))
+	for i, raw := range raws {
+		at := message.ParseHeader(raw).Date
+		if at.IsZero() {
+			at = time.Unix(0, 0)
+		}
+		out[i] = mailworld.Mail{Folder: "INBOX", At: at, Raw: raw}
+	}
+	return out, nil
+}
+
+// run imports, reports, and where it may, shows a mail arriving and a reply.
+func (d *demo) run(ctx context.Context, settings emailint.Settings) error {
+	start := time.Now()
+	st, err := sqlite.Open(ctx, d.state)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	saved := make(chan emailint.Email, 1024)
+	bar := newBar(!d.json)
+	var eng *emailint.Engine
+	eng, err = emailint.New(emailint.Options{
+		State: st, CRM: d.mem,
+		// A demo keeps its keys with its code; a host takes them from its secret store.
+		Keys: []emailint.Key{{ID: "demo", Secret: []byte("quickstart key, 32 bytes long...")}}, IndexKey: []byte("quickstart index key, 32 bytes.."),
+		Providers: []provider.Provider{imap.New(&imap.Options{TLSConfig: d.box.TLSConfig})},
+		Sender:    d.sender,
+		Saved: func(_ string, e emailint.Email) {
+			select {
+			case saved <- e:
+			default:
+			}
+		},
+		Progress: func(org string, id int64) {
+			if s, err := eng.Status(ctx, org, id); err == nil {
+				bar.show(s)
+			}
+		},
+	})
+	if err != nil {
+		return err
+	}
+	_, version, err := eng.Settings(ctx, organisation)
+	if err != nil {
+		return err
+	}
+	cred, err := json.Marshal(d.box)
+	if err != nil {
+		return err
+	}
+	conn, err := eng.Connect(ctx, organisation, emailint.NewConnection{User: "demo", Provider: "imap", Credential: cred})
+	if err != nil {
+		return err
+	}
+	if version == 0 || d.rules != "" {
+		if _, err := eng.SetSettings(ctx, organisation, settings, version); err != nil {
+			return err
+		}
+	}
+	if err := eng.Sync(ctx, organisation, conn.ID); err != nil {
+		return err
+	}
+	bar.end()
+	status, err := eng.Status(ctx, organisation, conn.ID)
+	if err != nil {
+		return err
+	}
+	r := newReport(status, d.mem.crm, time.Since(start).Seconds())
+	if d.json {
+		return r.writeJSON(os.Stdout)
+	}
+	r.write(os.Stdout)
+	timeline(os.Stdout, d.mem.crm)
+	if d.server == nil || d.mbox != "" && !d.write {
+		return nil
+	}
+	for len(saved) > 0 {
+		<-saved
+	}
+	return d.live(ctx, eng, conn, saved)
+}
+
+func (d *demo) sender(context.Context, emailint.Connection) (provider.Sender, error) {
+	if d.out == nil {
+		return nil, errors.New("no server to send by")
+	}
+	return smtp.New(*d.out)
+}
