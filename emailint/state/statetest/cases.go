@@ -390,4 +390,12 @@ var cases = []testCase{
 		h.equal("undelivered", len(es), 1)
 		h.equal("full", es[0].Full, true)
 	}},
+	{"ParentInSameBatch", "a child stays due when its parent was linked between its reading and its settling", func(h *house) {
+		l := h.claim(h.connect("u").ID)
+		h.page(l, row("1"), row("2", "id-of-1"))
+		b := h.pending(l)
+		h.settle(l, b, linked(b.Rows[slices.IndexFunc(b.Rows, func(r state.Row) bool { return r.Item == "1" })], ada))
+		child := b.Rows[slices.IndexFunc(b.Rows, func(r state.Row) bool { return r.Item == "2" })]
+		h.equal("still due", h.settle(l, b, linked(child))[0].StillDue, true)
+	}},
 }
