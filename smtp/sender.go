@@ -31,10 +31,10 @@ func New(c Config) (*Sender, error) {
 }
 
 // Format implements fmt.Formatter for every verb: fmt would print the secrets of unexported fields.
-func (s *Sender) Format(f fmt.State, verb rune) { s.config.Format(f, verb) }
+func (s Sender) Format(f fmt.State, verb rune) { s.config.Format(f, verb) }
 
 // LogValue implements slog.LogValuer.
-func (s *Sender) LogValue() slog.Value { return s.config.LogValue() }
+func (s Sender) LogValue() slog.Value { return s.config.LogValue() }
 
 // Stage checks the message and its envelope and keeps the bytes: SMTP has no drafts.
 func (s *Sender) Stage(ctx context.Context, raw []byte, o provider.SendOptions) (provider.Staged, error) {

@@ -155,7 +155,7 @@ func newServer(t *testing.T, e smtp.Encryption, change func(*gosmtp.Server)) *se
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = srv.Serve(l) })
-	t.Cleanup(func() { srv.Close(); wg.Wait() })
+	t.Cleanup(func() { srv.Close(); l.Close(); wg.Wait() }) // Serve may not have begun
 	return s
 }
 
