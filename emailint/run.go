@@ -10,6 +10,7 @@ import (
 	"github.com/intellicon/email-integration/emailint/internal/deliver"
 	"github.com/intellicon/email-integration/emailint/internal/pass"
 	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/linker"
 	"github.com/intellicon/email-integration/provider"
 )
 
@@ -199,7 +200,7 @@ func (e *Engine) pass(ctx context.Context, l *state.Lease, c Connection, s Setti
 	if err != nil {
 		return err
 	}
-	d.Renew = renew
+	d.Renew, d.ConnectedAt = renew, c.ConnectedAt
 	p := &pass.Pass{Store: e.o.State, Mailbox: box, Lease: *l, Hasher: d.Hasher, ConnectedAt: c.ConnectedAt,
 		Import: window(s.ImportDays, e.o.Now()), Seen: d.Know, Renew: renew}
 	each := func(ctx context.Context) error {
@@ -235,12 +236,16 @@ func window(days int, now time.Time) *provider.Window {
 }
 
 func (e *Engine) deliverer(ctx context.Context, l state.Lease, box provider.Mailbox) (*deliver.Deliverer, error) {
-	rules, _, _, err := e.rules(ctx, l.Org)
+	reload := func(ctx context.Context) (linker.Rules, int64, error) {
+		rules, _, version, err := e.rules(ctx, l.Org)
+		return rules, version, err
+	}
+	rules, version, err := reload(ctx)
 	if err != nil {
 		return nil, err
 	}
 	d := &deliver.Deliverer{Store: e.o.State, CRM: e.o.CRM, Mailbox: box, Lease: l, Hasher: e.hasher(l.Org), Keys: e.keys,
-		Rules: rules, Now: e.o.Now, Renew: func(context.Context) error { return nil }}
+		Rules: rules, Version: version, Reload: reload, Now: e.o.Now, Renew: func(context.Context) error { return nil }}
 	if e.o.Saved != nil {
 		d.Event = func(m Email) { e.o.Saved(l.Org, m) }
 	}

@@ -157,11 +157,10 @@ func (e *Engine) unsent(ctx context.Context, org string, row state.Outgoing, cau
 	to, step := state.OutFailed, state.Step{Error: cause.Error()}
 	var action *provider.NeedsAction
 	var limit *provider.RateLimitError
-	var temporary interface{ Temporary() bool }
 	switch {
 	case errors.As(cause, &limit):
 		to, step.NextTry = state.OutQueued, e.o.Now().Add(max(limit.RetryAfter, time.Minute))
-	case errors.As(cause, &action), errors.As(cause, &temporary) && temporary.Temporary(), !errors.Is(cause, provider.ErrNotSent):
+	case errors.As(cause, &action), errors.Is(cause, provider.ErrTryLater), !errors.Is(cause, provider.ErrNotSent):
 		to, step.NextTry = state.OutQueued, e.o.Now().Add(time.Minute<<min(row.Tries, 8))
 	}
 	if row.State == state.OutSending && to == state.OutQueued {

@@ -155,9 +155,12 @@ const (
 // ErrGone means that the id names nothing any more: moved or deleted. Not a failure of the mailbox.
 var ErrGone = errors.New("message is gone")
 
-// ErrNotSent is matched by errors of Sender that guarantee that nothing was sent. After any other error of Release the outcome
-// is looked up. An error with a method Temporary() bool that answers true is tried again.
-var ErrNotSent = errors.New("message was not sent")
+// ErrNotSent and ErrTryLater are matched (errors.Is) by errors of a Sender. ErrNotSent guarantees that nothing was sent; with
+// ErrTryLater the same message may be accepted another time. After any other error of Release the outcome is looked up.
+var (
+	ErrNotSent  = errors.New("message was not sent")
+	ErrTryLater = errors.New("message may be accepted later")
+)
 
 // Who must act.
 type Who string

@@ -43,6 +43,11 @@ func (e *SendError) Error() string {
 
 func (e *SendError) Unwrap() error { return e.Err }
 
+// Is matches provider.ErrNotSent, and provider.ErrTryLater where the refusal is temporary.
+func (e *SendError) Is(target error) bool {
+	return target == provider.ErrNotSent || target == provider.ErrTryLater && e.Temporary
+}
+
 // UnknownOutcomeError says that the connection was lost when the message was out and its acceptance was not in: it may
 // have been sent. It must not be sent again without a person's or other evidence.
 type UnknownOutcomeError struct{ Err error }

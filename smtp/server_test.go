@@ -33,8 +33,7 @@ type server struct {
 	commands int // MAIL commands
 	rejectRcpt, rejectMail,
 	rejectData *gosmtp.SMTPError
-	lose  *providertest.Loss
-	conns []net.Conn
+	lose *providertest.Loss
 }
 
 type session struct {

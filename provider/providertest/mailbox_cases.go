@@ -108,7 +108,7 @@ func caseEnvelope(ctx context.Context, s *mailboxRun) error {
 		return errors.New("Content did not read the whole header")
 	}
 	if !m.Received.Equal(day0) {
-		return fmt.Errorf("Received is %s, want %s", m.Received, day0)
+		return fmt.Errorf("time received is %s, want %s", m.Received, day0)
 	}
 	return checkEnvelope(m.Envelope)
 }
@@ -119,7 +119,7 @@ func checkEnvelope(e message.Envelope) error {
 		!slices.Equal(e.References, []string{"root@acme.example", "parent@acme.example"})):
 		return errors.New("HasIDs, and the ids are wrong")
 	case e.Has&message.HasIDs == 0 && len(e.References) > 0:
-		return errors.New("References without HasIDs")
+		return errors.New("field References without HasIDs")
 	case e.Has&message.HasParticipants != 0 && (len(e.From) != 1 || e.From[0].Key != "ada@sender.example" || len(e.To) != 1):
 		return errors.New("HasParticipants, and they are wrong")
 	case e.Has&message.HasSubject != 0 && e.Subject != "about a":
@@ -419,7 +419,7 @@ func caseReset(ctx context.Context, s *mailboxRun) error {
 		return err
 	}
 	if !slices.ContainsFunc(n.restart, func(d provider.Folder) bool { return d.Role == provider.RoleInbox }) {
-		return fmt.Errorf("Restart names %v", n.restart)
+		return fmt.Errorf("field Restart names %v", n.restart)
 	}
 	if err := s.wantSet(ctx, n.items, "a", "b", "c", "d"); err != nil {
 		return err

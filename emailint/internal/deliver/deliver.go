@@ -47,16 +47,19 @@ func (e *OutageError) Unwrap() error { return e.Err }
 
 // Deliverer works for one lease. Not for concurrent use.
 type Deliverer struct {
-	Store   Store
-	CRM     crm.Store
-	Mailbox provider.Mailbox
-	Lease   state.Lease
-	Hasher  *ident.Hasher
-	Keys    *seal.Keyring
-	Rules   linker.Rules // with the organisation's own addresses
-	Now     func() time.Time
-	Renew   func(context.Context) error
-	Event   func(crm.Email) // after the host has it; may be nil
+	Store       Store
+	CRM         crm.Store
+	Mailbox     provider.Mailbox
+	Lease       state.Lease
+	Hasher      *ident.Hasher
+	Keys        *seal.Keyring
+	Rules       linker.Rules // with the organisation's own addresses
+	ConnectedAt time.Time
+	Version     int64 // of the settings that Rules are from
+	Reload      func(context.Context) (linker.Rules, int64, error)
+	Now         func() time.Time
+	Renew       func(context.Context) error
+	Event       func(crm.Email) // after the host has it; may be nil
 
 	known   map[provider.ItemID]message.Envelope
 	content map[provider.ItemID]*message.Message
@@ -110,6 +113,11 @@ func (d *Deliverer) settle(ctx context.Context) (int, error) {
 	if err != nil || len(batch.Rows) == 0 {
 		return 0, err
 	}
+	if batch.Rules != d.Version {
+		if d.Rules, d.Version, err = d.Reload(ctx); err != nil {
+			return 0, err
+		}
+	}
 	d.content = map[provider.ItemID]*message.Message{}
 	ws := make([]*work, len(batch.Rows))
 	for i, row := range batch.Rows {
@@ -127,7 +135,7 @@ func (d *Deliverer) settle(ctx context.Context) (int, error) {
 		} else if ss[i], err = d.settlement(w); err != nil {
 			return 0, err
 		}
-		ss[i].Row, ss[i].Due, ss[i].RulesVersion = w.row.ID, w.row.Due, batch.Rules
+		ss[i].Row, ss[i].Due, ss[i].RulesVersion = w.row.ID, w.row.Due, d.Version
 	}
 	settled, err := d.Store.Settle(ctx, d.Lease, batch, ss)
 	if err != nil {
@@ -524,6 +532,11 @@ func (d *Deliverer) load(ctx context.Context, e state.Email) (crm.Email, error) 
 		case err == nil && m != nil:
 			out.Message = *m
 			out.Message.Envelope = d.place(m.Envelope, row)
+			if row.Received.IsZero() {
+				// The listing told no time; now it is known.
+				out.When = out.Message.When()
+				out.History = out.When.Before(d.ConnectedAt)
+			}
 			return out, nil
 		case err != nil && !errors.Is(err, provider.ErrGone):
 			return out, err

@@ -57,20 +57,18 @@ func Headers(id *state.Hash, cites, participants *[]state.Hash, it *provider.Ite
 	}
 }
 
-// folderFate is pending unless every folder the item lies in is one we don't read.
+// folderFate is pending unless the item is a draft, or lies in junk or trash. With labels one item lies in several places:
+// what keeps it out wins.
 func folderFate(fs []provider.Folder) state.Fate {
-	fate := state.FatePending
 	for _, f := range fs {
 		switch f.Role {
 		case provider.RoleDrafts:
-			fate = state.FateDraft
+			return state.FateDraft
 		case provider.RoleJunk:
-			fate = state.FateSpam
+			return state.FateSpam
 		case provider.RoleTrash:
-			fate = state.FateTrash
-		default:
-			return state.FatePending
+			return state.FateTrash
 		}
 	}
-	return fate
+	return state.FatePending
 }
