@@ -77,10 +77,10 @@ type Engine struct {
 func New(o Options) (*Engine, error) {
 	var errs []error
 	if o.State == nil {
-		errs = append(errs, errors.New("State is missing: open one, for example with sqlite.Open"))
+		errs = append(errs, errors.New("option State is missing: open one, for example with sqlite.Open"))
 	}
 	if o.CRM == nil {
-		errs = append(errs, errors.New("CRM is missing: pass your CRMStore"))
+		errs = append(errs, errors.New("option CRM is missing: pass your CRMStore"))
 	}
 	keys, err := seal.New(o.Keys...)
 	if err != nil {
@@ -94,7 +94,7 @@ func New(o Options) (*Engine, error) {
 		e.provs[p.Name()] = p
 	}
 	if len(e.provs) == 0 {
-		errs = append(errs, errors.New("Providers is empty: pass at least one, for example imap.New(nil)"))
+		errs = append(errs, errors.New("option Providers is empty: pass at least one, for example imap.New(nil)"))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("emailint: %w", err)

@@ -244,7 +244,7 @@ func (d *Deliverer) decide(ctx context.Context, ws []*work) error {
 	}
 	dir, err := d.CRM.Find(ctx, d.Lease.Org, query)
 	if err != nil {
-		return &OutageError{fmt.Errorf("Find: %w", err)}
+		return &OutageError{fmt.Errorf("finding records: %w", err)}
 	}
 	var create []crm.NewContact
 	asked := map[message.Key]bool{}
@@ -289,10 +289,10 @@ func (d *Deliverer) create(ctx context.Context, ws []*work, dir linker.Directory
 		}
 		rs, err := d.CRM.CreateContacts(ctx, d.Lease.Org, missing)
 		if err != nil {
-			return &OutageError{fmt.Errorf("CreateContacts: %w", err)}
+			return &OutageError{fmt.Errorf("creating contacts: %w", err)}
 		}
 		if len(rs) != len(missing) {
-			return &OutageError{fmt.Errorf("CreateContacts gave %d records for %d contacts, it must give one for each", len(rs), len(missing))}
+			return &OutageError{fmt.Errorf("the answer of CreateContacts has %d records for %d contacts, one for each is wanted", len(rs), len(missing))}
 		}
 		for i, c := range missing {
 			d.created[c.Address] = rs[i]
