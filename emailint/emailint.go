@@ -84,10 +84,10 @@ func New(o Options) (*Engine, error) {
 	}
 	keys, err := seal.New(o.Keys...)
 	if err != nil {
-		errs = append(errs, fmt.Errorf("Keys: %w", err))
+		errs = append(errs, fmt.Errorf("option Keys: %w", err))
 	}
 	if _, err := ident.New(o.IndexKey, ""); err != nil {
-		errs = append(errs, fmt.Errorf("IndexKey: %w", err))
+		errs = append(errs, fmt.Errorf("option IndexKey: %w", err))
 	}
 	e := &Engine{o: o, keys: keys, provs: map[string]provider.Provider{}, kick: make(chan struct{}, 1)}
 	for _, p := range o.Providers {
