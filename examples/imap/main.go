@@ -33,7 +33,7 @@ func main() {
 	switch err := run(ctx, os.Args[1:], os.Stdout); {
 	case errors.Is(err, flag.ErrHelp):
 	case err != nil:
-		fmt.Fprintln(os.Stderr, "imap:", strings.ReplaceAll(err.Error(), "\n", "; "))
+		fmt.Fprintln(os.Stderr, "imap:", strings.ReplaceAll(strings.TrimPrefix(err.Error(), "imap: "), "\n", "; "))
 		os.Exit(1)
 	}
 }

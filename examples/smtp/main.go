@@ -36,7 +36,7 @@ func main() {
 	switch err := run(ctx, os.Args[1:], os.Stdout); {
 	case errors.Is(err, flag.ErrHelp):
 	case err != nil:
-		fmt.Fprintln(os.Stderr, "smtp:", strings.ReplaceAll(err.Error(), "\n", "; "))
+		fmt.Fprintln(os.Stderr, "smtp:", strings.ReplaceAll(strings.TrimPrefix(err.Error(), "smtp: "), "\n", "; "))
 		os.Exit(1)
 	}
 }
