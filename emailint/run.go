@@ -133,18 +133,19 @@ func (s *idlers) wait(ctx context.Context, org string, id int64) error {
 
 // work does one pass under a lease and releases it.
 func (e *Engine) work(ctx context.Context, l state.Lease) error {
+	var settings Settings
+	var version int64
 	c, err := e.o.State.Connection(ctx, l.Org, l.Connection)
-	if err != nil {
-		return err
+	if err == nil {
+		_, settings, version, err = e.rules(ctx, l.Org)
 	}
-	_, settings, version, err := e.rules(ctx, l.Org)
 	if err == nil {
 		err = e.pass(ctx, &l, c, settings)
 	}
 	if errors.Is(err, state.ErrStale) {
 		return fmt.Errorf("emailint: %s: another worker took over: %w", c.Address, err)
 	}
-	r := released(err, e.o.Now(), time.Duration(settings.PollMinutes)*time.Minute)
+	r := released(ctx, err, e.o.Now(), time.Duration(settings.PollMinutes)*time.Minute)
 	if err == nil {
 		r.RulesVersion = version
 	}
@@ -162,14 +163,18 @@ func (e *Engine) work(ctx context.Context, l state.Lease) error {
 }
 
 // released turns the end of a pass into what the connection does next. Only NeedsAction asks anyone for anything.
-func released(err error, now time.Time, poll time.Duration) state.Released {
+func released(ctx context.Context, err error, now time.Time, poll time.Duration) state.Released {
 	var limit *provider.RateLimitError
 	var action *provider.NeedsAction
+	var outage *deliver.OutageError
 	switch {
 	case err == nil:
 		return state.Released{Served: true, NextDue: now.Add(poll), State: state.Connected}
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case ctx.Err() != nil:
 		return state.Released{}
+	case errors.As(err, &outage):
+		// Whatever the CRM's error wraps, it says nothing about the mailbox.
+		return state.Released{NotBefore: now.Add(time.Minute), State: state.Connected, Reason: "the CRM does not answer"}
 	case errors.As(err, &action):
 		st := map[provider.Who]state.ConnState{provider.User: state.NeedsUser, provider.Admin: state.NeedsAdmin}[action.Who]
 		if st == "" {

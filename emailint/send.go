@@ -83,8 +83,12 @@ func (e *Engine) Send(ctx context.Context, org string, m Outgoing) (Sending, err
 // dispatch takes an outbox row as far as it gets.
 func (e *Engine) dispatch(ctx context.Context, org string, row state.Outgoing) (state.Outgoing, error) {
 	switch row.State {
-	case state.OutSent, state.OutFailed, state.OutUnknown:
+	case state.OutSent, state.OutFailed:
 		return row, nil
+	case state.OutUnknown:
+		if row.NextTry.After(e.o.Now()) {
+			return row, nil
+		}
 	case state.OutSending:
 		if row.NextTry.After(e.o.Now()) {
 			return row, nil // somebody is at it
@@ -96,7 +100,9 @@ func (e *Engine) dispatch(ctx context.Context, org string, row state.Outgoing) (
 	}
 	s, err := e.o.Sender(ctx, c)
 	if err != nil {
-		return row, err
+		// Postponed, so that it doesn't stand in the way of others.
+		return e.o.State.OutboxStep(context.WithoutCancel(ctx), org, row.Key, row.State, row.State,
+			state.Step{Error: err.Error(), NextTry: e.o.Now().Add(time.Minute << min(row.Tries, 8)), Try: true})
 	}
 	var staged provider.Staged
 	if row.State == state.OutQueued {
@@ -118,7 +124,7 @@ func (e *Engine) dispatch(ctx context.Context, org string, row state.Outgoing) (
 	if err := json.Unmarshal(row.Staged, &staged); err != nil {
 		return row, err
 	}
-	if row.State == state.OutSending {
+	if row.State == state.OutSending || row.State == state.OutUnknown {
 		return e.lookup(ctx, org, row, s, staged, errors.New("the worker that sent it vanished"))
 	}
 	// From here until the answer is stored, another worker that finds the row looks up and doesn't send.
@@ -126,7 +132,10 @@ func (e *Engine) dispatch(ctx context.Context, org string, row state.Outgoing) (
 		state.Step{NextTry: e.o.Now().Add(giveUp), Try: true}); err != nil {
 		return row, err
 	}
-	sent, err := s.Release(ctx, staged)
+	// It ends well before another worker gives us up: two never release at the same time.
+	rctx, cancel := context.WithTimeout(ctx, giveUp/2)
+	sent, err := s.Release(rctx, staged)
+	cancel()
 	var action *provider.NeedsAction
 	switch {
 	case err == nil:
@@ -154,7 +163,7 @@ func (e *Engine) sent(ctx context.Context, org string, row state.Outgoing, sent 
 }
 
 func (e *Engine) unsent(ctx context.Context, org string, row state.Outgoing, cause error) (state.Outgoing, error) {
-	to, step := state.OutFailed, state.Step{Error: cause.Error()}
+	to, step := state.OutFailed, state.Step{Error: cause.Error(), Try: row.State == state.OutQueued}
 	var action *provider.NeedsAction
 	var limit *provider.RateLimitError
 	switch {
@@ -170,9 +179,12 @@ func (e *Engine) unsent(ctx context.Context, org string, row state.Outgoing, cau
 }
 
 func (e *Engine) lookup(ctx context.Context, org string, row state.Outgoing, s provider.Sender, st provider.Staged, cause error) (state.Outgoing, error) {
-	out, err := s.Lookup(context.WithoutCancel(ctx), st)
+	lctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	out, err := s.Lookup(lctx, st)
 	if err != nil {
-		return row, err // it stays in sending, and is looked up again
+		return e.o.State.OutboxStep(context.WithoutCancel(ctx), org, row.Key, row.State, row.State,
+			state.Step{Error: err.Error(), NextTry: e.o.Now().Add(giveUp)})
 	}
 	switch out {
 	case provider.OutcomeSent:
@@ -181,7 +193,8 @@ func (e *Engine) lookup(ctx context.Context, org string, row state.Outgoing, s p
 		return e.o.State.OutboxStep(context.WithoutCancel(ctx), org, row.Key, row.State, state.OutStaged,
 			state.Step{Error: cause.Error(), NextTry: e.o.Now().Add(time.Minute << min(row.Tries, 8))})
 	}
-	return e.o.State.OutboxStep(context.WithoutCancel(ctx), org, row.Key, row.State, state.OutUnknown, state.Step{Error: cause.Error()})
+	return e.o.State.OutboxStep(context.WithoutCancel(ctx), org, row.Key, row.State, state.OutUnknown,
+		state.Step{Error: cause.Error(), NextTry: e.o.Now().Add(24 * time.Hour)})
 }
 
 // deliverSent saves a sent mail with the content we have, without waiting for its copy in Sent.

@@ -32,6 +32,7 @@ type Store interface {
 	Settle(ctx context.Context, l state.Lease, b state.Batch, s []state.Settlement) ([]state.Settled, error)
 	ThreadLinks(ctx context.Context, org string, q state.ThreadQuery) ([]linker.Link, error)
 	Lookup(ctx context.Context, org string, messageID state.Hash) ([]state.Row, []state.Email, error)
+	Email(ctx context.Context, org string, id int64) (state.Email, error)
 	Undelivered(ctx context.Context, org string, connection int64, now time.Time, limit int) ([]state.Email, error)
 	Attempt(ctx context.Context, l state.Lease, ds []state.Delivery) ([]int64, error)
 	Done(ctx context.Context, org string, ds []state.Delivery) error
@@ -120,9 +121,18 @@ func (d *Deliverer) settle(ctx context.Context) (int, error) {
 	}
 	d.content = map[provider.ItemID]*message.Message{}
 	ws := make([]*work, len(batch.Rows))
+	// A trouble in the middle loses no work: what was read until then is settled, and so are the verdicts on mail that
+	// could not be read.
+	var trouble error
 	for i, row := range batch.Rows {
-		if ws[i], err = d.read(ctx, row); err != nil {
-			return 0, err
+		if i%20 == 19 {
+			if err := d.Renew(ctx); err != nil {
+				return 0, err
+			}
+		}
+		if ws[i], trouble = d.read(ctx, row); trouble != nil {
+			ws = ws[:i]
+			break
 		}
 	}
 	if err := d.decide(ctx, ws); err != nil {
@@ -147,7 +157,7 @@ func (d *Deliverer) settle(ctx context.Context) (int, error) {
 			d.items[s.Email] = ws[i].row
 		}
 	}
-	return len(ws), nil
+	return len(ws), trouble
 }
 
 // read finds the envelope of a row, from memory or from the mailbox.
@@ -157,6 +167,17 @@ func (d *Deliverer) read(ctx context.Context, row state.Row) (*work, error) {
 	if ok && env.Has&message.HasHeader == message.HasHeader {
 		w.env = d.place(env, row)
 		return w, nil
+	}
+	if row.Email != 0 {
+		// Linked before: its sealed envelope decides, also when the mail has moved on or is gone (protocol, rule 4).
+		e, err := d.Store.Email(ctx, d.Lease.Org, row.Email)
+		if err != nil {
+			return nil, err
+		}
+		if env, err := d.open(e); err == nil {
+			w.env = d.place(env, row)
+			return w, nil
+		}
 	}
 	m, err := d.fetch(ctx, row)
 	switch {
@@ -230,6 +251,12 @@ func (d *Deliverer) decide(ctx context.Context, ws []*work) error {
 		if w.thread, err = d.Store.ThreadLinks(ctx, d.Lease.Org, q); err != nil {
 			return err
 		}
+		// A person's link on the mail that is answered is inherited like any other; as it stands it would be a correction of this one.
+		cited := w.env.Thread
+		if ids := append(w.env.InReplyTo[:len(w.env.InReplyTo):len(w.env.InReplyTo)], w.env.References...); len(ids) > 0 {
+			cited = ids[0]
+		}
+		w.thread = linker.Inherit(w.thread, cited)
 		for _, l := range w.thread {
 			records[l.Record] = true
 		}
@@ -287,15 +314,8 @@ func (d *Deliverer) create(ctx context.Context, ws []*work, dir linker.Directory
 		if err := d.Renew(ctx); err != nil {
 			return err
 		}
-		rs, err := d.CRM.CreateContacts(ctx, d.Lease.Org, missing)
-		if err != nil {
-			return &OutageError{fmt.Errorf("creating contacts: %w", err)}
-		}
-		if len(rs) != len(missing) {
-			return &OutageError{fmt.Errorf("the answer of CreateContacts has %d records for %d contacts, one for each is wanted", len(rs), len(missing))}
-		}
-		for i, c := range missing {
-			d.created[c.Address] = rs[i]
+		if err := d.make(ctx, missing); err != nil {
+			return err
 		}
 		if _, _, err := d.Store.Change(ctx, d.Lease.Org, change); err != nil {
 			return err
@@ -305,11 +325,49 @@ func (d *Deliverer) create(ctx context.Context, ws []*work, dir linker.Directory
 		dir.Holders = map[message.Key][]linker.Record{}
 	}
 	for _, c := range create {
-		dir.Holders[c.Address] = append(dir.Holders[c.Address], d.created[c.Address])
+		if r, ok := d.created[c.Address]; ok {
+			dir.Holders[c.Address] = append(dir.Holders[c.Address], r)
+		}
 	}
 	for _, w := range ws {
-		if w.out == nil {
-			w.dec = d.Rules.Decide(w.env, dir, w.thread)
+		if w.out != nil {
+			continue
+		}
+		w.dec = d.Rules.Decide(w.env, dir, w.thread)
+		for _, c := range w.dec.Create {
+			if _, ok := d.created[c.Address]; !ok {
+				w.out = &state.Settlement{Fate: state.FateFailed, Reason: "the CRM refused to create its sender", NextTry: d.Now().Add(backoff(w.row.Tries))}
+			}
+		}
+	}
+	return nil
+}
+
+// make creates contacts. Where the call fails as a whole each is tried alone: one address that the host refuses must not
+// block the mail of others. When all of several fail it is an outage.
+func (d *Deliverer) make(ctx context.Context, cs []crm.NewContact) error {
+	rs, err := d.CRM.CreateContacts(ctx, d.Lease.Org, cs)
+	if err == nil {
+		if len(rs) != len(cs) {
+			return &OutageError{fmt.Errorf("the answer of CreateContacts has %d records for %d contacts, one for each is wanted", len(rs), len(cs))}
+		}
+		for i, c := range cs {
+			if rs[i].Kind == "" || rs[i].ID == "" {
+				return &OutageError{fmt.Errorf("the answer of CreateContacts has an empty record")}
+			}
+			d.created[c.Address] = rs[i]
+		}
+		return nil
+	}
+	if len(cs) == 1 || ctx.Err() != nil {
+		return &OutageError{fmt.Errorf("creating contacts: %w", err)}
+	}
+	failed := 0
+	for i, c := range cs {
+		if rs, err := d.CRM.CreateContacts(ctx, d.Lease.Org, []crm.NewContact{c}); err == nil && len(rs) == 1 && rs[0].ID != "" {
+			d.created[c.Address] = rs[0]
+		} else if failed++; failed == i+1 && (i >= 2 || failed == len(cs)) {
+			return &OutageError{fmt.Errorf("creating contacts: %w", err)}
 		}
 	}
 	return nil
@@ -361,6 +419,18 @@ func (d *Deliverer) Value(ctx context.Context, env message.Envelope) (state.Emai
 	return *s.Email, nil
 }
 
+// open opens an email's sealed envelope.
+func (d *Deliverer) open(e state.Email) (env message.Envelope, err error) {
+	plain, err := d.Keys.Open(e.Envelope, "envelope/"+d.Lease.Org)
+	if err != nil {
+		return env, fmt.Errorf("opening the envelope of email %d: %w", e.ID, err)
+	}
+	if err := json.Unmarshal(plain, &env); err != nil {
+		return env, fmt.Errorf("envelope of email %d: %w", e.ID, err)
+	}
+	return env, nil
+}
+
 // save delivers one chunk of emails and returns how many it tried.
 func (d *Deliverer) save(ctx context.Context) (int, error) {
 	es, err := d.Store.Undelivered(ctx, d.Lease.Org, d.Lease.Connection, d.Now(), saveChunk)
@@ -368,17 +438,43 @@ func (d *Deliverer) save(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	full := map[int64]crm.Email{}
-	for _, e := range es {
-		if e.Full && len(e.Effective()) > 0 {
-			if full[e.ID], err = d.load(ctx, e); err != nil {
+	var ready []state.Email
+	var postponed []state.Failure
+	var trouble error
+	for i, e := range es {
+		if i%10 == 9 {
+			if err := d.Renew(ctx); err != nil {
 				return 0, err
 			}
 		}
+		if e.Full && len(e.Effective()) > 0 {
+			m, err := d.load(ctx, e)
+			var one *unloadable
+			if errors.As(err, &one) {
+				postponed = append(postponed, state.Failure{ID: e.ID, Error: bounded(one.Error()), NextTry: d.Now().Add(backoff(e.Tries))})
+				continue
+			}
+			if trouble = err; err != nil {
+				break
+			}
+			full[e.ID] = m
+		}
+		ready = append(ready, e)
 	}
-	if err := d.Renew(ctx); err != nil {
-		return 0, err
+	if len(postponed) > 0 {
+		if err := d.Store.Failed(ctx, d.Lease.Org, postponed); err != nil {
+			return 0, err
+		}
 	}
-	return len(es), d.Send(ctx, es, full)
+	if len(ready) > 0 {
+		if err := d.Renew(ctx); err != nil {
+			return 0, err
+		}
+		if err := d.Send(ctx, ready, full); err != nil {
+			return 0, err
+		}
+	}
+	return len(es), trouble
 }
 
 // Send hands emails to the CRM: those in full with content, the others as updates.
@@ -433,11 +529,15 @@ func (d *Deliverer) Send(ctx context.Context, es []state.Email, full map[int64]c
 	var fs []state.Failure
 	for id, i := range by {
 		ferr, bad := failed[id]
+		if bad && ferr == nil {
+			ferr = errors.New("refused without a reason")
+		}
+		_, wasFull := full[es[i].ID]
 		switch {
 		case !bad, errors.Is(ferr, crm.ErrUnknownEmail) && ds[i].Empty:
 			// An email that the host never had needs no emptying.
 			done = append(done, ds[i])
-		case errors.Is(ferr, crm.ErrUnknownEmail):
+		case errors.Is(ferr, crm.ErrUnknownEmail) && !wasFull:
 			fs = append(fs, state.Failure{ID: es[i].ID, Error: "saved in full next", Unknown: true})
 		default:
 			fs = append(fs, state.Failure{ID: es[i].ID, Error: "the CRM refused it: " + bounded(ferr.Error()), NextTry: d.Now().Add(backoff(es[i].Tries))})
@@ -509,6 +609,11 @@ func State(e state.Email) crm.EmailState {
 	return s
 }
 
+// unloadable is the trouble of one email: it is postponed and holds back no other.
+type unloadable struct{ err error }
+
+func (e *unloadable) Error() string { return e.err.Error() }
+
 // load reads an email's content from this mailbox, or from the sealed envelope where the mailbox no longer has it (rule 4).
 func (d *Deliverer) load(ctx context.Context, e state.Email) (crm.Email, error) {
 	row, ok := d.items[e.ID]
@@ -540,17 +645,17 @@ func (d *Deliverer) load(ctx context.Context, e state.Email) (crm.Email, error) 
 			return out, nil
 		case err != nil && !errors.Is(err, provider.ErrGone):
 			return out, err
+		case err == nil && e.Tries < 5:
+			return out, &unloadable{errors.New("its content could not be read")}
 		case err == nil:
 			reason = "its content could not be read"
 		}
 	}
-	plain, err := d.Keys.Open(e.Envelope, "envelope/"+d.Lease.Org)
+	env, err := d.open(e)
 	if err != nil {
-		return out, fmt.Errorf("opening the envelope of email %d: %w", e.ID, err)
+		return out, &unloadable{err}
 	}
-	if err := json.Unmarshal(plain, &out.Message.Envelope); err != nil {
-		return out, fmt.Errorf("envelope of email %d: %w", e.ID, err)
-	}
+	out.Message.Envelope = env
 	if out.When.IsZero() {
 		out.When = out.Message.When()
 	}

@@ -3,6 +3,7 @@
 package pass
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -35,8 +36,17 @@ type Pass struct {
 	Seen func(provider.ItemID, message.Envelope)
 	// Renew is called before every page.
 	Renew func(context.Context) error
+}
 
-	restarted map[string]bool
+// honest refuses a page after which we would read the same for ever, or begin anew and skip what came in between.
+func honest(page provider.Page, prev []byte) error {
+	if len(page.Next) == 0 {
+		return errors.New("the mailbox gave no next cursor")
+	}
+	if page.More && bytes.Equal(page.Next, prev) {
+		return errors.New("the mailbox says that there is more, and its cursor does not move")
+	}
+	return nil
 }
 
 // Live reads changes until there are none. each is called after every committed page.
@@ -57,21 +67,24 @@ func (p *Pass) Live(ctx context.Context, each func(context.Context) error) error
 			return fmt.Errorf("reading changes: %w", err)
 		}
 		for _, f := range page.Restart {
-			if p.restarted == nil {
-				p.restarted = map[string]bool{}
-			}
-			p.restarted[f.ID] = true
+			delete(pos.Generations, f.ID) // its rows on this page are of the generation that the restart begins
+		}
+		if err := honest(page, pos.Cursor); err != nil {
+			return err
 		}
 		if err := p.commit(ctx, page, state.Page{Revision: pos.Revision, Generations: pos.Generations}); err != nil {
 			return err
 		}
 		if !page.More {
-			for f := range p.restarted {
+			// Every folder that ever restarted, not only those of this pass: it may have restarted in one that died.
+			if pos, err = p.Store.Position(ctx, p.Lease); err != nil {
+				return err
+			}
+			for f := range pos.Generations {
 				if _, err := p.Store.Sweep(ctx, p.Lease, f); err != nil {
 					return err
 				}
 			}
-			p.restarted = nil
 			return each(ctx)
 		}
 		if err := each(ctx); err != nil {
@@ -127,6 +140,11 @@ func (p *Pass) HistoryPage(ctx context.Context) (more bool, err error) {
 	page, err := p.Mailbox.History(ctx, provider.Window{From: run.From, To: run.To}, cursor)
 	if err != nil {
 		return false, fmt.Errorf("reading history: %w", err)
+	}
+	if page.More {
+		if err := honest(page, run.Cursor); err != nil {
+			return false, err
+		}
 	}
 	err = p.commit(ctx, page, state.Page{Run: run.ID, Revision: run.Revision, Estimated: page.Estimated, Done: !page.More,
 		Generations: pos.Generations})

@@ -106,13 +106,19 @@ func (t *tx) give(org string, connection int64, v state.EmailValue, ours bool) (
 		ids = append(ids, found...)
 	}
 	if v.Fingerprint != "" {
+		// A mail without Message-ID is known by its fingerprint only, and so is a copy of what we sent whose Message-ID was
+		// replaced. Recipients are not part of it: two mails we send in one second with one subject are two.
 		q := `SELECT id FROM email WHERE org = ? AND fingerprint = ? AND survivor = 0 AND (ours OR ? OR message_id IS NULL)`
-		// A mail without Message-ID is known by its fingerprint only, and so is a copy of what we sent.
+		if ours && len(hashes) > 0 {
+			q = `SELECT id FROM email WHERE org = ? AND fingerprint = ? AND survivor = 0 AND NOT ours AND (? OR true)`
+		}
 		found, err := list(t, one[int64], q, org, []byte(v.Fingerprint), ours || len(hashes) == 0)
 		if err != nil {
 			return 0, 0, err
 		}
-		ids = append(ids, found...)
+		if ours || len(ids) == 0 && len(found) == 1 {
+			ids = append(ids, found...)
+		}
 	}
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
