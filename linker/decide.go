@@ -58,8 +58,8 @@ func (r Rules) Decide(e message.Envelope, d Directory, thread []Link) Decision {
 	}
 	m.needs |= message.HasIDs &^ e.Has
 
-	m.match(&e, c)
-	m.inherit(&e)
+	// What hangs on an inherited contact or account is reached too: a reply from an unknown address finds the deal.
+	m.related(&e, m.inherit(&e, m.match(&e, c)))
 	m.create(&e)
 
 	switch {
@@ -159,12 +159,11 @@ func (m *matcher) addPersons() {
 	}
 }
 
-// match links the records that hold the participants' addresses and domains, and what hangs on those.
-func (m *matcher) match(e *message.Envelope, c crowd) {
+// match links the records that hold the participants' addresses and domains, and returns them.
+func (m *matcher) match(e *message.Envelope, c crowd) (found []Record) {
 	if len(m.dir.Holders) == 0 {
-		return
+		return nil
 	}
-	var found []Record // matched by address or domain, or as a matched contact's account
 	meet := func(rec Record) {
 		if !m.removed(rec) && !slices.Contains(found, rec) {
 			found = append(found, rec)
@@ -196,7 +195,7 @@ func (m *matcher) match(e *message.Envelope, c crowd) {
 			return hit
 		})
 	})
-	m.related(e, found)
+	return found
 }
 
 // heldAtAll reports whether anybody holds the host or a parent of it. It saves publicsuffix, which allocates, for the
@@ -238,7 +237,7 @@ func (m *matcher) address(k message.Key, meet func(Record)) {
 	}
 }
 
-// related links accounts of matched contacts, opportunities of matched contacts and accounts, and custom kinds.
+// related links accounts of matched or inherited contacts, opportunities of matched contacts and accounts, and custom kinds.
 func (m *matcher) related(e *message.Envelope, found []Record) {
 	if m.rules.Accounts {
 		for _, rec := range slices.Clone(found) {
@@ -309,8 +308,9 @@ func openAt(rel Related, when time.Time) bool {
 	return !rel.Opened.After(when) && (rel.Closed.IsZero() || when.Before(rel.Closed))
 }
 
-// inherit takes over the links of the mails this one answers. Header From can be forged, and References with it.
-func (m *matcher) inherit(e *message.Envelope) {
+// inherit takes over the links of the mails this one answers and appends their records to found. Header From can be forged,
+// and References with it.
+func (m *matcher) inherit(e *message.Envelope, found []Record) []Record {
 	for i := range m.thread {
 		l := &m.thread[i]
 		if l.Removed || l.By == ByPerson || l.By != ByThread && !l.Direct() {
@@ -319,7 +319,7 @@ func (m *matcher) inherit(e *message.Envelope) {
 		if !e.Sent && !m.rules.FailedAuth.InheritThread {
 			m.needs |= message.HasAuth &^ e.Has
 			if e.Auth == message.AuthFail {
-				return
+				return found
 			}
 		}
 		now, ok := m.dir.Now[l.Record]
@@ -331,7 +331,11 @@ func (m *matcher) inherit(e *message.Envelope) {
 			cited = citation(e)
 		}
 		m.add(now, ByThread, cited, strengthThread)
+		if !m.removed(now) && !slices.Contains(found, now) {
+			found = append(found, now)
+		}
 	}
+	return found
 }
 
 // citation names the mail that the envelope answers.
