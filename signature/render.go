@@ -236,6 +236,9 @@ func (w *writer) html() string {
 		case open:
 			b.WriteString("<" + p.text)
 			for _, a := range p.attrs {
+				if len(a.parts) == 0 {
+					continue // written without a value: <p style>
+				}
 				b.WriteString(" " + a.key + `="` + html.EscapeString(a.parts[0].text) + `"`)
 			}
 			b.WriteString(">")

@@ -155,6 +155,7 @@ func FuzzValuesInjectNothing(f *testing.F) {
 
 // What Parse lets through holds no script, handler or foreign scheme, and renders to the same when parsed again.
 func FuzzTemplateIsClean(f *testing.F) {
+	f.Add("<p style>x</p><a href>y</a><img src>")
 	f.Add(`<a href="java&#115;cript:x">y</a><svg><script>x</script></svg><p onload=x style="b:u\72l(x)">`)
 	f.Add(`<b>x, {{user_name}} | <i>y`)
 	f.Fuzz(func(t *testing.T, source string) {

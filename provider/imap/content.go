@@ -46,6 +46,22 @@ func (m *Mailbox) open(c *imapclient.Client, i id) error {
 
 // section fetches one section of one message, ErrGone when there is no such message.
 func (m *Mailbox) section(c *imapclient.Client, i id, s *goimap.FetchItemBodySection, limit int64) (*row, error) {
+	got, err := m.fetchSection(c, i, s, limit)
+	if err != nil || got != nil && got.body {
+		return got, err
+	}
+	// Seen in practice: a message expunged by another client since the folder was opened is still listed, without its
+	// bytes (RFC 2180, 4.1). Opening the folder anew tells.
+	if _, err := m.examine(c, i.folder, true); err != nil {
+		return nil, err
+	}
+	if got, err = m.fetchSection(c, i, s, limit); err == nil && got == nil {
+		err = provider.ErrGone
+	}
+	return got, err
+}
+
+func (m *Mailbox) fetchSection(c *imapclient.Client, i id, s *goimap.FetchItemBodySection, limit int64) (*row, error) {
 	if err := m.open(c, i); err != nil {
 		return nil, err
 	}
@@ -57,13 +73,7 @@ func (m *Mailbox) section(c *imapclient.Client, i id, s *goimap.FetchItemBodySec
 			got = r
 		}
 	}
-	if err := cmd.Close(); err != nil {
-		return nil, err
-	}
-	if got == nil {
-		return nil, provider.ErrGone
-	}
-	return got, nil
+	return got, cmd.Close()
 }
 
 // Content reads a message, at most Config.ContentLimit bytes of it.

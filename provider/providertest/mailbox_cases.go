@@ -368,6 +368,14 @@ func (s *mailboxRun) moved(ctx context.Context, f func(Handle)) (provider.ItemID
 	}
 	f(h)
 	after, err := s.changes(ctx, n.next)
+	if h, ok := s.h.(RemovalsByInventory); ok && h.RemovalsByInventory() && err == nil {
+		for id, err := range s.box.Inventory(ctx, provider.Window{}) {
+			if err != nil || id == n.items[0].ID {
+				return id, after, fmt.Errorf("the inventory still lists %q: %v", id, err)
+			}
+		}
+		return n.items[0].ID, after, nil
+	}
 	if err == nil && !slices.ContainsFunc(after.left, func(r provider.Removal) bool { return r.ID == n.items[0].ID }) {
 		err = fmt.Errorf("no removal of %q among %v", n.items[0].ID, after.left)
 	}

@@ -29,6 +29,12 @@ type MailboxHarness interface {
 	Reset(t *testing.T, role provider.Role) bool
 }
 
+// RemovalsByInventory is for a harness whose service doesn't tell Changes what was moved away or deleted, as plain IMAP without
+// QRESYNC doesn't: Inventory must show it then, and the engine's reconciler compares.
+type RemovalsByInventory interface {
+	RemovalsByInventory() bool
+}
+
 // TestMailbox says what a provider.Mailbox should do, over a fresh harness for each case.
 func TestMailbox(t *testing.T, newHarness func(t *testing.T) MailboxHarness) {
 	for _, c := range mailboxCases {
