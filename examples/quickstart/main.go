@@ -121,6 +121,17 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 
+	if o.imap != "" {
+		// A wrong password or an unreachable server is met before anything is written.
+		box, err := imap.Dial(ctx, d.box)
+		if err != nil {
+			return err
+		}
+		if err := box.Close(); err != nil {
+			return err
+		}
+	}
+
 	if o.state == "" {
 		dir, err := os.MkdirTemp("", "quickstart")
 		if err != nil {
