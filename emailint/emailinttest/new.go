@@ -55,9 +55,23 @@ func WithSettings(s emailint.Settings) Option { return func(o *options) { o.sett
 // WithCRM puts a host's own store in place of MemCRM.
 func WithCRM(s crm.Store) Option { return func(o *options) { o.crm = s } }
 
-// New returns a world that is connected and in step, and closes it with the test.
+// New returns a world with a connected mailbox, and closes it with the test.
 func New(t testing.TB, opts ...Option) *World {
 	t.Helper()
+	w, err := Start(t.Context(), opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.State.Close(); err != nil {
+			t.Errorf("closing the state: %v", err)
+		}
+	})
+	return w
+}
+
+// Start is New without a test: whoever calls it closes State.
+func Start(ctx context.Context, opts ...Option) (*World, error) {
 	o := options{personality: providertest.IMAP, settings: emailint.DefaultSettings()}
 	for _, f := range opts {
 		f(&o)
@@ -68,29 +82,32 @@ func New(t testing.TB, opts ...Option) *World {
 	}
 	w.store = &flaky{Store: o.crm}
 	w.Fake = providertest.NewFake(o.personality, provider.Profile{Address: Owner, Subject: "owner"}, w.Now)
-	st, err := sqlite.Open(t.Context(), ":memory:")
+	st, err := sqlite.Open(ctx, ":memory:")
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	t.Cleanup(func() { st.Close() })
 	w.State = st
+	if err := w.connect(ctx, o.settings); err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	return w, nil
+}
+
+func (w *World) connect(ctx context.Context, settings emailint.Settings) (err error) {
 	w.Engine, err = emailint.New(emailint.Options{
-		State: st, CRM: w.store, Now: w.Now, Providers: []provider.Provider{w.Fake.Provider()},
+		State: w.State, CRM: w.store, Now: w.Now, Providers: []provider.Provider{w.Fake.Provider()},
 		Keys: []emailint.Key{{ID: "test", Secret: make([]byte, 32)}}, IndexKey: make([]byte, 32),
 		Sender: func(context.Context, emailint.Connection) (provider.Sender, error) { return w.Fake, nil },
 	})
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	if _, err := w.Engine.SetSettings(t.Context(), Org, o.settings, 0); err != nil {
-		t.Fatal(err)
+	if _, err := w.Engine.SetSettings(ctx, Org, settings, 0); err != nil {
+		return err
 	}
-	w.Connection, err = w.Engine.Connect(t.Context(), Org, emailint.NewConnection{
+	w.Connection, err = w.Engine.Connect(ctx, Org, emailint.NewConnection{
 		User: "user", Provider: w.Fake.Provider().Name(), Credential: []byte("{}")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return w
+	return err
 }
 
 // Now is the world's time.
