@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/intellicon/email-integration/emailint"
 	"github.com/intellicon/email-integration/emailint/emailinttest"
@@ -131,5 +132,31 @@ func TestMailMergeIsNotOneEmail(t *testing.T) {
 	}
 	if es := w.CRM.Emails(emailinttest.Org); len(es) != 2 || len(es[0].Links) != 1 || len(es[1].Links) != 1 {
 		t.Errorf("emails = %+v, want two with a link each", es)
+	}
+}
+
+// A process that was killed in a pass goes on at once under its name, and its former life is fenced.
+func TestTakeOverEndsALeaseLeftBehind(t *testing.T) {
+	w := emailinttest.New(t)
+	l, err := w.State.ClaimConnection(t.Context(), emailinttest.Org, w.Connection.ID, "me", w.Now(), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := emailint.New(emailint.Options{State: w.State, CRM: w.CRM, Now: w.Now, Worker: "me",
+		Providers: []provider.Provider{w.Fake.Provider()}, Keys: []emailint.Key{{ID: "test", Secret: make([]byte, 32)}}, IndexKey: make([]byte, 32)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Sync(t.Context(), emailinttest.Org, w.Connection.ID); !errors.Is(err, state.ErrNoneDue) {
+		t.Errorf("Sync under a lease = %v", err)
+	}
+	if err := again.TakeOver(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Sync(t.Context(), emailinttest.Org, w.Connection.ID); err != nil {
+		t.Error(err)
+	}
+	if _, err := w.State.CommitPage(t.Context(), l, state.Page{Cursor: []byte("x")}); !errors.Is(err, state.ErrStale) {
+		t.Errorf("the former life commits: %v", err)
 	}
 }

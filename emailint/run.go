@@ -34,6 +34,32 @@ func (e *Engine) Sync(ctx context.Context, org string, connection int64) error {
 	return e.work(ctx, l)
 }
 
+// TakeOver ends the leases that an earlier life of this Worker left behind when it was killed, so that work goes on at once and
+// not when they run out. Call it once at the start, and only where Options.Worker is set and no other process has that name.
+func (e *Engine) TakeOver(ctx context.Context) error {
+	conns, err := e.o.State.Connections(ctx, "")
+	if err != nil {
+		return fmt.Errorf("emailint: taking over: %w", err)
+	}
+	for _, c := range conns {
+		if c.Worker != e.o.Worker || !c.LeaseUntil.After(e.o.Now()) {
+			continue
+		}
+		// The claim raises the epoch: should the former life only have been paused, it commits nothing any more.
+		l, err := e.o.State.ClaimConnection(ctx, c.Org, c.ID, e.o.Worker, c.LeaseUntil.Add(time.Second), e.o.Lease)
+		if errors.Is(err, state.ErrNoneDue) {
+			continue
+		}
+		if err == nil {
+			err = e.o.State.Release(ctx, l, state.Released{})
+		}
+		if err != nil {
+			return fmt.Errorf("emailint: taking over connection %d: %w", c.ID, err)
+		}
+	}
+	return nil
+}
+
 // Run works on due mailboxes until ctx ends, and returns after the last worker has. Several processes may run on one state.
 func (e *Engine) Run(ctx context.Context) error {
 	var wg sync.WaitGroup

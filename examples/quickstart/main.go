@@ -268,7 +268,7 @@ func (d *demo) run(ctx context.Context, settings emailint.Settings) error {
 	bar := newBar(!d.json)
 	var eng *emailint.Engine
 	eng, err = emailint.New(emailint.Options{
-		State: st, CRM: d.mem,
+		State: st, CRM: d.mem, Worker: "quickstart",
 		// A demo keeps its keys with its code; a host takes them from its secret store.
 		Keys: []emailint.Key{{ID: "demo", Secret: []byte("quickstart key, 32 bytes long...")}}, IndexKey: []byte("quickstart index key, 32 bytes.."),
 		Providers: []provider.Provider{imap.New(&imap.Options{TLSConfig: d.box.TLSConfig})},
@@ -304,6 +304,10 @@ func (d *demo) run(ctx context.Context, settings emailint.Settings) error {
 		if _, err := eng.SetSettings(ctx, organisation, settings, version); err != nil {
 			return err
 		}
+	}
+	// A run that was killed left its lease behind.
+	if err := eng.TakeOver(ctx); err != nil {
+		return err
 	}
 	if err := eng.Sync(ctx, organisation, conn.ID); err != nil {
 		return err
