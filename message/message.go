@@ -12,6 +12,9 @@ type Message struct {
 	HTML        string // "" where there is none; not sanitised
 	Attachments []Attachment
 	Defects     []Defect
+	// HeaderAutomated is the verdict that the header alone gives, as ParseHeader has it. Decisions are made by it, so that
+	// they don't depend on whether the body was at hand; Automated has seen the body too.
+	HeaderAutomated Automated
 }
 
 // Attachment describes a part that is not the body. Its bytes are fetched apart.

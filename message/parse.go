@@ -46,6 +46,7 @@ func (p Parser) Parse(raw []byte) *Message {
 	}
 	m.Text = cut(m.Text, maxText)
 	m.Attachments = w.attachments
+	m.HeaderAutomated = classify(h, &m.Envelope, nil)
 	m.Automated = classify(h, &m.Envelope, &content{kinds: w.kinds, text: m.Text, html: m.HTML})
 	m.Defects = d.list
 	return m

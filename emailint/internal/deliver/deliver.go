@@ -190,8 +190,10 @@ func (d *Deliverer) read(ctx context.Context, row state.Row) (*work, error) {
 		w.out = &state.Settlement{Fate: state.FateFailed, Reason: "could not be read", NextTry: d.Now().Add(backoff(row.Tries))}
 		return w, nil
 	}
-	w.env = d.place(m.Envelope, row)
-	d.Know(row.Item, m.Envelope)
+	env = m.Envelope
+	env.Automated = m.HeaderAutomated // as a listing would have shown it: a crash in between changes no decision
+	w.env = d.place(env, row)
+	d.Know(row.Item, env)
 	return w, nil
 }
 
