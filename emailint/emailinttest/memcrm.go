@@ -2,7 +2,6 @@ package emailinttest
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"slices"
@@ -22,14 +21,13 @@ type MemCRM struct {
 }
 
 type memOrg struct {
-	holders  map[message.Key][]linker.Record
-	related  map[linker.Record][]linker.Related
-	now      map[linker.Record]linker.Record // records that exist, and where merged ones went
-	names    map[linker.Record]string
-	emails   map[string]crm.Email
-	removed  map[string]int64
-	created  int
-	saveHits int
+	holders map[message.Key][]linker.Record
+	related map[linker.Record][]linker.Related
+	now     map[linker.Record]linker.Record // records that exist, and where merged ones went
+	names   map[linker.Record]string
+	emails  map[string]crm.Email
+	removed map[string]int64
+	created int
 }
 
 var (
@@ -186,7 +184,6 @@ func (m *MemCRM) SaveEmails(ctx context.Context, org string, es []crm.Email) err
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	o := m.org(org)
-	o.saveHits++
 	for _, e := range es {
 		if e.Revision <= o.removed[e.ID] {
 			continue
@@ -437,59 +434,4 @@ func parseDay(s string) (time.Time, error) {
 		return t, fmt.Errorf("%q is neither YYYY-MM-DD nor an RFC 3339 time", s)
 	}
 	return t, nil
-}
-
-// snapshot is MemCRM in a file, for examples that survive a restart.
-type snapshot struct {
-	Created int
-	Names   []named
-	Emails  []crm.Email
-	Removed map[string]int64
-}
-
-type named struct {
-	Record linker.Record
-	Name   string
-	Key    message.Key
-}
-
-// Snapshot returns what was added to an organisation since Load: created contacts, emails and removals.
-func (m *MemCRM) Snapshot(org string) ([]byte, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	o := m.org(org)
-	s := snapshot{Created: o.created, Removed: o.removed}
-	for k, rs := range o.holders {
-		for _, r := range rs {
-			if r.ID == "new:"+string(k) {
-				s.Names = append(s.Names, named{r, o.names[r], k})
-			}
-		}
-	}
-	for _, e := range o.emails {
-		s.Emails = append(s.Emails, e)
-	}
-	return json.Marshal(s)
-}
-
-// Restore is the reverse of Snapshot.
-func (m *MemCRM) Restore(org string, b []byte) error {
-	var s snapshot
-	if err := json.Unmarshal(b, &s); err != nil {
-		return fmt.Errorf("restoring the CRM: %w", err)
-	}
-	for _, n := range s.Names {
-		m.Add(org, n.Record, n.Name, n.Key)
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	o := m.org(org)
-	o.created = s.Created
-	for id, rev := range s.Removed {
-		o.removed[id] = rev
-	}
-	for _, e := range s.Emails {
-		o.emails[e.ID] = e
-	}
-	return nil
 }

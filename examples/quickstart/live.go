@@ -87,6 +87,26 @@ func (d *demo) live(ctx context.Context, eng *emailint.Engine, conn emailint.Con
 	return nil
 }
 
+// note sends a signed mail to the mailbox's owner.
+func (d *demo) note(ctx context.Context, eng *emailint.Engine, conn emailint.Connection) error {
+	tmpl, err := signature.Parse(signatureTemplate)
+	if err != nil {
+		return err
+	}
+	_, text := tmpl.Render(signature.Values{UserName: d.owner.Name, UserEmail: d.owner.Addr})
+	raw, id, err := smtp.Compose(smtp.Outgoing{From: d.owner, To: []message.Address{d.owner}, Subject: "emailint quickstart",
+		Text: signature.AppendText("This note was sent by quickstart -write.\n", text)})
+	if err != nil {
+		return err
+	}
+	s, err := eng.Send(ctx, organisation, emailint.Outgoing{Connection: conn.ID, Key: "note-" + id, Raw: raw, From: d.owner.Addr, Recipients: []string{d.owner.Addr}})
+	if err != nil {
+		return err
+	}
+	fmt.Printf("\nA signed note to %s is %s. %s\n", d.owner.Addr, s.State, s.Error)
+	return nil
+}
+
 func indent(s string) string {
 	out := "  | "
 	for _, r := range s {

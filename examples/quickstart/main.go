@@ -71,7 +71,7 @@ func run(ctx context.Context, args []string) error {
 	fs.StringVar(&o.rules, "rules", "", "JSON file of linker.Rules")
 	fs.StringVar(&o.since, "since", "", "how far back: 30d, or all; 30d for a server, all for the rest")
 	fs.BoolVar(&o.json, "json", false, "print one JSON object")
-	fs.BoolVar(&o.write, "write", false, "send the demo reply also with -imap")
+	fs.BoolVar(&o.write, "write", false, "with -imap (and -smtp) or -mbox: send a signed note to yourself")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
@@ -80,6 +80,10 @@ func run(ctx context.Context, args []string) error {
 	}
 	if o.imap != "" && o.mbox != "" {
 		return errors.New("-imap and -mbox name two mailboxes: give one")
+	}
+
+	if o.write && o.imap != "" && o.smtp == "" {
+		return errors.New("-write with -imap needs -smtp: name the server to send by")
 	}
 
 	// All input is read before anything is written.
@@ -323,7 +327,10 @@ func (d *demo) run(ctx context.Context, settings emailint.Settings) error {
 	}
 	r.write(os.Stdout)
 	timeline(os.Stdout, d.mem.crm)
-	if d.server == nil || d.mbox != "" && !d.write {
+	if d.server == nil || d.mbox != "" {
+		if d.write {
+			return d.note(ctx, eng, conn)
+		}
 		return nil
 	}
 	for len(saved) > 0 {

@@ -42,17 +42,6 @@ func (h *Hasher) sum(domain, s string) []byte {
 // MessageID hashes a Message-ID without angle brackets.
 func (h *Hasher) MessageID(id string) []byte { return h.sum("id", id) }
 
-// MessageIDs hashes each, leaving out empty ones.
-func (h *Hasher) MessageIDs(ids ...string) [][]byte {
-	var out [][]byte
-	for _, id := range ids {
-		if id != "" {
-			out = append(out, h.MessageID(id))
-		}
-	}
-	return out
-}
-
 // Key hashes an address or a domain.
 func (h *Hasher) Key(k message.Key) []byte { return h.sum("key", string(k)) }
 

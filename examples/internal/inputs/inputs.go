@@ -11,7 +11,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/intellicon/email-integration/linker"
 	"github.com/intellicon/email-integration/message"
@@ -94,6 +93,3 @@ func URL(flag, raw, scheme string) (Server, error) {
 	}
 	return s, nil
 }
-
-// Ago renders a duration for people.
-func Ago(d time.Duration) string { return d.Round(time.Millisecond).String() }
