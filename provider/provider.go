@@ -59,6 +59,9 @@ type Page struct {
 	Items   []Item
 	Left    []Removal
 	Restart []Folder // folders whose earlier ids are void and that will be listed again
+	// Recount names folders that messages went out of without the service saying which, as IMAP without QRESYNC does: what
+	// Inventory lists of the folder tells.
+	Recount []Folder
 	Next    Cursor   // valid also when More is false
 	More    bool     // another call would return something now
 	// Estimated is the number of messages the window holds, 0 when the service does not tell.
@@ -71,6 +74,12 @@ type Window struct{ From, To time.Time }
 // Contains reports whether t lies in the window.
 func (w Window) Contains(t time.Time) bool {
 	return (w.From.IsZero() || !t.Before(w.From)) && (w.To.IsZero() || t.Before(w.To))
+}
+
+// Scope bounds an inventory. The zero Scope is everything that is watched.
+type Scope struct {
+	Window Window
+	Folder string // a Folder.ID; "": every watched folder
 }
 
 // Profile is who the mailbox belongs to.
@@ -101,16 +110,60 @@ type Mailbox interface {
 	// Content returns text and structure without attachment bytes, bounded. ErrGone when the id is no more.
 	Content(ctx context.Context, id ItemID) (*message.Message, error)
 	Attachment(ctx context.Context, id ItemID, part string) (io.ReadCloser, error)
-	// Locate finds messages by Message-ID, without angle brackets; none is no error.
-	Locate(ctx context.Context, messageID string) ([]ItemID, error)
-	// Inventory lists every id of the window, for the reconciler.
-	Inventory(ctx context.Context, w Window) iter.Seq2[ItemID, error]
+	// Locate finds messages by Message-ID, without angle brackets, in every folder, those not watched (junk, trash, drafts)
+	// included; none is no error. Of an Item ID and Folders count.
+	Locate(ctx context.Context, messageID string) ([]Item, error)
+	// Inventory lists every message of the scope in watched folders, for the reconciler: ID, and Folders as far as the
+	// service's cheap listing tells. The envelope may be empty. A scope with a folder that no longer exists is empty; a folder
+	// that exists and can't be listed is an error, for it would look as if its mail were gone.
+	Inventory(ctx context.Context, s Scope) iter.Seq2[Item, error]
 	Close() error
 }
+
+// What a Mailbox may be besides, probed once: Waiter, Archiver, Labeler, SentFiler.
 
 // Waiter is a mailbox that can wait for news, as IMAP IDLE does. Wait returns nil when there may be something new.
 type Waiter interface {
 	Wait(ctx context.Context) error
+}
+
+// Target names the message that is to be changed. An id dies when the message moves; the Message-ID (without angle brackets,
+// "" when there is none) finds it again.
+type Target struct {
+	Item      ItemID
+	MessageID string
+}
+
+// Mutation is what was done to a message, as undoing it needs it. Safe to store. The zero value: nothing had to be done.
+type Mutation struct {
+	How  string `json:"how,omitempty"`  // "move", "copy and expunge", "label", "keyword", "folder copy"
+	From string `json:"from,omitempty"` // the folder it left
+	To   string `json:"to,omitempty"`   // the folder, label or keyword it has now
+	Item ItemID `json:"item,omitempty"` // what it is known by now, or the copy that was made; "" when the service did not tell
+}
+
+// Archiver is a mailbox that can take a message out of the inbox without deleting it. Both calls may be repeated: a message
+// that is where it should be is left alone. ErrGone when it lies nowhere; ErrUnsupported when it can't be done safely here.
+type Archiver interface {
+	Archive(ctx context.Context, t Target) (Mutation, error)
+	// Unarchive brings the message back to the inbox.
+	Unarchive(ctx context.Context, t Target, m Mutation) (Mutation, error)
+}
+
+// Labeler is a mailbox that can put a label on a message, by the service's own means, and take it off. Both calls may be
+// repeated. Errors as for Archiver.
+type Labeler interface {
+	Label(ctx context.Context, t Target, label string) (Mutation, error)
+	Unlabel(ctx context.Context, t Target, m Mutation) error
+}
+
+// SentFiler is a mailbox that can keep a copy of a mail that was sent elsewhere, by SMTP. Many services file one themselves:
+// look first.
+type SentFiler interface {
+	// FindSent returns the copy with that Message-ID in Sent, "" when there is none.
+	FindSent(ctx context.Context, messageID string) (ItemID, error)
+	// FileSent appends a copy to Sent, read by its owner. It does not look first. The id is "" when the service doesn't tell.
+	FileSent(ctx context.Context, raw []byte, at time.Time) (ItemID, error)
 }
 
 // Sender sends mail. Stage prepares (a draft where the service has drafts), Release sends; the caller stores Staged
@@ -161,6 +214,20 @@ var (
 	ErrNotSent  = errors.New("message was not sent")
 	ErrTryLater = errors.New("message may be accepted later")
 )
+
+// ErrUnsupported means that the mailbox can't do what was asked, or not safely; the error that wraps it says why. Repeating
+// doesn't help.
+var ErrUnsupported = errors.New("not supported by this mailbox")
+
+// SignInError is a refused sign-in that may pass: servers refuse right passwords on bad days. Provider.Open returns it
+// instead of a NeedsAction; the engine tries again sparsely, and asks the user when it lasts.
+type SignInError struct {
+	Reason string // a sentence that says what the user may do
+	Err    error
+}
+
+func (e *SignInError) Error() string { return e.Reason }
+func (e *SignInError) Unwrap() error { return e.Err }
 
 // Who must act.
 type Who string

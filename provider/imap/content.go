@@ -266,13 +266,13 @@ func (a *alphabet) Read(b []byte) (int, error) {
 const locateLimit = 50
 
 // Locate searches the watched folders. Mail that lies in junk, trash or drafts is not found.
-func (m *Mailbox) Locate(ctx context.Context, messageID string) ([]provider.ItemID, error) {
+func (m *Mailbox) Locate(ctx context.Context, messageID string) ([]provider.Item, error) {
 	messageID = strings.Trim(messageID, "<> ")
 	if messageID == "" || strings.ContainsAny(messageID, "\r\n\x00") {
 		return nil, nil
 	}
 	type hits struct {
-		folder   string
+		folder   provider.Folder
 		validity uint32
 		uids     []uint32
 	}
@@ -284,17 +284,17 @@ func (m *Mailbox) Locate(ctx context.Context, messageID string) ([]provider.Item
 		crit := &goimap.SearchCriteria{Header: []goimap.SearchCriteriaHeaderField{{Key: "Message-ID", Value: messageID}}}
 		uids, err := search(c, sel, crit, 0, locateLimit)
 		if err == nil && len(uids) > 0 {
-			all = append(all, hits{f.ID, sel.validity, uids})
+			all = append(all, hits{f, sel.validity, uids})
 		}
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	var out []provider.ItemID
+	var out []provider.Item
 	reconnects := 0
 	for _, h := range all {
-		rows, err := m.fetch(ctx, h.folder, h.validity, h.uids, true, &reconnects)
+		rows, err := m.fetch(ctx, h.folder.ID, h.validity, h.uids, true, &reconnects)
 		if errors.Is(err, errStale) {
 			continue
 		}
@@ -304,7 +304,7 @@ func (m *Mailbox) Locate(ctx context.Context, messageID string) ([]provider.Item
 		for _, uid := range h.uids {
 			// The server matches parts of an id too.
 			if r := rows[uid]; r != nil && r.err == nil && message.ParseHeader(r.header).MessageID == messageID {
-				out = append(out, id{h.validity, uid, h.folder}.item())
+				out = append(out, provider.Item{ID: id{h.validity, uid, h.folder.ID}.item(), Folders: []provider.Folder{h.folder}})
 			}
 		}
 	}

@@ -157,7 +157,7 @@ func TestDovecot(t *testing.T) {
 	if err != nil || len(ids) != 1 {
 		t.Fatalf("located %v, %v", ids, err)
 	}
-	if msg, err := m.Content(t.Context(), ids[0]); err != nil || !strings.Contains(msg.Text, run+"-05") {
+	if msg, err := m.Content(t.Context(), ids[0].ID); err != nil || !strings.Contains(msg.Text, run+"-05") {
 		t.Errorf("content: %v", err)
 	}
 	sel, err := admin.Select(folder, &goimap.SelectOptions{ReadOnly: true}).Wait()
@@ -198,7 +198,7 @@ func TestDovecot(t *testing.T) {
 	if !slices.Equal(restarts, []string{folder}) || !slices.Contains(got, run+"-again") {
 		t.Errorf("after renumbering: restarts %v, items %v", restarts, got)
 	}
-	if _, err := m.Content(t.Context(), ids[0]); !errors.Is(err, provider.ErrGone) {
+	if _, err := m.Content(t.Context(), ids[0].ID); !errors.Is(err, provider.ErrGone) {
 		t.Errorf("an id from before: %v, want ErrGone", err)
 	}
 }

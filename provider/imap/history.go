@@ -263,21 +263,25 @@ func (m *Mailbox) items(ctx context.Context, s *slice, es []entry, reconnects *i
 	return out, nil
 }
 
-// Inventory lists the ids of the window, folder by folder.
-func (m *Mailbox) Inventory(ctx context.Context, w provider.Window) iter.Seq2[provider.ItemID, error] {
-	return func(yield func(provider.ItemID, error) bool) {
+// Inventory lists the ids of the scope, folder by folder.
+func (m *Mailbox) Inventory(ctx context.Context, s provider.Scope) iter.Seq2[provider.Item, error] {
+	w := s.Window
+	return func(yield func(provider.Item, error) bool) {
 		var folders []provider.Folder
 		err := m.do(ctx, "reading the folders", func(c *imapclient.Client) (err error) {
 			folders, err = m.watched(c)
 			return err
 		})
 		if err != nil {
-			yield("", err)
+			yield(provider.Item{}, err)
 			return
 		}
 		reconnects := 0
 		low, high := bounds(w)
 		for _, f := range folders {
+			if s.Folder != "" && f.ID != s.Folder {
+				continue
+			}
 			var uids []uint32
 			var validity uint32
 			var rows map[uint32]*row
@@ -297,7 +301,7 @@ func (m *Mailbox) Inventory(ctx context.Context, w provider.Window) iter.Seq2[pr
 			}
 			if err != nil {
 				// A folder that is left out would look as if its mail were gone: say so and end.
-				yield("", m.wrap(ctx, "listing ids", err))
+				yield(provider.Item{}, m.wrap(ctx, "listing ids", err))
 				return
 			}
 			for _, uid := range uids {
@@ -307,7 +311,12 @@ func (m *Mailbox) Inventory(ctx context.Context, w provider.Window) iter.Seq2[pr
 						continue
 					}
 				}
-				if !yield(id{validity, uid, f.ID}.item(), nil) {
+				it := provider.Item{ID: id{validity, uid, f.ID}.item(), Folders: []provider.Folder{f}}
+				it.Envelope.Sent = f.Role == provider.RoleSent
+				if rows != nil {
+					it.Envelope.Received = rows[uid].date
+				}
+				if !yield(it, nil) {
 					return
 				}
 			}

@@ -268,7 +268,7 @@ func TestHistoryIsNewestFirstAndResumes(t *testing.T) {
 	}
 	m := s.dial(t, nil)
 	n := 0
-	for _, err := range m.Inventory(t.Context(), provider.Window{From: noon.Add(-24 * time.Hour), To: noon}) {
+	for _, err := range m.Inventory(t.Context(), provider.Scope{Window: provider.Window{From: noon.Add(-24 * time.Hour), To: noon}}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -346,11 +346,11 @@ func TestContentAttachmentLocate(t *testing.T) {
 	if err != nil || len(ids) != 1 {
 		t.Fatalf("located %v, %v", ids, err)
 	}
-	msg, err := m.Content(t.Context(), ids[0])
+	msg, err := m.Content(t.Context(), ids[0].ID)
 	if err != nil || !strings.Contains(msg.Text, "Hi") || !msg.Sent || len(msg.Attachments) != 1 {
 		t.Fatalf("content %+v, %v", msg, err)
 	}
-	r, err := m.Attachment(t.Context(), ids[0], msg.Attachments[0].Part)
+	r, err := m.Attachment(t.Context(), ids[0].ID, msg.Attachments[0].Part)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -423,7 +423,7 @@ func TestSilentServerIsGivenUp(t *testing.T) {
 	}
 	s.hang.Store(true)
 	var ce *imap.ConnectError
-	if _, err := m.Content(t.Context(), id[0]); !errors.As(err, &ce) {
+	if _, err := m.Content(t.Context(), id[0].ID); !errors.As(err, &ce) {
 		t.Errorf("err %v, want a ConnectError", err)
 	}
 }

@@ -26,8 +26,6 @@ type harness struct {
 	reset   func() bool
 }
 
-func (h *harness) RemovalsByInventory() bool { return true }
-
 func (h *harness) Open(t *testing.T) provider.Mailbox {
 	m, err := imap.Dial(t.Context(), h.cfg)
 	if err != nil {

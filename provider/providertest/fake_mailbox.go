@@ -232,6 +232,12 @@ func (f *Fake) tell(e event, page *provider.Page) {
 	m := e.mail
 	here := m.id == e.id && slices.Contains(m.folders, e.folder)
 	switch {
+	case e.left && !here && f.personality == IMAP:
+		// Facts 3.3: "Deletions without QRESYNC: compare UID SEARCH ALL with the local set". That something went is seen by
+		// the count of messages.
+		if d := f.folder(e.folder); d != nil && !slices.Contains(page.Recount, d.Folder) {
+			page.Recount = append(page.Recount, d.Folder)
+		}
 	case e.left && !here:
 		page.Left = append(page.Left, provider.Removal{ID: e.id, Folder: e.folder})
 		if f.personality == Gmail && f.mails[m.handle] != nil {
@@ -396,44 +402,50 @@ func (b *mailbox) Attachment(ctx context.Context, id provider.ItemID, part strin
 	return io.NopCloser(bytes.NewReader(body)), nil
 }
 
-func (b *mailbox) Locate(ctx context.Context, messageID string) ([]provider.ItemID, error) {
+func (b *mailbox) Locate(ctx context.Context, messageID string) ([]provider.Item, error) {
 	f := b.f
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := b.enter(ctx, &f.calls.Locate, 5); err != nil { // facts 1.5: rfc822msgid:
 		return nil, err
 	}
-	var ids []provider.ItemID
+	var items []provider.Item
 	for _, m := range f.order {
 		if messageID != "" && m.envelope.MessageID == messageID {
-			ids = append(ids, m.id)
+			items = append(items, provider.Item{ID: m.id, Folders: f.where(m)})
 		}
 	}
-	return ids, nil
+	return items, nil
 }
 
-func (b *mailbox) Inventory(ctx context.Context, w provider.Window) iter.Seq2[provider.ItemID, error] {
-	return func(yield func(provider.ItemID, error) bool) {
+func (b *mailbox) Inventory(ctx context.Context, s provider.Scope) iter.Seq2[provider.Item, error] {
+	return func(yield func(provider.Item, error) bool) {
 		f := b.f
 		f.mu.Lock()
 		err := b.enter(ctx, &f.calls.Inventory, 5)
-		var ids []provider.ItemID
+		var items []provider.Item
 		for _, m := range f.order {
-			if w.Contains(m.received) && f.listed(m) {
-				ids = append(ids, m.id)
+			if !s.Window.Contains(m.received) || !f.listed(m) || s.Folder != "" && !slices.Contains(m.folders, s.Folder) {
+				continue
 			}
+			it := provider.Item{ID: m.id}
+			if f.personality != Gmail { // facts 1.5: "ids and threadIds only"
+				it.Folders = f.where(m)
+				it.Envelope.Received, it.Envelope.Sent = m.received, f.isSent(m)
+			}
+			items = append(items, it)
 		}
 		f.mu.Unlock()
 		if err != nil {
-			yield("", err)
+			yield(provider.Item{}, err)
 			return
 		}
-		for _, id := range ids {
+		for _, it := range items {
 			if err := ctx.Err(); err != nil {
-				yield("", err)
+				yield(provider.Item{}, err)
 				return
 			}
-			if !yield(id, nil) {
+			if !yield(it, nil) {
 				return
 			}
 		}

@@ -37,8 +37,8 @@ func caseEmpty(ctx context.Context, s *mailboxRun) error {
 	if err != nil {
 		return err
 	}
-	if len(n.items)+len(n.left)+len(n.restart) > 0 {
-		return fmt.Errorf("%d items, %d removals, %d restarts without news", len(n.items), len(n.left), len(n.restart))
+	if len(n.items)+len(n.left)+len(n.restart)+len(n.recount) > 0 {
+		return fmt.Errorf("%d items, %d removals, %d restarts, %d recounts without news", len(n.items), len(n.left), len(n.restart), len(n.recount))
 	}
 	s.deliver("a", day0, provider.RoleInbox)
 	if n, err = s.changes(ctx, n.next); err != nil {
@@ -236,17 +236,36 @@ func caseInventory(ctx context.Context, s *mailboxRun) error {
 			listed[it.ID] = true
 		}
 	}
-	for id, err := range s.box.Inventory(ctx, w) {
+	folders := map[string]int{}
+	for it, err := range s.box.Inventory(ctx, provider.Scope{Window: w}) {
 		if err != nil {
 			return fmt.Errorf("Inventory: %w", err)
 		}
-		stock[id] = true
-		if !listed[id] {
-			return fmt.Errorf("Inventory has %q, History has not", id)
+		stock[it.ID] = true
+		if !listed[it.ID] {
+			return fmt.Errorf("Inventory has %q, History has not", it.ID)
+		}
+		for _, f := range it.Folders {
+			folders[f.ID]++
 		}
 	}
 	if len(stock) != len(listed) || len(stock) != 8 {
 		return fmt.Errorf("Inventory has %d ids, History %d, want 8", len(stock), len(listed))
+	}
+	for f, want := range folders {
+		got := 0
+		for _, err := range s.box.Inventory(ctx, provider.Scope{Window: w, Folder: f}) {
+			if err != nil {
+				return fmt.Errorf("Inventory of %s: %w", f, err)
+			}
+			got++
+		}
+		if got != want {
+			return fmt.Errorf("Inventory of %s alone has %d ids, want %d", f, got, want)
+		}
+	}
+	for it, err := range s.box.Inventory(ctx, provider.Scope{Folder: "no such folder"}) {
+		return fmt.Errorf("Inventory of a folder that isn't there: %q, %v", it.ID, err)
 	}
 	return nil
 }
@@ -311,14 +330,22 @@ func caseLocate(ctx context.Context, s *mailboxRun) error {
 		return err
 	}
 	s.deliver("b", day0, provider.RoleInbox)
-	ids, err := s.box.Locate(ctx, "a@sender.example")
-	if err != nil || !slices.Equal(ids, []provider.ItemID{id}) {
-		return fmt.Errorf("located %q (%v), want %q", ids, err, id)
+	found, err := s.box.Locate(ctx, "a@sender.example")
+	if err != nil || len(found) != 1 || found[0].ID != id {
+		return fmt.Errorf("located %v (%v), want %q", found, err, id)
 	}
-	if ids, err = s.box.Locate(ctx, "nobody@sender.example"); err != nil || len(ids) > 0 {
-		return fmt.Errorf("an unknown Message-ID: %q, %v", ids, err)
+	if !in(found[0], provider.RoleInbox) {
+		return fmt.Errorf("located in %v, it lies in the inbox", found[0].Folders)
+	}
+	if found, err = s.box.Locate(ctx, "nobody@sender.example"); err != nil || len(found) > 0 {
+		return fmt.Errorf("an unknown Message-ID: %v, %v", found, err)
 	}
 	return nil
+}
+
+// in says whether an item lies in a folder of that role.
+func in(it provider.Item, r provider.Role) bool {
+	return slices.ContainsFunc(it.Folders, func(d provider.Folder) bool { return d.Role == r })
 }
 
 func caseGone(ctx context.Context, s *mailboxRun) error {
@@ -344,7 +371,7 @@ func caseSent(ctx context.Context, s *mailboxRun) error {
 		if err != nil || len(ids) != 1 {
 			return fmt.Errorf("located %d: %v", len(ids), err)
 		}
-		m, err := s.box.Content(ctx, ids[0])
+		m, err := s.box.Content(ctx, ids[0].ID)
 		if err != nil {
 			return err
 		}
@@ -368,16 +395,17 @@ func (s *mailboxRun) moved(ctx context.Context, f func(Handle)) (provider.ItemID
 	}
 	f(h)
 	after, err := s.changes(ctx, n.next)
-	if h, ok := s.h.(RemovalsByInventory); ok && h.RemovalsByInventory() && err == nil {
-		for id, err := range s.box.Inventory(ctx, provider.Window{}) {
-			if err != nil || id == n.items[0].ID {
-				return id, after, fmt.Errorf("the inventory still lists %q: %v", id, err)
+	if err == nil && !slices.ContainsFunc(after.left, func(r provider.Removal) bool { return r.ID == n.items[0].ID }) {
+		if len(after.recount) == 0 {
+			return n.items[0].ID, after, fmt.Errorf("no removal of %q among %v, and no recount", n.items[0].ID, after.left)
+		}
+		for _, f := range after.recount {
+			for it, err := range s.box.Inventory(ctx, provider.Scope{Folder: f.ID}) {
+				if err != nil || it.ID == n.items[0].ID {
+					return it.ID, after, fmt.Errorf("the inventory still lists %q: %v", it.ID, err)
+				}
 			}
 		}
-		return n.items[0].ID, after, nil
-	}
-	if err == nil && !slices.ContainsFunc(after.left, func(r provider.Removal) bool { return r.ID == n.items[0].ID }) {
-		err = fmt.Errorf("no removal of %q among %v", n.items[0].ID, after.left)
 	}
 	return n.items[0].ID, after, err
 }
@@ -390,7 +418,7 @@ func caseMove(ctx context.Context, s *mailboxRun) error {
 	if err := s.wantSet(ctx, n.items, "a"); err != nil {
 		return err
 	}
-	if slices.ContainsFunc(n.items[0].Folders, func(d provider.Folder) bool { return d.Role == provider.RoleInbox }) {
+	if in(n.items[0], provider.RoleInbox) {
 		return errors.New("the item still lies in the inbox")
 	}
 	_, err = s.box.Content(ctx, n.items[0].ID)
@@ -399,7 +427,14 @@ func caseMove(ctx context.Context, s *mailboxRun) error {
 
 func caseTrash(ctx context.Context, s *mailboxRun) error {
 	_, _, err := s.moved(ctx, func(h Handle) { s.h.Move(s.t, h, provider.RoleTrash) })
-	return err
+	if err != nil {
+		return err
+	}
+	found, err := s.box.Locate(ctx, "a@sender.example")
+	if err != nil || len(found) != 1 || !in(found[0], provider.RoleTrash) {
+		return fmt.Errorf("located %v (%v), want it in the trash", found, err)
+	}
+	return nil
 }
 
 func caseDelete(ctx context.Context, s *mailboxRun) error {
@@ -407,7 +442,13 @@ func caseDelete(ctx context.Context, s *mailboxRun) error {
 	if err == nil && len(n.items) > 0 {
 		err = fmt.Errorf("%d items after a deletion", len(n.items))
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	if found, err := s.box.Locate(ctx, "a@sender.example"); err != nil || len(found) > 0 {
+		return fmt.Errorf("located %v (%v) after the deletion", found, err)
+	}
+	return nil
 }
 
 func caseReset(ctx context.Context, s *mailboxRun) error {
@@ -466,7 +507,7 @@ func caseCancel(ctx context.Context, s *mailboxRun) error {
 		"Attachment": func() error { _, err := readAll(s.box.Attachment(dead, id, "2")); return err },
 		"Locate":     func() error { _, err := s.box.Locate(dead, "a@sender.example"); return err },
 		"Inventory": func() error {
-			for _, err := range s.box.Inventory(dead, provider.Window{}) {
+			for _, err := range s.box.Inventory(dead, provider.Scope{}) {
 				return err
 			}
 			return nil

@@ -29,12 +29,6 @@ type MailboxHarness interface {
 	Reset(t *testing.T, role provider.Role) bool
 }
 
-// RemovalsByInventory is for a harness whose service doesn't tell Changes what was moved away or deleted, as plain IMAP without
-// QRESYNC doesn't: Inventory must show it then, and the engine's reconciler compares.
-type RemovalsByInventory interface {
-	RemovalsByInventory() bool
-}
-
 // TestMailbox says what a provider.Mailbox should do, over a fresh harness for each case.
 func TestMailbox(t *testing.T, newHarness func(t *testing.T) MailboxHarness) {
 	for _, c := range mailboxCases {
@@ -78,9 +72,9 @@ var mailboxCases = []mailboxCase{
 	{"locate", "find a message by Message-ID and answer none, without error, for an unknown one", caseLocate},
 	{"gone", "answer ErrGone to Content and Attachment of a deleted message", caseGone},
 	{"sent", "mark mail in Sent as Sent, and mail in the inbox with an own From not", caseSent},
-	{"move", "report a move as a removal from the old folder and an item in the new one, never silently", caseMove},
-	{"trash", "report a move to trash as a removal", caseTrash},
-	{"delete", "report a deletion as a removal", caseDelete},
+	{"move", "report a move as a removal from the old folder, or its recount, and an item in the new one, never silently", caseMove},
+	{"trash", "report a move to trash as a removal, or a recount, and still locate the message", caseTrash},
+	{"delete", "report a deletion as a removal, or a recount, and locate the message no more", caseDelete},
 	{"reset", "announce a reset folder in Restart and list all its mail again, losing none", caseReset},
 	{"cancel", "return the context's error promptly from every call when it is cancelled", caseCancel},
 	{"foreign-cursor", "answer a cursor it never made with an error, not with a page", caseForeign},
@@ -135,6 +129,7 @@ type news struct {
 	items   []provider.Item
 	left    []provider.Removal
 	restart []provider.Folder
+	recount []provider.Folder
 	next    provider.Cursor
 }
 
@@ -149,6 +144,7 @@ func (s *mailboxRun) changes(ctx context.Context, c provider.Cursor) (news, erro
 			return n, errors.New("Changes returned no Next")
 		}
 		n.items, n.left, n.restart = append(n.items, p.Items...), append(n.left, p.Left...), append(n.restart, p.Restart...)
+		n.recount = append(n.recount, p.Recount...)
 		c, n.next = p.Next, p.Next
 		if !p.More {
 			return n, nil
