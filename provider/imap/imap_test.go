@@ -359,7 +359,7 @@ func TestContentAttachmentLocate(t *testing.T) {
 		t.Errorf("attachment of %d bytes, err %v, want %d", len(b), err, len(payload))
 	}
 	small := s.dial(t, func(c *imap.Config) { c.ContentLimit = 1000 })
-	if msg, err = small.Content(t.Context(), ids[0]); err != nil || len(msg.Defects) == 0 || msg.Defects[len(msg.Defects)-1].Name != "truncated" {
+	if msg, err = small.Content(t.Context(), ids[0].ID); err != nil || len(msg.Defects) == 0 || msg.Defects[len(msg.Defects)-1].Name != "truncated" {
 		t.Errorf("a truncated message should say so: %v", err)
 	}
 	for _, gone := range []provider.ItemID{"1.999.INBOX", "77.1.INBOX", "1.1.Nowhere"} {
