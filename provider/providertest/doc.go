@@ -1,6 +1,6 @@
 // Package providertest is for those who write a provider, and for hosts that want to test without a mail service.
 //
-// TestMailbox and TestSender say what an implementation should do: a table of named cases, each with a sentence,
+// TestMailbox, TestSender, TestArchiver, TestLabeler and TestSentFiler say what an implementation should do: a table of named cases, each with a sentence,
 // over a small harness that moves mail about on the service behind the mailbox.
 //
 // Fake is a mailbox service in memory. It has three personalities, IMAP, Gmail and Graph, which differ where the
