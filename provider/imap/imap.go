@@ -1,8 +1,8 @@
-// Package imap reads mailboxes over IMAP. It is for hosts that connect servers without an API of their own, and fulfils
-// provider.Provider.
+// Package imap reads mailboxes over IMAP, and archives, labels and files Sent copies in them. It is for hosts that connect
+// servers without an API of their own, and fulfils provider.Provider.
 //
 // New makes the provider that opens stored credentials; Dial opens one mailbox from a Config. Folders are opened
-// read-only and messages are peeked at: reading changes no flag. The password or token never travels in clear text
+// read-only and messages are peeked at: reading changes no flag. Only Archive, Unarchive, Label, Unlabel and FileSent write. The password or token never travels in clear text
 // unless Insecure is asked for by name, and then only to this machine.
 //
 // What it will not do: tell which messages were expunged (compare Inventory), or watch junk, trash and drafts.
@@ -18,15 +18,19 @@ import (
 	"sync"
 	"time"
 
+	goimap "github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
 
 	"github.com/intellicon/email-integration/provider"
 )
 
 var (
-	_ provider.Provider = (*Provider)(nil)
-	_ provider.Mailbox  = (*Mailbox)(nil)
-	_ provider.Waiter   = (*Mailbox)(nil)
+	_ provider.Provider  = (*Provider)(nil)
+	_ provider.Mailbox   = (*Mailbox)(nil)
+	_ provider.Waiter    = (*Mailbox)(nil)
+	_ provider.Archiver  = (*Mailbox)(nil)
+	_ provider.Labeler   = (*Mailbox)(nil)
+	_ provider.SentFiler = (*Mailbox)(nil)
 )
 
 // Security of the connection. The zero value is TLS.
@@ -181,6 +185,8 @@ type Mailbox struct {
 	selected  selection // what is selected on this connection
 	inboxNext uint32    // UIDNEXT of the inbox when Changes last had read it to its end, 0 unknown
 	slice     *slice    // the part of the history listed last
+
+	without []goimap.Cap // extensions that are not used although they are offered: for tests
 }
 
 // Profile returns the owner as configured: IMAP knows none.
