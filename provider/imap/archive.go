@@ -135,7 +135,7 @@ func (m *Mailbox) move(c *imapclient.Client, at id, r *row, to string, tried *pr
 			return provider.Mutation{}, refused(err)
 		}
 		if now.uid == 0 {
-			now, _, err = m.twin(c, to, r)
+			now, err = m.lookFor(c, at, r, to)
 		}
 	} else {
 		did.How = "copy and expunge"
@@ -164,6 +164,24 @@ func (m *Mailbox) moveOnce(c *imapclient.Client, at id, to string) (now id, err 
 		return nil
 	})
 	return now, err
+}
+
+// lookFor finds the id of a message after a MOVE that did not tell it. The zero id: it is not told, and can't be found.
+func (m *Mailbox) lookFor(c *imapclient.Client, was id, r *row, to string) (id, error) {
+	now, _, err := m.twin(c, to, r)
+	if err != nil || now.uid != 0 {
+		return now, err
+	}
+	// RFC 6851, 3.3: MOVE answers OK also when there is no such message any more. RFC 4315, 3: with UIDPLUS no COPYUID means
+	// that nothing was copied.
+	_, err = m.stat(c, was)
+	switch {
+	case err == nil, errors.Is(err, provider.ErrGone) && m.can(c, goimap.CapUIDPlus):
+		return id{}, localError("imap: the server moved nothing: the message may have been moved by another at the same time")
+	case errors.Is(err, provider.ErrGone):
+		return id{}, nil
+	}
+	return id{}, err
 }
 
 // copyAndExpunge moves by hand. A copy that a crash left behind is used, so that no second one is made. The zero id: its owner has

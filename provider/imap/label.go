@@ -232,13 +232,13 @@ func Keyword(label string) string {
 		case ch == ' ':
 			b.WriteByte('_')
 		default:
-			fmt.Fprintf(&b, "=%02X", ch)
+			fmt.Fprintf(&b, "=%02x", ch)
 		}
 	}
 	k := b.String()
 	switch k {
 	case "junk", "nonjunk", "notjunk": // what mail programs train their filters by
-		return fmt.Sprintf("=%02X%s", k[0], k[1:])
+		return fmt.Sprintf("=%02x%s", k[0], k[1:])
 	}
 	if len(k) <= keywordLimit {
 		return k
