@@ -203,7 +203,8 @@ func (m *Mailbox) copyAndExpunge(c *imapclient.Client, at id, r *row, to string)
 		}
 	}
 	return now, refused(m.change(c, at, func(d *goimap.SelectData) error {
-		if len(d.PermanentFlags) > 0 && !permanent(d, goimap.FlagDeleted) {
+		// go-imap's memory server names only what is in use, and \*.
+		if len(d.PermanentFlags) > 0 && !permanent(d, goimap.FlagDeleted) && !permanent(d, goimap.FlagWildcard) {
 			return unsupported("the server lets nobody delete from that folder")
 		}
 		return expunge(c, at.uid)

@@ -165,7 +165,15 @@ func expunge(c *imapclient.Client, uid uint32) error {
 	if err := flag(c, uid, goimap.StoreFlagsAdd, goimap.FlagDeleted); err != nil {
 		return err
 	}
-	err := c.UIDExpunge(goimap.UIDSetNum(goimap.UID(uid))).Close()
+	set := goimap.UIDSetNum(goimap.UID(uid))
+	err := c.UIDExpunge(set).Close()
+	if err == nil {
+		// RFC 4314, 4: without the right to it \Deleted may be left out in silence, and then nothing is expunged.
+		var left *goimap.SearchData
+		if left, err = c.UIDSearch(&goimap.SearchCriteria{UID: []goimap.UIDSet{set}}, nil).Wait(); err == nil && len(left.AllUIDs()) > 0 {
+			err = unsupported("the server keeps what was to be removed")
+		}
+	}
 	if err != nil && !connectionDied(err) {
 		flag(c, uid, goimap.StoreFlagsDel, goimap.FlagDeleted) //nolint:errcheck // the refusal is what matters
 	}

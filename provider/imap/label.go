@@ -101,6 +101,12 @@ func (m *Mailbox) copyToLabel(c *imapclient.Client, folders *tree, at id, r *row
 		did.How = "label"
 	}
 	names := folders.labelNames(label)
+	if folders.prefix == "" && folders.delim != 0 {
+		// The namespace may be untold, and there be no folder to learn it from.
+		for _, n := range slices.Clone(names) {
+			names = append(names, "INBOX"+string(folders.delim)+n)
+		}
+	}
 	for _, n := range names {
 		if did.To = folders.existing(n); did.To != "" {
 			break

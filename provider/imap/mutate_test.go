@@ -278,8 +278,13 @@ func (h *mutHarness) Lose(_ *testing.T, l providertest.Loss) bool {
 
 // overMemory is a server in memory that truly lacks what the mailbox is to go without.
 func overMemory(t *testing.T, opts imaptest.Options) *mutHarness {
-	srv := imaptest.Start(t, &opts)
-	h := &mutHarness{cfg: srv.Config(), mem: srv, without: opts.Without, spy: &spy{dial: (&net.Dialer{}).DialContext}, roles: map[string]provider.Role{
+	h := overSame(t, imaptest.Start(t, &opts))
+	h.without = opts.Without
+	return h
+}
+
+func overSame(t *testing.T, srv *imaptest.Server) *mutHarness {
+	h := &mutHarness{cfg: srv.Config(), mem: srv, spy: &spy{dial: (&net.Dialer{}).DialContext}, roles: map[string]provider.Role{
 		"INBOX": provider.RoleInbox, "Sent": provider.RoleSent, "Archive": provider.RoleArchive, "Drafts": provider.RoleDrafts,
 		"Junk": provider.RoleJunk, "Trash": provider.RoleTrash}}
 	h.cfg.Dial = h.spy.Dial
