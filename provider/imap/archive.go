@@ -96,7 +96,7 @@ func (m *Mailbox) Unarchive(ctx context.Context, t provider.Target, was provider
 		case m.gmail:
 			did, err = m.relabel(c, at, r, inbox)
 		default:
-			if m.can(c, goimap.CapMove) {
+			if m.has(c, goimap.CapMove) {
 				// Its owner may have copied it back. Without MOVE a copy in the inbox is what a crash left: move finishes it.
 				if have, _, err := m.twin(c, inbox, r); err != nil || have.uid != 0 {
 					return err
@@ -126,20 +126,20 @@ func (m *Mailbox) move(c *imapclient.Client, at id, r *row, to string, tried *pr
 	did := provider.Mutation{How: "move", From: at.folder, To: to}
 	var now id
 	var err error
-	if m.can(c, goimap.CapMove) {
+	if m.has(c, goimap.CapMove) {
 		if r.has(goimap.FlagDeleted) {
 			return provider.Mutation{}, nil
 		}
 		*tried = did
 		if now, err = m.moveOnce(c, at, to); err != nil {
-			return provider.Mutation{}, refused(err)
+			return provider.Mutation{}, lasting(err)
 		}
 		if now.uid == 0 {
 			now, err = m.lookFor(c, at, r, to)
 		}
 	} else {
 		did.How = "copy and expunge"
-		if !m.can(c, goimap.CapUIDPlus) {
+		if !m.has(c, goimap.CapUIDPlus) {
 			return provider.Mutation{}, unsupported("the server has neither MOVE nor UIDPLUS: taking a message out of its folder would expunge others with it")
 		}
 		*tried = did
@@ -158,7 +158,7 @@ func (m *Mailbox) moveOnce(c *imapclient.Client, at id, to string) (now id, err 
 		if err != nil {
 			return err
 		}
-		if m.can(c, goimap.CapUIDPlus) {
+		if m.has(c, goimap.CapUIDPlus) {
 			now = copied(to, d.UIDValidity, d.DestUIDs)
 		}
 		return nil
@@ -176,7 +176,7 @@ func (m *Mailbox) lookFor(c *imapclient.Client, was id, r *row, to string) (id, 
 	// that nothing was copied.
 	_, err = m.stat(c, was)
 	switch {
-	case err == nil, errors.Is(err, provider.ErrGone) && m.can(c, goimap.CapUIDPlus):
+	case err == nil, errors.Is(err, provider.ErrGone) && m.has(c, goimap.CapUIDPlus):
 		return id{}, localError("imap: the server moved nothing: the message may have been moved by another at the same time")
 	case errors.Is(err, provider.ErrGone):
 		return id{}, nil
@@ -202,7 +202,7 @@ func (m *Mailbox) copyAndExpunge(c *imapclient.Client, at id, r *row, to string)
 			return id{}, localError("imap: the server says that it copied the message, and shows no copy: the original stays")
 		}
 	}
-	return now, refused(m.change(c, at, func(d *goimap.SelectData) error {
+	return now, lasting(m.change(c, at, func(d *goimap.SelectData) error {
 		// go-imap's memory server names only what is in use, and \*.
 		if len(d.PermanentFlags) > 0 && !permanent(d, goimap.FlagDeleted) && !permanent(d, goimap.FlagWildcard) {
 			return unsupported("the server lets nobody delete from that folder")
@@ -218,9 +218,9 @@ func (m *Mailbox) copy(c *imapclient.Client, at id, r *row, to string) (id, erro
 	}
 	d, err := c.Copy(goimap.UIDSetNum(goimap.UID(at.uid)), to).Wait()
 	if err != nil {
-		return id{}, refused(err)
+		return id{}, lasting(err)
 	}
-	if now := copied(to, d.UIDValidity, d.DestUIDs); now.uid != 0 && m.can(c, goimap.CapUIDPlus) {
+	if now := copied(to, d.UIDValidity, d.DestUIDs); now.uid != 0 && m.has(c, goimap.CapUIDPlus) {
 		return now, nil
 	}
 	now, _, err := m.twin(c, to, r)
@@ -236,8 +236,8 @@ func permanent(d *goimap.SelectData, flag goimap.Flag) bool {
 	return false
 }
 
-// refused makes ErrUnsupported of the refusals that last (RFC 5530: NOPERM, CANNOT).
-func refused(err error) error {
+// lasting makes ErrUnsupported of the refusals that last (RFC 5530: NOPERM, CANNOT).
+func lasting(err error) error {
 	if se := asServerError(err); se != nil && (se.Code == goimap.ResponseCodeNoPerm || se.Code == goimap.ResponseCodeCannot) {
 		return &refusal{"the server does not allow it in that folder", err}
 	}

@@ -17,11 +17,6 @@ import (
 // unsupported says why a change can't be made, or not safely.
 func unsupported(why string) error { return fmt.Errorf("imap: %s: %w", why, provider.ErrUnsupported) }
 
-// can reports whether the server offers an extension.
-func (m *Mailbox) can(c *imapclient.Client, extension goimap.Cap) bool {
-	return c.Caps().Has(extension) && !slices.Contains(m.without, extension)
-}
-
 // parseTarget refuses an id that is none; no id at all is fine where the Message-ID is known.
 func parseTarget(t provider.Target) (id, error) {
 	if t.Item == "" {
@@ -93,10 +88,11 @@ func (m *Mailbox) matching(c *imapclient.Client, folder string, crit *goimap.Sea
 	if err != nil || sel.num == 0 {
 		return sel.validity, nil, err
 	}
-	uids, err := search(c, sel, crit, 0, locateLimit)
+	uids, err := m.search(c, sel, crit, 0)
 	if err != nil || len(uids) == 0 {
 		return sel.validity, nil, err
 	}
+	uids = uids[max(0, len(uids)-locateLimit):] // those that came last
 	cmd := c.Fetch(uidSet(uids), &goimap.FetchOptions{UID: true, Flags: true, InternalDate: true, RFC822Size: true,
 		BodySection: []*goimap.FetchItemBodySection{{Specifier: goimap.PartSpecifierHeader, Peek: true}}})
 	for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
@@ -146,7 +142,7 @@ func (m *Mailbox) change(c *imapclient.Client, i id, f func(*goimap.SelectData) 
 	// is done: an error here is met by the next command.
 	switch {
 	case err != nil && connectionDied(err):
-	case c.Caps().Has(goimap.CapUnselect):
+	case m.has(c, goimap.CapUnselect):
 		c.Unselect().Wait() //nolint:errcheck // as said above
 	default:
 		m.examine(c, i.folder, true) //nolint:errcheck // as said above

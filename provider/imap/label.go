@@ -44,7 +44,7 @@ func (m *Mailbox) Label(ctx context.Context, t provider.Target, label string) (p
 		if err != nil {
 			return err
 		}
-		if !m.gmail && !slices.Contains(m.without, goimap.Cap("KEYWORDS")) {
+		if !m.gmail && !slices.Contains(m.ignored, goimap.Cap("KEYWORDS")) {
 			did, err = m.setKeyword(c, at, r, Keyword(label), &tried)
 			if !errors.Is(err, errNoKeyword) {
 				return err
@@ -193,7 +193,7 @@ func (m *Mailbox) removeCopy(c *imapclient.Client, folders *tree, i, made id, me
 	if err != nil {
 		return err
 	}
-	if !m.can(c, goimap.CapUIDPlus) {
+	if !m.has(c, goimap.CapUIDPlus) {
 		return unsupported("the server has no UIDPLUS: removing the labelled copy would expunge other messages with it")
 	}
 	if !m.gmail { // there the folder is a label, and the message stays in \All
@@ -205,7 +205,7 @@ func (m *Mailbox) removeCopy(c *imapclient.Client, folders *tree, i, made id, me
 			return unsupported("the labelled copy is all that is left of the message")
 		}
 	}
-	return refused(m.change(c, at, func(*goimap.SelectData) error { return expunge(c, at.uid) }))
+	return lasting(m.change(c, at, func(*goimap.SelectData) error { return expunge(c, at.uid) }))
 }
 
 // onlyCopy reports whether no folder but this one, and those that are emptied, holds the message.

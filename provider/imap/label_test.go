@@ -121,8 +121,8 @@ func TestLabelWithoutKeywords(t *testing.T) {
 func TestTheLastCopyIsKept(t *testing.T) {
 	srv := imaptest.Start(t, nil)
 	h := srv.Deliver(providertest.Mail("a", "a"), noon, provider.RoleInbox)
-	m := dial(t, srv.Config())
-	m.Without("KEYWORDS")
+	m := dial(t, srv, nil)
+	m.Ignore("KEYWORDS")
 	to := target(t, m, midA)
 	did, err := m.Label(t.Context(), to, "Acme")
 	if err != nil {
@@ -142,8 +142,8 @@ func TestTheLastCopyIsKept(t *testing.T) {
 	// Without UIDPLUS the copy can't go alone.
 	srv = imaptest.Start(t, &imaptest.Options{Without: []goimap.Cap{goimap.CapUIDPlus}})
 	h = srv.Deliver(providertest.Mail("a", "a"), noon, provider.RoleInbox)
-	m = dial(t, srv.Config())
-	m.Without("KEYWORDS")
+	m = dial(t, srv, nil)
+	m.Ignore("KEYWORDS")
 	to = target(t, m, midA)
 	if did, err = m.Label(t.Context(), to, "Acme"); err != nil {
 		t.Fatal(err)

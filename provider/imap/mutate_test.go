@@ -133,7 +133,7 @@ func (h *mutHarness) Open(t *testing.T) provider.Mailbox {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.Without(h.without...)
+	m.Ignore(h.without...)
 	return m
 }
 

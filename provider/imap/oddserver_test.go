@@ -36,6 +36,10 @@ type oddSession struct {
 	o *odd
 }
 
+type literal struct{ *strings.Reader }
+
+func (l literal) Size() int64 { return l.Reader.Size() }
+
 // limited is a session with one limit for all folders (RFC 7889).
 type limited struct{ *oddSession }
 
@@ -85,7 +89,7 @@ func (o *odd) dial(t *testing.T) *imap.Mailbox {
 
 func (o *odd) add(t *testing.T, folder, raw string) {
 	t.Helper()
-	if _, err := o.user.Append(folder, literal{strings.NewReader(raw), int64(len(raw))}, &goimap.AppendOptions{Time: noon}); err != nil {
+	if _, err := o.user.Append(folder, literal{strings.NewReader(raw)}, &goimap.AppendOptions{Time: noon}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -69,7 +69,7 @@ func (m *Mailbox) FileSent(ctx context.Context, raw []byte, at time.Time) (provi
 		if werr != nil {
 			err = werr
 		}
-		if err == nil && d.UID != 0 && m.can(c, goimap.CapUIDPlus) {
+		if err == nil && d.UID != 0 && m.has(c, goimap.CapUIDPlus) {
 			now = id{d.UIDValidity, uint32(d.UID), to} // facts 3.3: "APPENDUID only with UIDPLUS"
 		}
 		return err
@@ -77,7 +77,7 @@ func (m *Mailbox) FileSent(ctx context.Context, raw []byte, at time.Time) (provi
 	if se := asServerError(err); se != nil && se.Code == goimap.ResponseCodeTooBig {
 		err = tooBig
 	}
-	return now.known(), m.wrap(ctx, "filing a sent message", refused(err))
+	return now.known(), m.wrap(ctx, "filing a sent message", lasting(err))
 }
 
 var tooBig = unsupported("the server takes no message of that size")
