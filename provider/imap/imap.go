@@ -80,8 +80,8 @@ type Config struct {
 	TokenSource func(ctx context.Context) (string, error) `json:"-"`
 	// TLSConfig is cloned; nil: the system's roots, TLS 1.2 or newer.
 	TLSConfig *tls.Config `json:"-"`
-	// Dial opens the connection. A server that connects where its users say sets it to refuse private addresses.
-	// nil: a net.Dialer.
+	// Dial opens the connection. A host that connects where its users say sets it to a dialguard.Guard's DialContext, which
+	// refuses private addresses. nil: a net.Dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error) `json:"-"`
 
 	PageSize     int           `json:"-"` // items a page, 0: 500
