@@ -62,12 +62,10 @@ func (e *Engine) Reconcile(ctx context.Context, org string, connection int64, w 
 			return err
 		}
 		// What left in this very visit is confirmed in the next one: a move may be half done.
-		if rep.Gone, err = v.recon.Confirm(ctx, 20*confirmed, true); err != nil {
+		if err := v.confirm(ctx, 20*confirmed, true); err != nil {
 			return err
 		}
-		if err := v.each(ctx); err != nil {
-			return err
-		}
+		rep.Gone = v.gone
 		if err := v.recon.Tally(ctx, there, &rep); err != nil || v.outage == nil {
 			return err
 		}

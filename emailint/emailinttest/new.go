@@ -31,6 +31,7 @@ type World struct {
 	Connection emailint.Connection
 
 	store *flaky
+	host  crm.Store  // store, with the optional powers that the host's has
 	mu    sync.Mutex // guards now
 	now   time.Time
 }
@@ -81,6 +82,10 @@ func Start(ctx context.Context, opts ...Option) (*World, error) {
 		o.crm = w.CRM
 	}
 	w.store = &flaky{Store: o.crm}
+	w.host = w.store
+	if r, ok := o.crm.(crm.Remover); ok {
+		w.host = &flakyRemover{w.store, r}
+	}
 	w.Fake = providertest.NewFake(o.personality, provider.Profile{Address: Owner, Subject: "owner"}, w.Now)
 	st, err := sqlite.Open(ctx, ":memory:")
 	if err != nil {
@@ -95,7 +100,7 @@ func Start(ctx context.Context, opts ...Option) (*World, error) {
 
 func (w *World) connect(ctx context.Context, settings emailint.Settings) (err error) {
 	w.Engine, err = emailint.New(emailint.Options{
-		State: w.State, CRM: w.store, Now: w.Now, Providers: []provider.Provider{w.Fake.Provider()},
+		State: w.State, CRM: w.host, Now: w.Now, Providers: []provider.Provider{w.Fake.Provider()},
 		Keys: []emailint.Key{{ID: "test", Secret: make([]byte, 32)}}, IndexKey: make([]byte, 32),
 		Sender: func(context.Context, emailint.Connection) (provider.Sender, error) { return w.Fake, nil },
 	})
@@ -205,4 +210,13 @@ func (f *flaky) SaveEmails(ctx context.Context, org string, es []crm.Email) erro
 
 func (f *flaky) UpdateEmails(ctx context.Context, org string, es []crm.EmailState) error {
 	return f.call(func() error { return f.Store.UpdateEmails(ctx, org, es) })
+}
+
+type flakyRemover struct {
+	*flaky
+	remover crm.Remover
+}
+
+func (f *flakyRemover) RemoveEmails(ctx context.Context, org string, es []crm.EmailState) error {
+	return f.call(func() error { return f.remover.RemoveEmails(ctx, org, es) })
 }

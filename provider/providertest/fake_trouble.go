@@ -81,6 +81,14 @@ func (f *Fake) Throttle(d time.Duration) {
 	f.throttled = f.now().Add(d)
 }
 
+// Forget drops what happened since cursors of Changes were last read, and tells nobody: a service with a hole in its history. What is
+// there is listed by History and Inventory.
+func (f *Fake) Forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clear(f.events)
+}
+
 // Revoke withdraws the owner's consent: every call asks for the user until Grant.
 func (f *Fake) Revoke() {
 	f.mu.Lock()

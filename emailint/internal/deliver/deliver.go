@@ -60,8 +60,10 @@ type Deliverer struct {
 	Event       func(crm.Email) // after the host has it; may be nil
 	// Plan says what the rules of the inbox want done to a mail decided for the first time; may be nil.
 	Plan func(folders []provider.Folder, e message.Envelope, links []linker.Link) []state.IntentPlan
-	// Shrink halves the chunks that the CRM is asked for, as often as it says: it was too slow for larger ones.
+	// Shrink halves the chunks that the CRM is given, as often as it says: it was too slow for larger ones. It is raised, and
+	// Slow set, when that happens.
 	Shrink int
+	Slow   bool
 
 	known   map[provider.ItemID]message.Envelope
 	content map[provider.ItemID]*message.Message

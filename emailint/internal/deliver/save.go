@@ -1,9 +1,11 @@
 package deliver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -20,6 +22,8 @@ func (d *Deliverer) save(ctx context.Context) (int, error) {
 	if err != nil || len(es) == 0 {
 		return 0, err
 	}
+	// Those that failed before go first, so that the last of a chunk tells a CRM that is down from mail that it refuses.
+	slices.SortStableFunc(es, func(a, b state.Email) int { return cmp.Compare(len(b.Error), len(a.Error)) })
 	full := map[int64]crm.Email{}
 	var ready []state.Email
 	var postponed []state.Failure
@@ -108,6 +112,9 @@ func (d *Deliverer) Send(ctx context.Context, es []state.Email, full map[int64]c
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	if r.slow {
+		d.Shrink, d.Slow = min(d.Shrink+1, 6), true
+	}
 	failed := r.failed
 	if r.outage == nil && len(failed) > 0 && len(failed) == len(by) && !r.named {
 		// All of few: it may be them, or all writing. A CRM that doesn't even answer a question is down.
@@ -168,6 +175,7 @@ type results struct {
 	failed map[string]error // by id
 	done   []string         // ids that certainly took effect before an outage was met
 	named  bool             // a call named the ids that failed
+	slow   bool             // a call for several took too long
 	outage error
 }
 
@@ -179,7 +187,7 @@ func (r *results) add(o results) {
 		r.failed[id] = err
 	}
 	r.done = append(r.done, o.done...)
-	r.named = r.named || o.named
+	r.named, r.slow = r.named || o.named, r.slow || o.slow
 	r.outage = o.outage
 }
 
@@ -211,6 +219,7 @@ func each[T any](ctx context.Context, all []T, id func(T) string, f func([]T) er
 		r.failed[id(all[0])] = err
 		return r
 	}
+	r.slow = errors.Is(err, context.DeadlineExceeded)
 	try := func(one T) bool {
 		err := f([]T{one})
 		if errors.As(err, &named) {
@@ -245,7 +254,7 @@ func each[T any](ctx context.Context, all []T, id func(T) string, f func([]T) er
 	return r
 }
 
-// outage records what took effect in spite of it, and puts what was tried behind the others: should it have been these emails
+// outage records what took effect in spite of it, and puts the rest of the chunk behind other mail: should it have been these emails
 // and not the CRM, they hold up nobody. Nothing is held against them.
 func (d *Deliverer) outage(ctx context.Context, es []state.Email, by map[string]int, r results) error {
 	var done []state.Delivery
@@ -254,8 +263,10 @@ func (d *Deliverer) outage(ctx context.Context, es []state.Email, by map[string]
 		done = append(done, state.Delivery{ID: e.ID, Revision: e.Revision, Empty: len(e.Effective()) == 0})
 	}
 	var fs []state.Failure
-	for id := range r.failed {
-		fs = append(fs, state.Failure{ID: es[by[id]].ID, Error: "the CRM does not answer", NextTry: d.Now(), Outage: true})
+	for id, i := range by {
+		if !slices.Contains(r.done, id) {
+			fs = append(fs, state.Failure{ID: es[i].ID, Error: "the CRM does not answer", NextTry: d.Now(), Outage: true})
+		}
 	}
 	if err := d.Store.Done(ctx, d.Lease.Org, done); err != nil {
 		return err
