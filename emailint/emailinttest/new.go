@@ -30,6 +30,7 @@ type World struct {
 	State      state.Store
 	Connection emailint.Connection
 
+	clock func() time.Time // nil: now
 	store *flaky
 	host  crm.Store  // store, with the optional powers that the host's has
 	mu    sync.Mutex // guards now
@@ -43,6 +44,7 @@ type options struct {
 	personality providertest.Personality
 	settings    emailint.Settings
 	crm         crm.Store
+	clock       func() time.Time
 }
 
 // WithPersonality chooses what kind of service the fake mailbox is like; IMAP by default.
@@ -52,6 +54,9 @@ func WithPersonality(p providertest.Personality) Option {
 
 // WithSettings replaces the default settings.
 func WithSettings(s emailint.Settings) Option { return func(o *options) { o.settings = s } }
+
+// WithClock gives the world another clock, time.Now in a bubble of testing/synctest for example; Advance does nothing then.
+func WithClock(now func() time.Time) Option { return func(o *options) { o.clock = now } }
 
 // WithCRM puts a host's own store in place of MemCRM.
 func WithCRM(s crm.Store) Option { return func(o *options) { o.crm = s } }
@@ -77,7 +82,7 @@ func Start(ctx context.Context, opts ...Option) (*World, error) {
 	for _, f := range opts {
 		f(&o)
 	}
-	w := &World{CRM: NewMemCRM(), now: time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)}
+	w := &World{CRM: NewMemCRM(), clock: o.clock, now: time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)}
 	if o.crm == nil {
 		o.crm = w.CRM
 	}
@@ -117,6 +122,9 @@ func (w *World) connect(ctx context.Context, settings emailint.Settings) (err er
 
 // Now is the world's time.
 func (w *World) Now() time.Time {
+	if w.clock != nil {
+		return w.clock()
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.now

@@ -111,6 +111,15 @@ func (f *Fake) CutAfter(n int) {
 	f.cutAfter = n
 }
 
+// CutWaits ends every Wait under way with err.
+func (f *Fake) CutWaits(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.cutWaits = err
+	close(f.news)
+	f.news = make(chan struct{})
+}
+
 // RepeatPages makes the next n pages come twice: their Next leads to the same page again (facts 2.2: "Replays and
 // repeated entities are normal").
 func (f *Fake) RepeatPages(n int) {
