@@ -294,44 +294,73 @@ type unloadable struct{ err error }
 
 func (e *unloadable) Error() string { return e.err.Error() }
 
-// load reads an email's content from this mailbox, or from the sealed envelope where the mailbox no longer has it (rule 4).
-func (d *Deliverer) load(ctx context.Context, e state.Email) (crm.Email, error) {
-	row, ok := d.items[e.ID]
-	if !ok {
-		rows, _, err := d.Store.Lookup(ctx, d.Lease.Org, e.MessageID)
+// copies returns the rows of this mailbox that are an email, those in a folder first. The Message-ID may be another than ours, as
+// services replace it when they send.
+func (d *Deliverer) copies(ctx context.Context, e state.Email) ([]state.Row, error) {
+	var in, left []state.Row
+	seen := map[int64]bool{}
+	if row, ok := d.items[e.ID]; ok {
+		seen[row.ID] = true
+		in = append(in, row)
+	}
+	for _, h := range e.Aliases {
+		rows, _, err := d.Store.Lookup(ctx, d.Lease.Org, h)
 		if err != nil {
-			return crm.Email{}, err
+			return nil, err
 		}
 		for _, r := range rows {
-			if r.Email == e.ID && r.Connection == d.Lease.Connection && !r.Left {
-				row, ok = r, true
-				break
+			switch {
+			case r.Email != e.ID || r.Connection != d.Lease.Connection || seen[r.ID]:
+			case r.Left:
+				left = append(left, r)
+			default:
+				in = append(in, r)
 			}
+			seen[r.ID] = true
 		}
 	}
-	out := crm.Email{Outbound: row.Sent, History: row.History, When: row.Received}
+	return append(in, left...), nil
+}
+
+// load reads an email's content from this mailbox, or from the sealed envelope where the mailbox no longer has it (rule 4).
+func (d *Deliverer) load(ctx context.Context, e state.Email) (crm.Email, error) {
+	rows, err := d.copies(ctx, e)
+	if err != nil {
+		return crm.Email{}, err
+	}
+	var out crm.Email
 	reason := "the mailbox no longer has it"
-	if ok && d.Mailbox != nil {
+	for i, row := range rows {
+		if d.Mailbox == nil {
+			break
+		}
+		it := crm.Email{Outbound: row.Sent, History: row.History, When: row.Received}
+		if i == 0 {
+			out = it
+		}
 		m, err := d.fetch(ctx, row)
 		switch {
-		case err == nil && m != nil:
-			out.Message = *m
-			out.Message.Envelope = d.place(m.Envelope, row)
-			if row.Received.IsZero() {
-				// The listing told no time; now it is known.
-				out.When = out.Message.When()
-				out.History = out.When.Before(d.ConnectedAt)
-			}
-			return out, nil
-		case err != nil && !errors.Is(err, provider.ErrGone):
+		case errors.Is(err, provider.ErrGone):
+			continue // moved, perhaps: another row may have its new id
+		case err != nil:
 			return out, err
-		case err == nil && e.Tries < 5:
+		case m == nil && e.Tries < 5:
 			return out, &unloadable{errors.New("its content could not be read")}
-		case err == nil:
+		case m == nil:
 			reason = "its content could not be read"
+			continue
 		}
+		it.Message = *m
+		it.Message.Envelope = d.place(m.Envelope, row)
+		it.Outbound = it.Outbound || it.Message.Sent // a listing by id only doesn't tell
+		if row.Received.IsZero() {
+			// The listing told no time; now it is known.
+			it.When = it.Message.When()
+			it.History = it.When.Before(d.ConnectedAt)
+		}
+		return it, nil
 	}
-	if sent, err := d.Store.OutboxOf(ctx, d.Lease.Org, e.ID); err == nil && !ok {
+	if sent, err := d.Store.OutboxOf(ctx, d.Lease.Org, e.ID); err == nil && len(rows) == 0 {
 		// We sent it, and no mailbox has shown its copy yet.
 		out.Message = *message.Parse(sent.Raw)
 		out.Message.Sent, out.Message.Received = true, sent.Created
@@ -347,6 +376,7 @@ func (d *Deliverer) load(ctx context.Context, e state.Email) (crm.Email, error) 
 	out.Message.Envelope = env
 	if out.When.IsZero() {
 		out.When = out.Message.When()
+		out.History = out.When.Before(d.ConnectedAt)
 	}
 	out.Outbound = out.Outbound || out.Message.Sent
 	out.Partial = reason
