@@ -138,11 +138,11 @@ type Target struct {
 type Mutation struct {
 	// Already: it was so before the call and nothing was done; the rest says how it is. After a call whose answer was lost
 	// that is what the lost call did.
-	Already bool `json:"already,omitempty"`
-	How  string `json:"how,omitempty"`  // "move", "copy and expunge", "label", "keyword", "folder copy"
-	From string `json:"from,omitempty"` // the folder it left
-	To   string `json:"to,omitempty"`   // the folder, label or keyword it has now
-	Item ItemID `json:"item,omitempty"` // what it is known by now, or the copy that was made; "" when the service did not tell
+	Already bool   `json:"already,omitempty"`
+	How     string `json:"how,omitempty"`  // "move", "copy and expunge", "label", "keyword", "folder copy"
+	From    string `json:"from,omitempty"` // the folder it left
+	To      string `json:"to,omitempty"`   // the folder, label or keyword it has now
+	Item    ItemID `json:"item,omitempty"` // what it is known by now, or the copy that was made; "" when the service did not tell
 }
 
 // Archiver is a mailbox that can take a message out of the inbox without deleting it. Both calls may be repeated: a message
