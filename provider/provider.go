@@ -136,8 +136,9 @@ type Target struct {
 
 // Mutation is what was done to a message, as undoing it needs it. Safe to store.
 type Mutation struct {
-	// Already: it was so before the call and nothing was done; the rest says how it is. After a call whose answer was lost
-	// that is what the lost call did.
+	// Already: nothing had to be done. Where it is as the call would have made it the rest says so: after a call whose answer
+	// was lost that is what the lost call did, and clearing Already makes it a Mutation that can be undone. Undoing one that
+	// is Already does nothing.
 	Already bool   `json:"already,omitempty"`
 	How     string `json:"how,omitempty"`  // "move", "copy and expunge", "label", "keyword", "folder copy"
 	From    string `json:"from,omitempty"` // the folder it left

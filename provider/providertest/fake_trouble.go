@@ -173,6 +173,13 @@ func (f *Fake) NoUIDPlus(on bool) {
 	f.noUIDPlus = on
 }
 
+// NoSentCopy makes the IMAP personality's Release file no copy in Sent, as generic servers don't after SMTP (facts 3.3).
+func (f *Fake) NoSentCopy(on bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.noSentCopy = on
+}
+
 // NoMove takes MOVE from the IMAP personality: archiving copies and expunges, for which it needs UIDPLUS (facts 3.1).
 func (f *Fake) NoMove(on bool) {
 	f.mu.Lock()

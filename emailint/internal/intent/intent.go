@@ -138,11 +138,16 @@ func unsupported(do string) error {
 	return fmt.Errorf("this kind of mailbox can't %s: %w", do, provider.ErrUnsupported)
 }
 
+// words says what was done and how: a label that became a copy in a folder must not surprise its owner.
 func words(i state.Intent, m provider.Mutation) string {
-	if i.Do == Archive {
-		return fmt.Sprintf("archived to %q by %s", m.To, m.How)
+	text := "archived by " + m.How
+	if i.Do == Label {
+		text = fmt.Sprintf("labelled %q by %s", i.Label, m.How)
 	}
-	return fmt.Sprintf("labelled %q by %s", m.To, m.How)
+	if m.To != "" {
+		text += fmt.Sprintf(": %q", m.To)
+	}
+	return text
 }
 
 func (r *Runner) target(row state.Row, e state.Email) provider.Target {
