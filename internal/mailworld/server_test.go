@@ -7,7 +7,7 @@ import (
 
 	"github.com/emersion/go-imap/v2/imapclient"
 
-	"github.com/intellicon/email-integration/examples/internal/mailworld"
+	"github.com/intellicon/email-integration/internal/mailworld"
 )
 
 func TestServeHoldsEveryMail(t *testing.T) {
