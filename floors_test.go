@@ -27,7 +27,7 @@ var floors = []struct {
 	{"emailint/crm", []string{"message", "linker"}},
 	{"emailint/state", []string{"message", "linker", "provider", "emailint/state"}},
 	{"emailint", []string{"message", "linker", "signature", "provider", "emailint"}},
-	{"internal", nil}, // what examples and bench share: an embedded mail server, mbox files
+	{"internal", []string{"message"}}, // what examples and bench share: an embedded mail server, mbox files
 	{"examples", []string{"message", "linker", "signature", "provider", "smtp", "emailint", "examples", "internal"}},
 	{"bench", []string{"message", "linker", "provider", "emailint", "internal"}},
 }
