@@ -20,7 +20,7 @@ import (
 
 // ledgerLine is what the ledger says of one item.
 type ledgerLine struct {
-	What      string   `json:"what"`           // "ledger"
+	What      string   `json:"what"`            // "ledger"
 	MessageID string   `json:"message_id_hash"` // hex of the keyed hash, "" where the mail has no id
 	Folders   []string `json:"folders"`
 	Fate      string   `json:"fate"`

@@ -8,6 +8,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -276,7 +277,7 @@ func (d *demo) run(ctx context.Context, settings emailint.Settings) error {
 	if err != nil {
 		return err
 	}
-	_, version, err := eng.Settings(ctx, organisation)
+	before, version, err := eng.Settings(ctx, organisation)
 	if err != nil {
 		return err
 	}
@@ -288,7 +289,12 @@ func (d *demo) run(ctx context.Context, settings emailint.Settings) error {
 	if err != nil {
 		return err
 	}
-	if version == 0 || d.rules != "" {
+	changed, err := differ(before, settings)
+	if err != nil {
+		return err
+	}
+	// A run that goes on under the rules of the last one decides nothing again.
+	if version == 0 || d.rules != "" && changed {
 		if _, err := eng.SetSettings(ctx, organisation, settings, version); err != nil {
 			return err
 		}
@@ -326,6 +332,15 @@ func (d *demo) run(ctx context.Context, settings emailint.Settings) error {
 		<-saved
 	}
 	return d.live(ctx, eng, conn, saved)
+}
+
+func differ(a, b emailint.Settings) (bool, error) {
+	x, err := json.Marshal(a)
+	if err != nil {
+		return false, err
+	}
+	y, err := json.Marshal(b)
+	return !bytes.Equal(x, y), err
 }
 
 func (d *demo) sender(context.Context, emailint.Connection) (provider.Sender, error) {
