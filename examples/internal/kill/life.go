@@ -80,7 +80,7 @@ func examine(ctx context.Context, dir string) (life, error) {
 	return l, nil
 }
 
-// tally counts kills by what they hit.
+// tally counts kills by what they left to do; one kill may leave both rows and emails.
 type tally struct{ kills, noRow, undecided, undelivered, between, atWork int }
 
 func (t *tally) add(l life) {
@@ -88,19 +88,21 @@ func (t *tally) add(l life) {
 	if l.atWork() {
 		t.atWork++
 	}
+	if l.undecided > 0 {
+		t.undecided++
+	}
+	if l.undelivered > 0 {
+		t.undelivered++
+	}
 	switch {
 	case l.rows == 0:
 		t.noRow++
-	case l.undecided > 0:
-		t.undecided++
-	case l.undelivered > 0:
-		t.undelivered++
-	case l.reading:
+	case l.reading && l.undecided == 0 && l.undelivered == 0:
 		t.between++
 	}
 }
 
 func (t *tally) String() string {
-	return fmt.Sprintf("%d kills: %d before the first row, %d with rows undecided, %d with emails undelivered, %d between two pages, %d with all done",
-		t.kills, t.noRow, t.undecided, t.undelivered, t.between, t.kills-t.atWork)
+	return fmt.Sprintf("%d kills: %d left rows undecided, %d emails undelivered, %d came between two pages, %d before the first row, %d with all done",
+		t.kills, t.undecided, t.undelivered, t.between, t.noRow, t.kills-t.atWork)
 }
