@@ -39,3 +39,52 @@ func TestServeHoldsEveryMail(t *testing.T) {
 		}
 	}
 }
+
+// A mail that comes between SELECT and IDLE is told of when IDLE begins; one that comes later, when it comes.
+func TestIdleTellsOfEveryMail(t *testing.T) {
+	s, err := mailworld.Serve(mailworld.Owner, mailworld.Password, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	told := make(chan uint32, 10)
+	c, err := imapclient.DialTLS(s.IMAP.String(), &imapclient.Options{TLSConfig: &tls.Config{RootCAs: s.Roots},
+		UnilateralDataHandler: &imapclient.UnilateralDataHandler{Mailbox: func(d *imapclient.UnilateralDataMailbox) {
+			if d.NumMessages != nil {
+				told <- *d.NumMessages
+			}
+		}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Login(mailworld.Owner, mailworld.Password).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Select("INBOX", nil).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	mail := mailworld.Mail{Folder: "INBOX", At: time.Now(), Raw: []byte("Subject: x\r\n\r\nx\r\n")}
+	if err := s.Deliver(mail); err != nil {
+		t.Fatal(err)
+	}
+	idle, err := c.Idle()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want := uint32(1); want < 4; want++ {
+		// Where it is not told, the test hangs here until go test's time is up.
+		if n := <-told; n != want {
+			t.Fatalf("told of %d messages, want %d", n, want)
+		}
+		if err := s.Deliver(mail); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := idle.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := idle.Wait(); err != nil {
+		t.Fatal(err)
+	}
+}
