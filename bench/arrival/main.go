@@ -2,7 +2,7 @@
 // real IMAP on this machine: Engine.Run with IDLE, SQLite on a file, a CRM in memory. Beside each number, in the same run, stands what
 // people would use instead: a plain go-imap client that does the same reading and nothing else.
 //
-//	arrival [-n MAILS] [-burst MAILS] [-mbox FILE] [-crm FILE] [-dovecot] [-timeline] [-cpuprofile FILE] [-short]
+//	arrival [-n MAILS] [-burst MAILS] [-mbox FILE] [-crm FILE] [-dovecot] [-timeline] [-cpuprofile PREFIX] [-short]
 //
 // Without -dovecot the server is the embedded one. With it, the Dovecot named by the EMAILINT_DOVECOT variables: start a fresh one with
 // .ci/dovecot/start, as the mbox is filed in its INBOX first.
@@ -41,7 +41,7 @@ func run(ctx context.Context, args []string) error {
 	fs.StringVar(&o.mbox, "mbox", "../shared/corpus/threads/spamassassin-easy-ham-1/spamassassin-easy-ham-1.mbox",
 		"what lies in the mailbox and is imported first; \"\": quickstart's small world")
 	fs.StringVar(&o.crm, "crm", "examples/quickstart/testdata/list.json", "the CRM's records")
-	fs.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile of the mails that arrive one by one")
+	fs.StringVar(&o.profile, "cpuprofile", "", "write CPU profiles: PREFIX.import, and PREFIX.arrival of the mails that arrive one by one")
 	fs.BoolVar(&o.dovecot, "dovecot", false, "use the Dovecot named by the EMAILINT_DOVECOT variables")
 	fs.BoolVar(&o.timeline, "timeline", false, "print where the time of the mails that arrive one by one goes")
 	fs.BoolVar(&o.short, "short", false, "10 mails, a burst of 20, and quickstart's small world")
@@ -76,15 +76,19 @@ func run(ctx context.Context, args []string) error {
 	defer e.close()
 
 	fmt.Printf("server: %s\n", srv.name)
-	if err := importing(ctx, srv, e); err != nil {
+	if err := importing(ctx, srv, e, o); err != nil {
 		return fmt.Errorf("import: %w", err)
 	}
 	return arriving(ctx, srv, e, o)
 }
 
 // importing reads the mailbox once with the engine and once with a plain client.
-func importing(ctx context.Context, srv *server, e *engine) error {
+func importing(ctx context.Context, srv *server, e *engine, o options) error {
 	messages, bytes, plain, err := srv.readAll()
+	if err != nil {
+		return err
+	}
+	profiled, err := profile(o.profile, "import")
 	if err != nil {
 		return err
 	}
@@ -93,6 +97,7 @@ func importing(ctx context.Context, srv *server, e *engine) error {
 		return err
 	}
 	took := time.Since(start)
+	profiled()
 	st, err := e.Status(ctx, org, e.conn.ID)
 	if err != nil {
 		return err
@@ -120,15 +125,9 @@ func arriving(ctx context.Context, srv *server, e *engine, o options) error {
 	if err != nil {
 		return err
 	}
-	if o.profile != "" {
-		f, err := os.Create(o.profile)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return err
-		}
+	profiled, err := profile(o.profile, "arrival")
+	if err != nil {
+		return err
 	}
 	e.marks.reset()
 	var single, burst series
@@ -137,9 +136,7 @@ func arriving(ctx context.Context, srv *server, e *engine, o options) error {
 			return err
 		}
 	}
-	if o.profile != "" {
-		pprof.StopCPUProfile()
-	}
+	profiled()
 	marks := e.marks.reset()
 	if err := burst.measure(in, e, o.burst); err != nil {
 		return err
@@ -175,4 +172,24 @@ func arriving(ctx context.Context, srv *server, e *engine, o options) error {
 		marks.print(single.words)
 	}
 	return nil
+}
+
+// profile writes a CPU profile until stop is called; it does nothing without a prefix.
+func profile(prefix, part string) (stop func(), err error) {
+	if prefix == "" {
+		return func() {}, nil
+	}
+	f, err := os.Create(prefix + "." + part)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, err
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		if err := f.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, "arrival: writing the profile:", err)
+		}
+	}, nil
 }
