@@ -4,7 +4,8 @@
 // What a host brings: a CRMStore (four methods; emailinttest.TestCRMStore checks it), a state.Store to remember in
 // (emailint/state/sqlite), sealing and index keys, and the providers it wants (provider/imap).
 //
-// In order of use: New, Connect, Run or Sync, Wake, Status, Explain, Send.
+// In order of use: New, Connect, Run or Sync, Wake, Status, Explain, Reconcile, Send, Undo and Mutations for what rules of the
+// inbox did.
 //
 // What the engine promises: a cursor never passes a message without a row in the ledger; a CRM that is down delays
 // and loses nothing; an email is saved under one id however many mailboxes hold it; a person's correction is never undone.
@@ -17,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"time"
 
 	"github.com/intellicon/email-integration/emailint/crm"
@@ -59,6 +61,9 @@ type Options struct {
 	Worker  string           // name of this process in leases; "": random
 	Workers int              // mailboxes worked on at the same time by Run; 0: 4
 	Lease   time.Duration    // 0: 2 minutes
+	// CRMTimeout bounds each call of the CRM; its context ends then. 0: 1 minute. A CRM that is too slow is asked for less at a
+	// time.
+	CRMTimeout time.Duration
 	// Saved is called after the host has an email; it must return quickly. May be nil.
 	Saved func(org string, e Email)
 	// Progress is called after every committed step of a pass. May be nil.
@@ -71,6 +76,8 @@ type Engine struct {
 	keys  *seal.Keyring
 	provs map[string]provider.Provider
 	kick  chan struct{}
+
+	health health
 }
 
 // New checks the options and returns an engine. It starts nothing.
@@ -107,6 +114,7 @@ func New(o Options) (*Engine, error) {
 	}
 	e.o.Workers = cmp.Or(e.o.Workers, 4)
 	e.o.Lease = cmp.Or(e.o.Lease, 2*time.Minute)
+	e.o.CRMTimeout = cmp.Or(e.o.CRMTimeout, time.Minute)
 	e.o.Worker = cmp.Or(e.o.Worker, randomName())
 	return e, nil
 }
@@ -118,11 +126,17 @@ type Settings struct {
 	ImportDays int `json:"import_days"`
 	// PollMinutes is how often a mailbox is looked at without a hint.
 	PollMinutes int `json:"poll_minutes"`
+	// Inbox are the rules that archive or label mail in its mailbox once it is linked. None by default.
+	Inbox []InboxRule `json:"inbox,omitempty"`
+	// OnDelete says what follows when a mail was deleted from its mailbox for good: "keep" by default.
+	OnDelete Deletion `json:"on_delete"`
+	// FileSent has a copy of what is sent by SMTP filed in Sent where the service doesn't do that itself. On by default.
+	FileSent bool `json:"file_sent"`
 }
 
 // DefaultSettings returns the settings of an organisation that has chosen nothing yet.
 func DefaultSettings() Settings {
-	return Settings{Rules: linker.DefaultRules(), ImportDays: 30, PollMinutes: 5}
+	return Settings{Rules: linker.DefaultRules(), ImportDays: 30, PollMinutes: 5, OnDelete: KeepDeleted, FileSent: true}
 }
 
 // Validate reports every wrong field by its JSON path, joined.
@@ -136,6 +150,12 @@ func (s Settings) Validate() error {
 	}
 	if s.PollMinutes < 1 || s.PollMinutes > 24*60 {
 		errs = append(errs, fmt.Errorf("poll_minutes: %d is not between 1 and 1440", s.PollMinutes))
+	}
+	if s.OnDelete != KeepDeleted && s.OnDelete != ReleaseDeleted {
+		errs = append(errs, fmt.Errorf("on_delete: %q is neither \"keep\" nor \"release\"", s.OnDelete))
+	}
+	if err := validateInbox(s.Inbox); err != nil {
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
@@ -155,16 +175,24 @@ func (e *Engine) Settings(ctx context.Context, org string) (Settings, int64, err
 	return s, version, nil
 }
 
-// SetSettings replaces the settings if version is still the stored one, and decides earlier mail again under the new rules.
+// SetSettings replaces the settings if version is still the stored one. Where the rules of linking changed, earlier mail is decided
+// again. It sets InboxRule.Since.
 func (e *Engine) SetSettings(ctx context.Context, org string, s Settings, version int64) (int64, error) {
 	if err := s.Validate(); err != nil {
 		return 0, fmt.Errorf("emailint: settings: %w", err)
 	}
+	// What is compared is what version says; should somebody have changed it since, the save finds out.
+	before, stored, err := e.Settings(ctx, org)
+	if err != nil {
+		return 0, err
+	}
+	s.Inbox = switchedOn(s.Inbox, before.Inbox, e.o.Now())
 	raw, err := json.Marshal(s)
 	if err != nil {
 		return 0, fmt.Errorf("emailint: settings: %w", err)
 	}
-	v, err := e.o.State.SaveSettings(ctx, org, raw, version, true)
+	relink := stored == 0 || stored != version || !reflect.DeepEqual(before.Rules, s.Rules)
+	v, err := e.o.State.SaveSettings(ctx, org, raw, version, relink)
 	if errors.Is(err, state.ErrStale) {
 		return 0, fmt.Errorf("emailint: settings of %s were changed by somebody else, read them again: %w", org, err)
 	}

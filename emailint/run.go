@@ -8,20 +8,23 @@ import (
 	"time"
 
 	"github.com/intellicon/email-integration/emailint/internal/deliver"
-	"github.com/intellicon/email-integration/emailint/internal/pass"
 	"github.com/intellicon/email-integration/emailint/state"
-	"github.com/intellicon/email-integration/linker"
 	"github.com/intellicon/email-integration/provider"
 )
 
 // Wake says that there may be mail. Cheap and durable: a wake that arrives during a pass causes one more.
 func (e *Engine) Wake(ctx context.Context, org string, connection int64) error {
 	err := e.o.State.Wake(ctx, org, connection)
+	e.hurry()
+	return err
+}
+
+// hurry lets an idle worker of this process look for work now.
+func (e *Engine) hurry() {
 	select {
 	case e.kick <- struct{}{}:
 	default:
 	}
-	return err
 }
 
 // Sync runs one full pass over a connection: live changes, the whole history that is planned, and delivery. It is what a host
@@ -31,7 +34,15 @@ func (e *Engine) Sync(ctx context.Context, org string, connection int64) error {
 	if err != nil {
 		return fmt.Errorf("emailint: syncing connection %d: %w", connection, err)
 	}
-	return e.work(ctx, l)
+	var box provider.Mailbox
+	defer closeBox(&box)
+	return e.work(ctx, l, &box, func(ctx context.Context, v *visit) error { return v.pass(ctx) })
+}
+
+func closeBox(box *provider.Mailbox) {
+	if *box != nil {
+		(*box).Close() //nolint:errcheck // nothing is written by closing
+	}
 }
 
 // TakeOver ends the leases that an earlier life of this Worker left behind when it was killed, so that work goes on at once and
@@ -63,13 +74,13 @@ func (e *Engine) TakeOver(ctx context.Context) error {
 // Run works on due mailboxes until ctx ends, and returns after the last worker has. Several processes may run on one state.
 func (e *Engine) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
-	idle := &idlers{engine: e, running: map[int64]bool{}}
+	wait := &waiters{engine: e, running: map[int64]bool{}, parked: map[int64]*parked{}, said: map[int64]string{}}
 	if e.o.Sender != nil {
 		wg.Go(func() {
 			tick := time.NewTicker(5 * time.Second)
 			defer tick.Stop()
 			for {
-				if err := e.outbox(ctx); err != nil && ctx.Err() == nil {
+				if err := errors.Join(e.outbox(ctx), e.copies(ctx)); err != nil && ctx.Err() == nil {
 					e.o.Logger.WarnContext(ctx, "outbox", "error", err)
 				}
 				select {
@@ -85,8 +96,16 @@ func (e *Engine) Run(ctx context.Context) error {
 			for ctx.Err() == nil {
 				l, err := e.o.State.Claim(ctx, e.o.Worker, e.o.Now(), e.o.Lease)
 				if err == nil {
-					if err := e.work(ctx, l); err == nil {
-						idle.start(ctx, l.Org, l.Connection)
+					// A mailbox that waited for news is passed from hand to hand: it is signed in already.
+					box := wait.take(l.Connection)
+					err := e.work(ctx, l, &box, func(ctx context.Context, v *visit) error {
+						v.backOff = true
+						return v.pass(ctx)
+					})
+					if err == nil {
+						wait.start(ctx, l.Org, l.Connection, box)
+					} else if box != nil {
+						box.Close() //nolint:errcheck // it failed already
 					}
 					continue
 				}
@@ -102,76 +121,32 @@ func (e *Engine) Run(ctx context.Context) error {
 		})
 	}
 	wg.Wait()
-	idle.wg.Wait()
+	wait.end()
 	return ctx.Err()
 }
 
-// idlers wait on mailboxes that can tell of news. What they learn is a hint: it wakes the connection and nothing else.
-type idlers struct {
-	engine  *Engine
-	wg      sync.WaitGroup
-	mu      sync.Mutex // guards running
-	running map[int64]bool
-}
-
-func (s *idlers) start(ctx context.Context, org string, id int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.running[id] || ctx.Err() != nil {
-		return
-	}
-	s.running[id] = true
-	s.wg.Go(func() {
-		defer func() {
-			s.mu.Lock()
-			delete(s.running, id)
-			s.mu.Unlock()
-		}()
-		if err := s.wait(ctx, org, id); err != nil && ctx.Err() == nil {
-			s.engine.o.Logger.InfoContext(ctx, "real time ended, the poll goes on", "connection", id, "error", err)
-		}
-	})
-}
-
-func (s *idlers) wait(ctx context.Context, org string, id int64) error {
-	c, err := s.engine.o.State.Connection(ctx, org, id)
-	if err != nil {
-		return err
-	}
-	box, err := s.engine.open(ctx, c)
-	if err != nil {
-		return err
-	}
-	defer box.Close()
-	w, ok := box.(provider.Waiter)
-	if !ok {
-		return nil
-	}
-	for {
-		if err := w.Wait(ctx); err != nil {
-			return err
-		}
-		if err := s.engine.Wake(ctx, org, id); err != nil {
-			return err
-		}
-	}
-}
-
-// work does one pass under a lease and releases it.
-func (e *Engine) work(ctx context.Context, l state.Lease) error {
+// work visits a mailbox under a lease and gives the lease back. An open mailbox may be handed over in box, and the one that
+// was used is there afterwards for the caller to close; nil when there is none.
+func (e *Engine) work(ctx context.Context, l state.Lease, box *provider.Mailbox, do func(context.Context, *visit) error) error {
 	var settings Settings
 	var version int64
 	c, err := e.o.State.Connection(ctx, l.Org, l.Connection)
 	if err == nil {
 		_, settings, version, err = e.rules(ctx, l.Org)
 	}
+	if err == nil && *box == nil {
+		*box, err = e.open(ctx, c)
+	}
 	if err == nil {
-		err = e.pass(ctx, &l, c, settings)
+		var v *visit
+		if v, err = e.visit(ctx, l, c, *box, settings); err == nil {
+			err = do(ctx, v)
+		}
 	}
 	if errors.Is(err, state.ErrStale) {
 		return fmt.Errorf("emailint: %s: another worker took over: %w", c.Address, err)
 	}
-	r := released(ctx, err, e.o.Now(), time.Duration(settings.PollMinutes)*time.Minute)
+	r := e.released(ctx, err, c, time.Duration(settings.PollMinutes)*time.Minute)
 	if err == nil {
 		r.RulesVersion = version
 	}
@@ -188,97 +163,43 @@ func (e *Engine) work(ctx context.Context, l state.Lease) error {
 	return err
 }
 
-// released turns the end of a pass into what the connection does next. Only NeedsAction asks anyone for anything.
-func released(ctx context.Context, err error, now time.Time, poll time.Duration) state.Released {
+// patience is how long a refused sign-in waits for the next try, each time; after the last the user is asked. Servers refuse
+// right passwords on bad days, and lock those out who try too often.
+var patience = []time.Duration{10 * time.Minute, time.Hour, 4 * time.Hour}
+
+// released turns the end of a pass into what the connection does next. Only NeedsAction, and a sign-in that is refused again and
+// again, ask anyone for anything.
+func (e *Engine) released(ctx context.Context, err error, c Connection, poll time.Duration) state.Released {
 	var limit *provider.RateLimitError
 	var action *provider.NeedsAction
+	var refused *provider.SignInError
 	var outage *deliver.OutageError
+	now := e.o.Now()
 	switch {
 	case err == nil:
 		return state.Released{Served: true, NextDue: now.Add(poll), State: state.Connected}
 	case ctx.Err() != nil:
-		return state.Released{}
+		return state.Released{Refused: c.Refused}
 	case errors.As(err, &outage):
 		// Whatever the CRM's error wraps, it says nothing about the mailbox.
-		return state.Released{NotBefore: now.Add(time.Minute), State: state.Connected, Reason: "the CRM does not answer"}
+		return state.Released{NotBefore: e.health.until(c.Org, now), State: state.Connected, Reason: "the CRM does not answer"}
 	case errors.As(err, &action):
 		st := map[provider.Who]state.ConnState{provider.User: state.NeedsUser, provider.Admin: state.NeedsAdmin}[action.Who]
 		if st == "" {
 			st = state.Misconfigured
 		}
 		return state.Released{State: st, Reason: action.Reason}
+	case errors.As(err, &refused):
+		n := c.Refused + 1
+		if n > len(patience) {
+			return state.Released{State: state.NeedsUser, Reason: refused.Reason, Refused: n}
+		}
+		next := now.Add(patience[n-1])
+		return state.Released{NotBefore: next, State: state.Connected, Refused: n,
+			Reason: fmt.Sprintf("the sign-in was refused, which may pass; try %d of %d is after %s", n+1, len(patience)+1, next.UTC().Format("15:04 MST"))}
 	case errors.As(err, &limit):
 		return state.Released{NotBefore: now.Add(max(limit.RetryAfter, time.Minute)), State: state.Connected, Reason: "rate limited by the provider"}
 	default:
-		return state.Released{NotBefore: now.Add(time.Minute), State: state.Connected, Reason: err.Error()}
+		return state.Released{NotBefore: now.Add(time.Minute), State: state.Connected, Reason: err.Error(), Refused: c.Refused}
 	}
-}
-
-func (e *Engine) pass(ctx context.Context, l *state.Lease, c Connection, s Settings) error {
-	box, err := e.open(ctx, c)
-	if err != nil {
-		return err
-	}
-	defer box.Close()
-	renew := func(ctx context.Context) error {
-		nl, err := e.o.State.Renew(ctx, *l, e.o.Now(), e.o.Lease)
-		if err == nil {
-			*l = nl
-		}
-		return err
-	}
-	d, err := e.deliverer(ctx, *l, box)
-	if err != nil {
-		return err
-	}
-	d.Renew, d.ConnectedAt = renew, c.ConnectedAt
-	p := &pass.Pass{Store: e.o.State, Mailbox: box, Lease: *l, Hasher: d.Hasher, ConnectedAt: c.ConnectedAt,
-		Import: window(s.ImportDays, e.o.Now()), Seen: d.Know, Renew: renew}
-	each := func(ctx context.Context) error {
-		err := d.Drain(ctx)
-		if e.o.Progress != nil {
-			e.o.Progress(l.Org, l.Connection)
-		}
-		return err
-	}
-	for more := true; more; {
-		// Live goes first, also between two pages of history: that is how history yields to a wake.
-		if err := p.Live(ctx, each); err != nil {
-			return err
-		}
-		if more, err = p.HistoryPage(ctx); err != nil {
-			return err
-		}
-		if err := each(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func window(days int, now time.Time) *provider.Window {
-	switch {
-	case days == 0:
-		return nil
-	case days < 0:
-		return &provider.Window{}
-	}
-	return &provider.Window{From: now.Add(-time.Duration(days) * 24 * time.Hour)}
-}
-
-func (e *Engine) deliverer(ctx context.Context, l state.Lease, box provider.Mailbox) (*deliver.Deliverer, error) {
-	reload := func(ctx context.Context) (linker.Rules, int64, error) {
-		rules, _, version, err := e.rules(ctx, l.Org)
-		return rules, version, err
-	}
-	rules, version, err := reload(ctx)
-	if err != nil {
-		return nil, err
-	}
-	d := &deliver.Deliverer{Store: e.o.State, CRM: e.o.CRM, Mailbox: box, Lease: l, Hasher: e.hasher(l.Org), Keys: e.keys,
-		Rules: rules, Version: version, Reload: reload, Now: e.o.Now, Renew: func(context.Context) error { return nil }}
-	if e.o.Saved != nil {
-		d.Event = func(m Email) { e.o.Saved(l.Org, m) }
-	}
-	return d, nil
 }

@@ -53,7 +53,7 @@ func (e *Engine) Send(ctx context.Context, org string, m Outgoing) (Sending, err
 		return Sending{}, fmt.Errorf("emailint: sending: connection %d: %w", m.Connection, err)
 	}
 	env.Sent, env.Received = true, e.o.Now()
-	d, err := e.deliverer(ctx, state.Lease{Org: org, Connection: m.Connection}, nil)
+	d, err := e.deliverer(ctx, state.Lease{Org: org, Connection: m.Connection}, nil, nil)
 	if err != nil {
 		return Sending{}, fmt.Errorf("emailint: sending: %w", err)
 	}
@@ -148,6 +148,20 @@ func (e *Engine) dispatch(ctx context.Context, org string, row state.Outgoing) (
 
 func (e *Engine) sent(ctx context.Context, org string, row state.Outgoing, sent provider.Sent) (state.Outgoing, error) {
 	step := state.Step{}
+	// Where the service drafted it, the draft became the copy in Sent; after SMTP somebody has to file one.
+	var staged provider.Staged
+	if err := json.Unmarshal(row.Staged, &staged); err != nil {
+		return row, err
+	}
+	if staged.ID == "" {
+		s, _, err := e.Settings(context.WithoutCancel(ctx), org)
+		if err != nil {
+			return row, err
+		}
+		if s.FileSent {
+			step.CopyAt = e.o.Now().Add(copyGrace)
+		}
+	}
 	if own := message.ParseHeader(row.Raw).MessageID; sent.MessageID != "" && sent.MessageID != own {
 		step.Aliases = []state.Hash{state.Hash(e.hasher(org).MessageID(sent.MessageID))}
 	}
@@ -203,7 +217,7 @@ func (e *Engine) deliverSent(ctx context.Context, org string, row state.Outgoing
 	if err != nil || m.Revision <= m.Saved || len(m.Effective()) == 0 {
 		return err
 	}
-	d, err := e.deliverer(ctx, state.Lease{Org: org}, nil)
+	d, err := e.deliverer(ctx, state.Lease{Org: org}, nil, nil)
 	if err != nil {
 		return err
 	}

@@ -53,7 +53,8 @@ type Copy struct {
 	Folders    []string
 	Fate       state.Fate
 	Reason     string
-	Left       bool // in no folder any more
+	Left       bool // in no folder any more: moved to where we don't look, or deleted
+	Gone       bool // left, and confirmed to be deleted
 }
 
 // ExplainedEmail is what the CRM has of the mail.
@@ -62,6 +63,7 @@ type ExplainedEmail struct {
 	Links     []linker.Link
 	Delivered bool // the CRM has acknowledged the newest revision
 	Error     string
+	Intents   []Intent // what rules of the inbox did to it, or will
 }
 
 // Explain finds a mail by its Message-ID, with or without angle brackets. An Explanation without copies means that no
@@ -74,14 +76,18 @@ func (e *Engine) Explain(ctx context.Context, org, messageID string) (Explanatio
 	}
 	var x Explanation
 	for _, r := range rows {
-		c := Copy{Connection: r.Connection, Fate: r.Fate, Reason: r.Reason, Left: r.Left}
+		c := Copy{Connection: r.Connection, Fate: r.Fate, Reason: r.Reason, Left: r.Left, Gone: r.Gone}
 		for _, f := range r.Folders {
 			c.Folders = append(c.Folders, f.Name)
 		}
 		x.Copies = append(x.Copies, c)
 	}
 	for _, m := range emails {
-		x.Emails = append(x.Emails, ExplainedEmail{ID: fmt.Sprint(m.ID), Links: m.Effective(), Delivered: m.Saved >= m.Revision, Error: m.Error})
+		is, err := e.o.State.IntentsOf(ctx, org, m.ID)
+		if err != nil {
+			return x, fmt.Errorf("emailint: explaining <%s>: %w", id, err)
+		}
+		x.Emails = append(x.Emails, ExplainedEmail{ID: fmt.Sprint(m.ID), Links: m.Effective(), Delivered: m.Saved >= m.Revision, Error: m.Error, Intents: is})
 	}
 	return x, nil
 }

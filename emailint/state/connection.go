@@ -33,6 +33,8 @@ type Connection struct {
 	ConnectedAt  time.Time // mail received since then is live
 	Worker       string
 	LeaseUntil   time.Time
+	Refused      int    // sign-ins refused in a row
+	RealTime     string // how news is heard of: "waiting", or "polling: " and why; "" before the first pass
 }
 
 // Lease is the right to work on one connection.
@@ -53,6 +55,7 @@ type Released struct {
 	State        ConnState
 	Reason       string // with State; an empty State leaves both unchanged
 	RulesVersion int64  // 0: unchanged
+	Refused      int    // sign-ins refused in a row by now
 }
 
 // Position is where a mailbox has been read to.
@@ -61,6 +64,13 @@ type Position struct {
 	Revision    int64
 	Runs        []Run            // those not done, newest first
 	Generations map[string]int64 // by folder id; a folder that never restarted is missing
+	Recounts    []Recount
+}
+
+// Recount is a folder that messages went out of, unnamed, and whose rows have not been compared with it since.
+type Recount struct {
+	Folder string
+	Number int64 // raised by every cause; Counted compares
 }
 
 // Run is one stretch of history to read: first import, extension, gap after an expiry.

@@ -84,6 +84,7 @@ type Failure struct {
 	Error   string // never content
 	NextTry time.Time
 	Unknown bool // UpdateEmails named it as unknown: it is saved in full next (rule 3)
+	Outage  bool // the CRM failed as a whole: nothing is held against the email, others are tried before it
 }
 
 // Correction is a person's word on one email.

@@ -57,6 +57,8 @@ type Row struct {
 	Tries        int
 	NextTry      time.Time
 	Left         bool // in no folder; not deleted (rule 15)
+	Gone         bool // left, and confirmed to be no more
+	Undelivered  bool // Items only: the host has not acknowledged the row's email
 }
 
 // Page is what CommitPage commits: rows, and the cursor behind them.
@@ -67,6 +69,7 @@ type Page struct {
 	Rows     []Row
 	Left     []provider.Removal // counts only where the ledger still places the item in that folder
 	Restart  []provider.Folder  // their generation rises before the page's rows are placed
+	Recount  []provider.Folder  // messages went out of these, unnamed
 	// Generations at which the page was read, by folder; a missing folder was read at the one now current (rule 15).
 	Generations map[string]int64
 	Estimated   int  // of the run, 0: unchanged
@@ -100,6 +103,9 @@ type Settlement struct {
 	MessageID    Hash
 	Cites        []Hash
 	Participants []Hash
+	Received     time.Time    // where the row has none
+	History      bool         // with Received
+	Intents      []IntentPlan // made with the links, in one transaction; need Email
 	// Email is what the mail gives; nil says that it gives no links and that this mailbox does not hold it: an Email
 	// it had loses the machine's links and this holder, unless a person's link stands.
 	Email *EmailValue

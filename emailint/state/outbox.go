@@ -14,6 +14,18 @@ const (
 	OutFailed  OutState = "failed"
 )
 
+// CopyState says where the copy in Sent stands of a mail that was sent by SMTP.
+type CopyState string
+
+const (
+	CopyNone  CopyState = ""      // not wanted, or not sent yet
+	CopyDue   CopyState = "due"   // to be looked for, and filed when the service has none
+	CopyTried CopyState = "tried" // committed before it was filed: from here on it is only looked for
+	CopyFiled CopyState = "filed"
+	CopyFound CopyState = "found" // the service had filed one
+	CopyLost  CopyState = "lost"  // could not be filed, or was filed with the answer lost and not found since; Error says why
+)
+
 // Outgoing is a row of the outbox.
 type Outgoing struct {
 	Key        string // idempotency key, unique in its organisation
@@ -31,6 +43,10 @@ type Outgoing struct {
 	// mailbox.
 	Value EmailValue
 	Email int64
+
+	Copy      CopyState
+	CopyError string
+	CopyTries int
 }
 
 // Step is what a move in the outbox carries.
@@ -40,4 +56,12 @@ type Step struct {
 	NextTry time.Time // for sending: when a worker that vanished is given up
 	Aliases []Hash    // Message-IDs the provider put in place of ours
 	Try     bool      // count a try
+	CopyAt  time.Time // with OutSent: when a copy in Sent is first looked for; zero: none is wanted
+}
+
+// CopyStep is what a move of a copy carries.
+type CopyStep struct {
+	Error   string
+	NextTry time.Time
+	Try     bool
 }

@@ -39,6 +39,7 @@ type Store interface {
 	Connections
 	Ledger
 	Emails
+	Intents
 	Organisations
 	Outbox
 	Close() error
@@ -60,6 +61,9 @@ type Connections interface {
 	SetState(ctx context.Context, org string, id int64, s ConnState, reason string) error
 	// SetCredential replaces the sealed credential, as a refreshed token or a rotated key needs.
 	SetCredential(ctx context.Context, org string, id int64, sealed []byte) error
+
+	// SetRealTime notes how news of the mailbox is heard of, for its user to see.
+	SetRealTime(ctx context.Context, org string, id int64, text string) error
 
 	// Claim leases the connection that is due longest: connected, held by nobody whose lease still runs, past its
 	// NotBefore, and woken or past its NextDue. A claim raises the epoch, which fences the former holder (rule 16).
@@ -92,9 +96,22 @@ type Ledger interface {
 	// Sweep ends a relisting: what the folder placed before its last restart and did not show again has left it
 	// (rule 15). It returns the number of rows that are now in no folder.
 	Sweep(ctx context.Context, l Lease, folder string) (int, error)
+	// Placed pages through the rows that the ledger places in a folder, in the order of their ids, beginning after one.
+	Placed(ctx context.Context, l Lease, folder string, after int64, limit int) ([]Row, error)
+	// Leave records removals that no page told of: each counts only if the ledger still places the item there (rule 15). It
+	// returns the number of rows that are now in no folder.
+	Leave(ctx context.Context, l Lease, rs []provider.Removal) (int, error)
+	// Counted ends a recount, unless it was asked for again since that number.
+	Counted(ctx context.Context, l Lease, r Recount) error
+	// Leavers returns rows with an email that lie in no folder since an earlier lease, that are not confirmed gone, whose
+	// email has no other row in a folder of this mailbox, and that are not to be looked at later.
+	Leavers(ctx context.Context, l Lease, now time.Time, limit int) ([]Row, error)
+	// Recheck postpones what Leavers returns of these rows.
+	Recheck(ctx context.Context, l Lease, rows []int64, at time.Time) error
 	// Gone records that items are confirmed to be no more, by id and Message-ID. Mail never decided gets the fate gone;
-	// decided mail keeps its fate and its Email: what a deletion does is the host's policy (rules 4, 15).
-	Gone(ctx context.Context, l Lease, ids []provider.ItemID) error
+	// decided mail keeps its fate and its Email (rules 4, 15). With release this mailbox no longer holds the Emails of
+	// which it has no other row, unless a person's link stands.
+	Gone(ctx context.Context, l Lease, ids []provider.ItemID, release bool) error
 	// Pending returns rows that are due, live before history, newest first, bounded by count and bytes (at least one).
 	Pending(ctx context.Context, l Lease, now time.Time, limit int, bytes int64) (Batch, error)
 	// Settle commits decisions. A row whose due number, or whose organisation's change number or rules version, moved
@@ -109,7 +126,7 @@ type Ledger interface {
 	Counts(ctx context.Context, org string, connection int64) (Counts, error)
 	// Lookup finds rows and emails by Message-ID, for Explain.
 	Lookup(ctx context.Context, org string, messageID Hash) ([]Row, []Email, error)
-	// Missing returns those of ids that have no row: the reconciler's gaps.
+	// Missing returns those of ids that have no row, or one that says the item left: the reconciler's gaps.
 	Missing(ctx context.Context, org string, connection int64, ids []provider.ItemID) ([]provider.ItemID, error)
 	// Items pages through a connection's rows in the order of their ids, beginning after a row id.
 	Items(ctx context.Context, org string, connection int64, after int64, limit int) ([]Row, error)
@@ -135,6 +152,22 @@ type Emails interface {
 	Correct(ctx context.Context, org string, c Correction) (Email, error)
 }
 
+// Intents keeps what rules of the inbox want done, and the log of what was done to mailboxes. Settle makes them.
+type Intents interface {
+	// IntentsDue returns a connection's intents to work on, oldest first: planned ones whose email the host has as it
+	// stands, attempted and undoing ones, and those to be undone; past their NextTry.
+	IntentsDue(ctx context.Context, l Lease, now time.Time, limit int) ([]Intent, error)
+	// IntentStep moves an intent from one state to another if it is still there, else ErrStale, and logs it. It checks the
+	// lease (rule 16).
+	IntentStep(ctx context.Context, l Lease, id int64, from, to IntentState, s IntentStep) error
+	// Undo asks for an intent to be taken back and wakes its connection. A planned one is cancelled at once.
+	Undo(ctx context.Context, org string, id int64, at time.Time) (Intent, error)
+	// IntentsOf returns the intents of an email, oldest first.
+	IntentsOf(ctx context.Context, org string, email int64) ([]Intent, error)
+	// IntentLog pages through a connection's mutation log in order, beginning after an event.
+	IntentLog(ctx context.Context, org string, connection int64, after int64, limit int) ([]IntentEvent, error)
+}
+
 // Organisations keeps what belongs to an organisation as a whole.
 type Organisations interface {
 	// Settings returns the settings and their version; nil and 0 when never saved.
@@ -155,9 +188,15 @@ type Outbox interface {
 	// (rule 12). The same key again changes nothing and returns what is stored; added is false.
 	OutboxAdd(ctx context.Context, org string, o Outgoing) (stored Outgoing, added bool, err error)
 	OutboxGet(ctx context.Context, org, key string) (Outgoing, error)
+	// OutboxOf returns the row that registered an Email, ErrNotFound for mail that we did not send.
+	OutboxOf(ctx context.Context, org string, email int64) (Outgoing, error)
 	// OutboxStep moves a row from one state to another if it is still there, else ErrStale: of two workers one sends.
 	OutboxStep(ctx context.Context, org, key string, from, to OutState, s Step) (Outgoing, error)
 	// OutboxDue returns rows to work on, oldest first: queued, staged, sending and unknown ones past their NextTry. An
 	// empty org asks for all of them.
 	OutboxDue(ctx context.Context, org string, now time.Time, limit int) ([]Outgoing, error)
+	// CopiesDue returns sent rows whose copy in Sent is to be looked after, oldest first. An empty org asks for all.
+	CopiesDue(ctx context.Context, org string, now time.Time, limit int) ([]Outgoing, error)
+	// CopyStep moves a copy from one state to another if it is still there, else ErrStale: of two workers one files it.
+	CopyStep(ctx context.Context, org, key string, from, to CopyState, s CopyStep) error
 }

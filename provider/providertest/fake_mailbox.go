@@ -466,7 +466,10 @@ func (b *waitingMailbox) Wait(ctx context.Context) error {
 	}
 	select {
 	case <-news:
-		return nil
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		err, f.cutWaits = f.cutWaits, nil
+		return err
 	case <-ctx.Done():
 		return ctx.Err()
 	}

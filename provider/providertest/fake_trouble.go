@@ -81,6 +81,14 @@ func (f *Fake) Throttle(d time.Duration) {
 	f.throttled = f.now().Add(d)
 }
 
+// Forget drops what happened since cursors of Changes were last read, and tells nobody: a service with a hole in its history. What is
+// there is listed by History and Inventory.
+func (f *Fake) Forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clear(f.events)
+}
+
 // Revoke withdraws the owner's consent: every call asks for the user until Grant.
 func (f *Fake) Revoke() {
 	f.mu.Lock()
@@ -101,6 +109,15 @@ func (f *Fake) CutAfter(n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.cutAfter = n
+}
+
+// CutWaits ends every Wait under way with err.
+func (f *Fake) CutWaits(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.cutWaits = err
+	close(f.news)
+	f.news = make(chan struct{})
 }
 
 // RepeatPages makes the next n pages come twice: their Next leads to the same page again (facts 2.2: "Replays and

@@ -75,7 +75,8 @@ func (c *clock) set(t time.Time) {
 	c.t = t
 }
 
-// day0 is when the script begins; each step has a day of its own, so that recoveries, which take minutes, change no date.
+// day0 is when the script begins. Steps are two days apart, so that recoveries, which take minutes, change no date, and what is to
+// be looked at again in a day is due in the next step.
 var day0 = time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
 
 // box is one mailbox of the world.
@@ -229,9 +230,11 @@ func (w *world) host(fuse func() int, call func() error) error {
 	return fmt.Errorf("the host gave up: %w", last)
 }
 
-// drain syncs every mailbox until nothing is outstanding.
+// drain syncs every mailbox until nothing is outstanding, and once more: the second step of a deletion is taken by the pass after
+// the one that met the first.
 func (w *world) drain(fuse func() int) error {
 	var why error
+	quiet := 0
 	for range 12 {
 		for _, b := range w.boxes {
 			if b.conn == 0 {
@@ -241,10 +244,13 @@ func (w *world) drain(fuse func() int) error {
 				return fmt.Errorf("syncing %s: %w", b.name, err)
 			}
 		}
-		if why = w.outstanding(); why == nil {
+		if why = w.outstanding(); why != nil {
+			w.clock.advance(11 * time.Minute)
+			continue
+		}
+		if quiet++; quiet == 2 {
 			return nil
 		}
-		w.clock.advance(11 * time.Minute)
 	}
 	return fmt.Errorf("it never drains: %w", why)
 }

@@ -49,7 +49,7 @@ func honest(page provider.Page, prev []byte) error {
 	return nil
 }
 
-// Live reads changes until there are none. each is called after every committed page.
+// Live reads changes until there are none. each is called after every committed page but the last.
 func (p *Pass) Live(ctx context.Context, each func(context.Context) error) error {
 	if err := p.begin(ctx); err != nil {
 		return err
@@ -85,7 +85,7 @@ func (p *Pass) Live(ctx context.Context, each func(context.Context) error) error
 					return err
 				}
 			}
-			return each(ctx)
+			return nil
 		}
 		if err := each(ctx); err != nil {
 			return err
@@ -153,7 +153,7 @@ func (p *Pass) HistoryPage(ctx context.Context) (more bool, err error) {
 
 func (p *Pass) commit(ctx context.Context, page provider.Page, to state.Page) error {
 	to.Rows = Rows(page.Items, p.Hasher, p.ConnectedAt)
-	to.Left, to.Restart, to.Cursor = page.Left, page.Restart, page.Next
+	to.Left, to.Restart, to.Recount, to.Cursor = page.Left, page.Restart, page.Recount, page.Next
 	if _, err := p.Store.CommitPage(ctx, p.Lease, to); err != nil {
 		return err
 	}

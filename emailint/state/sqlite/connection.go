@@ -11,13 +11,13 @@ import (
 )
 
 const connectionColumns = `id, org, user, provider, address, aliases, subject, state, reason, credential, wake, served,
-	next_due, not_before, rules, connected_at, worker, lease_until`
+	next_due, not_before, rules, connected_at, worker, lease_until, refused, real_time`
 
 func scanConnection(s scanner) (c state.Connection, err error) {
 	var aliases string
 	var nextDue, notBefore, connectedAt, until int64
 	err = s.Scan(&c.ID, &c.Org, &c.User, &c.Provider, &c.Address, &aliases, &c.Subject, &c.State, &c.Reason, &c.Credential,
-		&c.Wake, &c.Served, &nextDue, &notBefore, &c.RulesVersion, &connectedAt, &c.Worker, &until)
+		&c.Wake, &c.Served, &nextDue, &notBefore, &c.RulesVersion, &connectedAt, &c.Worker, &until, &c.Refused, &c.RealTime)
 	if err != nil {
 		return c, notFound(err)
 	}
@@ -49,7 +49,7 @@ func (s *Store) AddConnection(ctx context.Context, c state.Connection) (out stat
 				c.Subject, c.State, c.Reason, c.Credential, stamp(c.NextDue), stamp(c.ConnectedAt))
 		case err == nil:
 			_, err = t.exec(`UPDATE connection SET address = ?, aliases = ?, subject = ?, state = ?, reason = ?, credential = ?,
-				wake = wake + 1, not_before = 0 WHERE id = ?`, c.Address, string(aliases), c.Subject, c.State, c.Reason, c.Credential, id)
+				wake = wake + 1, not_before = 0, refused = 0 WHERE id = ?`, c.Address, string(aliases), c.Subject, c.State, c.Reason, c.Credential, id)
 		}
 		if err != nil {
 			return err
@@ -92,13 +92,18 @@ func (s *Store) touch(ctx context.Context, q string, args ...any) error {
 
 // SetState implements state.Connections.
 func (s *Store) SetState(ctx context.Context, org string, id int64, st state.ConnState, reason string) error {
-	return s.touch(ctx, `UPDATE connection SET state = ?, reason = ?, wake = wake + (? = 'connected') WHERE id = ? AND org = ?`,
-		st, reason, st, id, org)
+	return s.touch(ctx, `UPDATE connection SET state = ?1, reason = ?2, wake = wake + (?1 = 'connected'),
+		refused = CASE WHEN ?1 = 'connected' THEN 0 ELSE refused END WHERE id = ?3 AND org = ?4`, st, reason, id, org)
 }
 
 // SetCredential implements state.Connections.
 func (s *Store) SetCredential(ctx context.Context, org string, id int64, sealed []byte) error {
 	return s.touch(ctx, `UPDATE connection SET credential = ? WHERE id = ? AND org = ?`, sealed, id, org)
+}
+
+// SetRealTime implements state.Connections.
+func (s *Store) SetRealTime(ctx context.Context, org string, id int64, text string) error {
+	return s.touch(ctx, `UPDATE connection SET real_time = ? WHERE id = ? AND org = ?`, text, id, org)
 }
 
 // Wake implements state.Connections.
@@ -164,9 +169,9 @@ func (s *Store) Release(ctx context.Context, l state.Lease, r state.Released) er
 			served = CASE WHEN ? THEN max(served, ?) ELSE served END,
 			next_due = CASE WHEN ? > 0 THEN ? ELSE next_due END, not_before = ?,
 			reason = CASE WHEN ? <> '' THEN ? ELSE reason END, state = CASE WHEN ? <> '' AND state = 'connected' THEN ? ELSE state END,
-			rules = CASE WHEN ? > 0 THEN ? ELSE rules END WHERE id = ?`,
+			rules = CASE WHEN ? > 0 THEN ? ELSE rules END, refused = ? WHERE id = ?`,
 			r.Served, l.Wake, stamp(r.NextDue), stamp(r.NextDue), stamp(r.NotBefore), r.State, r.Reason, r.State, r.State,
-			r.RulesVersion, r.RulesVersion, l.Connection)
+			r.RulesVersion, r.RulesVersion, r.Refused, l.Connection)
 		return err
 	})
 }

@@ -74,7 +74,7 @@ func (s *Store) Undelivered(ctx context.Context, org string, connection int64, n
 		ids, err := list(t, one[int64], `SELECT id FROM email e WHERE org = ?1 AND revision > saved AND NOT held AND next_try <= ?2
 			AND (attempted OR wanted) AND (?3 = 0 OR EXISTS (SELECT 1 FROM holder WHERE email = e.id AND conn = ?3)
 				OR NOT EXISTS (SELECT 1 FROM holder h JOIN connection c ON c.id = h.conn WHERE h.email = e.id AND c.state = 'connected'))
-			ORDER BY id LIMIT ?4`, org, stamp(now), connection, limit)
+			ORDER BY next_try, id LIMIT ?4`, org, stamp(now), connection, limit)
 		if err != nil {
 			return err
 		}
@@ -128,8 +128,8 @@ func (s *Store) Done(ctx context.Context, org string, ds []state.Delivery) error
 func (s *Store) Failed(ctx context.Context, org string, fs []state.Failure) error {
 	return s.write(ctx, func(t *tx) error {
 		for _, f := range fs {
-			if _, err := t.exec(`UPDATE email SET error = ?, tries = tries + 1, next_try = ?, known = known AND NOT ?
-				WHERE id = ? AND org = ?`, f.Error, stamp(f.NextTry), f.Unknown, f.ID, org); err != nil {
+			if _, err := t.exec(`UPDATE email SET error = ?, tries = tries + NOT ?, next_try = ?, known = known AND NOT ?
+				WHERE id = ? AND org = ?`, f.Error, f.Outage, stamp(f.NextTry), f.Unknown, f.ID, org); err != nil {
 				return err
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/intellicon/email-integration/emailint/state"
@@ -11,13 +12,13 @@ import (
 )
 
 const rowColumns = `id, conn, item, fate, reason, history, sent, received, message_id, cites, participants, thread, size,
-	email, due, settled, rules, tries, next_try, left`
+	email, due, settled, rules, tries, next_try, left, gone`
 
 func scanRow(s scanner) (r state.Row, err error) {
 	var received, nextTry int64
 	var messageID, cites, participants []byte
 	err = s.Scan(&r.ID, &r.Connection, &r.Item, &r.Fate, &r.Reason, &r.History, &r.Sent, &received, &messageID, &cites,
-		&participants, &r.Thread, &r.Size, &r.Email, &r.Due, &r.Settled, &r.RulesVersion, &r.Tries, &nextTry, &r.Left)
+		&participants, &r.Thread, &r.Size, &r.Email, &r.Due, &r.Settled, &r.RulesVersion, &r.Tries, &nextTry, &r.Left, &r.Gone)
 	r.Received, r.NextTry, r.MessageID = unstamp(received), unstamp(nextTry), state.Hash(messageID)
 	r.Cites, r.Participants = unpackHashes(cites), unpackHashes(participants)
 	return r, err
@@ -135,7 +136,7 @@ func (s *Store) Missing(ctx context.Context, org string, connection int64, ids [
 	err = s.read(ctx, func(t *tx) error {
 		for _, id := range ids {
 			var n int
-			if err := t.row(`SELECT count(*) FROM ledger WHERE conn = ? AND item = ? AND org = ?`, connection, string(id), org).Scan(&n); err != nil {
+			if err := t.row(`SELECT count(*) FROM ledger WHERE conn = ? AND item = ? AND org = ? AND NOT left`, connection, string(id), org).Scan(&n); err != nil {
 				return err
 			}
 			if n == 0 {
@@ -151,8 +152,17 @@ func (s *Store) Missing(ctx context.Context, org string, connection int64, ids [
 func (s *Store) Items(ctx context.Context, org string, connection int64, after int64, limit int) (rows []state.Row, err error) {
 	err = s.read(ctx, func(t *tx) error {
 		if rows, err = list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE conn = ? AND org = ? AND id > ? ORDER BY id LIMIT ?`,
-			connection, org, after, limit); err != nil {
+			connection, org, after, limit); err != nil || len(rows) == 0 {
 			return err
+		}
+		undelivered, err := list(t, one[int64], `SELECT l.id FROM email e JOIN ledger l ON l.email = e.id WHERE e.org = ?
+			AND e.revision > e.saved AND NOT e.held AND (e.attempted OR e.wanted) AND l.conn = ? AND l.id BETWEEN ? AND ?`,
+			org, connection, rows[0].ID, rows[len(rows)-1].ID)
+		if err != nil {
+			return err
+		}
+		for i := range rows {
+			rows[i].Undelivered = slices.Contains(undelivered, rows[i].ID)
 		}
 		return t.folders(rows)
 	})

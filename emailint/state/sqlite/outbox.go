@@ -9,13 +9,13 @@ import (
 )
 
 const outColumns = `o.key, o.org, o.conn, o.raw, o.options, o.staged, o.state, o.error, o.tries, o.next_try, o.created, o.email,
-	e.message_id, e.fingerprint`
+	o.copy, o.copy_error, o.copy_tries, e.message_id, e.fingerprint`
 
 func scanOut(s scanner) (o state.Outgoing, err error) {
 	var nextTry, created int64
 	var messageID, fingerprint []byte
 	err = s.Scan(&o.Key, &o.Org, &o.Connection, &o.Raw, &o.Options, &o.Staged, &o.State, &o.Error, &o.Tries, &nextTry, &created,
-		&o.Email, &messageID, &fingerprint)
+		&o.Email, &o.Copy, &o.CopyError, &o.CopyTries, &messageID, &fingerprint)
 	o.NextTry, o.Created = unstamp(nextTry), unstamp(created)
 	o.Value.MessageID, o.Value.Fingerprint = state.Hash(messageID), state.Hash(fingerprint)
 	return o, notFound(err)
@@ -63,6 +63,16 @@ func (s *Store) OutboxGet(ctx context.Context, org, key string) (o state.Outgoin
 	return o, err
 }
 
+// OutboxOf implements state.Outbox.
+func (s *Store) OutboxOf(ctx context.Context, org string, email int64) (o state.Outgoing, err error) {
+	err = s.read(ctx, func(t *tx) error {
+		o, err = scanOut(t.row(`SELECT `+outColumns+` FROM outbox o JOIN email e ON e.id = o.email WHERE o.org = ? AND o.email = ?
+			ORDER BY o.id LIMIT 1`, org, email))
+		return err
+	})
+	return o, err
+}
+
 // OutboxStep implements state.Outbox.
 func (s *Store) OutboxStep(ctx context.Context, org, key string, from, to state.OutState, st state.Step) (o state.Outgoing, err error) {
 	err = s.write(ctx, func(t *tx) error {
@@ -80,6 +90,11 @@ func (s *Store) OutboxStep(ctx context.Context, org, key string, from, to state.
 		if to == state.OutSent {
 			if _, err := t.exec(`UPDATE email SET held = 0 WHERE id = ?`, o.Email); err != nil {
 				return err
+			}
+			if !st.CopyAt.IsZero() {
+				if _, err := t.exec(`UPDATE outbox SET copy = 'due', copy_at = ? WHERE org = ? AND key = ? AND copy = ''`, stamp(st.CopyAt), org, key); err != nil {
+					return err
+				}
 			}
 		}
 		if len(st.Aliases) > 0 {
@@ -120,4 +135,26 @@ func (s *Store) OutboxDue(ctx context.Context, org string, now time.Time, limit 
 		return err
 	})
 	return os, err
+}
+
+// CopiesDue implements state.Outbox.
+func (s *Store) CopiesDue(ctx context.Context, org string, now time.Time, limit int) (os []state.Outgoing, err error) {
+	err = s.read(ctx, func(t *tx) error {
+		os, err = list(t, scanOut, `SELECT `+outColumns+` FROM outbox o JOIN email e ON e.id = o.email
+			WHERE o.copy IN ('due', 'tried') AND o.copy_at <= ? AND (? = '' OR o.org = ?) ORDER BY o.id LIMIT ?`, stamp(now), org, org, limit)
+		return err
+	})
+	return os, err
+}
+
+// CopyStep implements state.Outbox.
+func (s *Store) CopyStep(ctx context.Context, org, key string, from, to state.CopyState, st state.CopyStep) error {
+	return s.write(ctx, func(t *tx) error {
+		n, err := t.exec(`UPDATE outbox SET copy = ?, copy_error = ?, copy_at = ?, copy_tries = copy_tries + ? WHERE org = ? AND key = ? AND copy = ?`,
+			to, st.Error, stamp(st.NextTry), st.Try, org, key, from)
+		if err == nil && n == 0 {
+			err = state.ErrStale
+		}
+		return err
+	})
 }

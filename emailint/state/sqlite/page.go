@@ -2,12 +2,9 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"slices"
 
 	"github.com/intellicon/email-integration/emailint/state"
-	"github.com/intellicon/email-integration/provider"
 )
 
 func scanRun(s scanner) (r state.Run, err error) {
@@ -39,6 +36,13 @@ func (s *Store) Position(ctx context.Context, l state.Lease) (p state.Position, 
 			p.Generations[id] = g
 			return id, err
 		}, `SELECT id, generation FROM folder WHERE conn = ? AND generation > 0`, l.Connection)
+		if err != nil {
+			return err
+		}
+		p.Recounts, err = list(t, func(s scanner) (r state.Recount, err error) {
+			err = s.Scan(&r.Folder, &r.Number)
+			return r, err
+		}, `SELECT id, recount FROM folder WHERE conn = ? AND recount > counted ORDER BY id`, l.Connection)
 		return err
 	})
 	return p, err
@@ -100,6 +104,12 @@ func (s *Store) CommitPage(ctx context.Context, l state.Lease, p state.Page) (c 
 				return err
 			}
 		}
+		for _, f := range p.Recount {
+			if _, err := t.exec(`INSERT INTO folder (conn, id, name, role, recount) VALUES (?, ?, ?, ?, 1)
+				ON CONFLICT DO UPDATE SET recount = recount + 1`, l.Connection, f.ID, f.Name, f.Role); err != nil {
+				return err
+			}
+		}
 		current := map[string]int64{}
 		for _, r := range p.Rows {
 			inserted, changed, err := t.merge(l, r)
@@ -155,10 +165,13 @@ func (t *tx) merge(l state.Lease, r state.Row) (inserted, changed bool, err erro
 		return false, false, err
 	}
 	if n == 1 {
-		return true, false, t.index(have.ID, nil, r)
+		if err := t.index(have.ID, nil, r); err != nil {
+			return false, false, err
+		}
+		return true, false, t.recognise(l, have)
 	}
 	now := have
-	now.Left = false
+	now.Left, now.Gone = false, false
 	now.Sent = have.Sent || r.Sent
 	if r.MessageID != "" {
 		now.MessageID = r.MessageID
@@ -178,12 +191,12 @@ func (t *tx) merge(l state.Lease, r state.Row) (inserted, changed bool, err erro
 	if !r.Received.IsZero() {
 		now.Received = r.Received
 	}
-	raise := false
+	raise := have.Gone && have.Fate.Decided() // it is held again
 	switch {
 	case r.Fate == state.FatePending && !have.Fate.Decided() && have.Fate != state.FatePending:
 		now.Fate, now.Reason, raise = state.FatePending, "", true
 	case r.Fate == state.FatePending:
-		raise = now.Sent != have.Sent || now.MessageID != have.MessageID || !slices.Equal(now.Cites, have.Cites) ||
+		raise = raise || now.Sent != have.Sent || now.MessageID != have.MessageID || !slices.Equal(now.Cites, have.Cites) ||
 			!slices.Equal(now.Participants, have.Participants)
 	case r.Fate == state.FateFailed && have.Fate == state.FateUnread:
 		now.Fate, now.Reason, raise = r.Fate, r.Reason, true
@@ -193,15 +206,15 @@ func (t *tx) merge(l state.Lease, r state.Row) (inserted, changed bool, err erro
 	if raise {
 		now.Due++
 	}
-	same := now.Fate == have.Fate && now.Due == have.Due && now.Left == have.Left && now.Sent == have.Sent &&
+	same := now.Fate == have.Fate && now.Due == have.Due && now.Left == have.Left && now.Gone == have.Gone && now.Sent == have.Sent &&
 		now.Thread == have.Thread && now.Size == have.Size && now.Received.UnixMicro() == have.Received.UnixMicro() &&
 		now.MessageID == have.MessageID && slices.Equal(now.Cites, have.Cites) && slices.Equal(now.Participants, have.Participants)
 	if same {
 		return false, false, nil
 	}
-	if _, err := t.exec(`UPDATE ledger SET fate = ?, reason = ?, due = ?, left = ?, sent = ?, thread = ?, size = ?, received = ?,
+	if _, err := t.exec(`UPDATE ledger SET fate = ?, reason = ?, due = ?, left = ?, gone = ?, sent = ?, thread = ?, size = ?, received = ?,
 		next_try = CASE WHEN ? THEN 0 ELSE next_try END WHERE id = ?`,
-		now.Fate, now.Reason, now.Due, now.Left, now.Sent, now.Thread, now.Size, stamp(now.Received), raise, have.ID); err != nil {
+		now.Fate, now.Reason, now.Due, now.Left, now.Gone, now.Sent, now.Thread, now.Size, stamp(now.Received), raise, have.ID); err != nil {
 		return false, false, err
 	}
 	return false, true, t.index(have.ID, &have, now)
@@ -272,75 +285,4 @@ func (t *tx) place(l state.Lease, r state.Row, read, current map[string]int64) (
 		placed = placed || n > 0
 	}
 	return placed, nil
-}
-
-// leave takes the item out of a folder, if the ledger still places it there, and reports whether it is in none now.
-func (t *tx) leave(l state.Lease, r provider.Removal) (bool, error) {
-	row, err := t.rowOf(l.Connection, r.ID)
-	if errors.Is(err, sql.ErrNoRows) {
-		return false, nil
-	} else if err != nil {
-		return false, err
-	}
-	if r.Folder == "" {
-		_, err = t.exec(`DELETE FROM placement WHERE row = ?`, row.ID)
-	} else {
-		var n int
-		n, err = t.exec(`DELETE FROM placement WHERE row = ? AND folder = ?`, row.ID, r.Folder)
-		if err == nil && n == 0 {
-			return false, nil
-		}
-	}
-	if err != nil {
-		return false, err
-	}
-	n, err := t.exec(`UPDATE ledger SET left = 1 WHERE id = ? AND NOT left AND NOT EXISTS (SELECT 1 FROM placement WHERE row = id)`, row.ID)
-	return n > 0, err
-}
-
-// Sweep implements state.Ledger.
-func (s *Store) Sweep(ctx context.Context, l state.Lease, folder string) (left int, err error) {
-	err = s.write(ctx, func(t *tx) error {
-		if err := t.holds(l); err != nil {
-			return err
-		}
-		rows, err := list(t, one[int64], `SELECT row FROM placement WHERE conn = ?1 AND folder = ?2
-			AND generation < (SELECT generation FROM folder WHERE conn = ?1 AND id = ?2)`, l.Connection, folder)
-		if err != nil {
-			return err
-		}
-		for _, id := range rows {
-			if _, err := t.exec(`DELETE FROM placement WHERE row = ? AND folder = ?`, id, folder); err != nil {
-				return err
-			}
-			n, err := t.exec(`UPDATE ledger SET left = 1 WHERE id = ? AND NOT left AND NOT EXISTS (SELECT 1 FROM placement WHERE row = id)`, id)
-			if err != nil {
-				return err
-			}
-			left += n
-		}
-		return nil
-	})
-	return left, err
-}
-
-// Gone implements state.Ledger.
-func (s *Store) Gone(ctx context.Context, l state.Lease, ids []provider.ItemID) error {
-	return s.write(ctx, func(t *tx) error {
-		if err := t.holds(l); err != nil {
-			return err
-		}
-		for _, id := range ids {
-			if _, err := t.exec(`DELETE FROM placement WHERE row = (SELECT id FROM ledger WHERE conn = ? AND item = ?)`,
-				l.Connection, string(id)); err != nil {
-				return err
-			}
-			if _, err := t.exec(`UPDATE ledger SET left = 1, settled = CASE WHEN email = 0 AND fate IN ('pending', 'unread', 'failed',
-				'draft', 'spam', 'trash') THEN due ELSE settled END, fate = CASE WHEN email = 0 AND fate IN ('pending', 'unread',
-				'failed', 'draft', 'spam', 'trash') THEN 'gone' ELSE fate END WHERE conn = ? AND item = ?`, l.Connection, string(id)); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
 }

@@ -63,11 +63,24 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 	if err := t.index(r.ID, &r, learnt); err != nil {
 		return out, err
 	}
+	if r.Received.IsZero() && !st.Received.IsZero() {
+		if _, err := t.exec(`UPDATE ledger SET received = ?, history = ? WHERE id = ?`, stamp(st.Received), st.History, r.ID); err != nil {
+			return out, err
+		}
+	}
 	if st.Email != nil {
 		out.Email, out.Revision, err = t.give(l.Org, l.Connection, *st.Email, false)
 	}
 	if err != nil {
 		return out, err
+	}
+	for _, p := range st.Intents {
+		if out.Email == 0 {
+			break
+		}
+		if err := t.plan(l, out.Email, p); err != nil {
+			return out, err
+		}
 	}
 	// The row is pointed at its Email before the former one is looked at, which asks who still points there.
 	if _, err := t.exec(`UPDATE ledger SET email = ? WHERE id = ?`, out.Email, r.ID); err != nil {
@@ -152,7 +165,7 @@ func (t *tx) give(org string, connection int64, v state.EmailValue, ours bool) (
 		e.Holders = append(e.Holders, connection)
 	}
 	if connection != 0 && !v.Holder {
-		e.Holders = slices.DeleteFunc(e.Holders, func(c int64) bool { return c == connection })
+		e.Holders = without(e.Holders, connection)
 	}
 	var envelope bool
 	if v.Envelope != nil {
@@ -213,7 +226,14 @@ func (t *tx) join(e *state.Email, other int64) error {
 		held = held AND (SELECT held FROM email WHERE id = ?1) WHERE id = ?2`, other, e.ID); err != nil {
 		return err
 	}
-	_, err = t.exec(`UPDATE outbox SET email = ? WHERE email = ?`, e.ID, other)
+	if _, err := t.exec(`UPDATE outbox SET email = ? WHERE email = ?`, e.ID, other); err != nil {
+		return err
+	}
+	// Where both have an intent of one rule, the survivor's is the one.
+	if _, err := t.exec(`UPDATE OR IGNORE intent SET email = ? WHERE email = ?`, e.ID, other); err != nil {
+		return err
+	}
+	_, err = t.exec(`UPDATE intent SET state = 'cancelled', undo = 0, error = 'the email is another one' WHERE email = ? AND state = 'planned'`, other)
 	return err
 }
 
@@ -235,9 +255,8 @@ func (t *tx) takeBack(connection, id int64, out state.Settled) (revision int64, 
 	if out.Email == id || out.Email == 0 || others == 0 {
 		e.Links = nil // the machine finds none any more
 	}
-	stands := slices.ContainsFunc(e.Person, func(l linker.Link) bool { return !l.Removed })
-	if here == 0 && !(stands && out.Email == 0) {
-		e.Holders = slices.DeleteFunc(slices.Clone(e.Holders), func(c int64) bool { return c == connection })
+	if here == 0 && !(stands(e) && out.Email == 0) {
+		e.Holders = without(e.Holders, connection)
 	}
 	if err := t.store(had, &e, false); err != nil {
 		return 0, err
@@ -246,6 +265,15 @@ func (t *tx) takeBack(connection, id int64, out state.Settled) (revision int64, 
 		return out.Revision, nil
 	}
 	return e.Revision, nil
+}
+
+// stands says whether a person's link keeps the Email where it is.
+func stands(e state.Email) bool {
+	return slices.ContainsFunc(e.Person, func(l linker.Link) bool { return !l.Removed })
+}
+
+func without(holders []int64, connection int64) []int64 {
+	return slices.DeleteFunc(slices.Clone(holders), func(c int64) bool { return c == connection })
 }
 
 // store writes what differs, raises the revision when anything does, and makes the rows that cite the Email due when

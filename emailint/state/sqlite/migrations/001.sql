@@ -14,7 +14,8 @@ CREATE TABLE connection (
   next_due INTEGER NOT NULL DEFAULT 0, not_before INTEGER NOT NULL DEFAULT 0,
   rules INTEGER NOT NULL DEFAULT 0, connected_at INTEGER NOT NULL DEFAULT 0,
   worker TEXT NOT NULL DEFAULT '', lease_until INTEGER NOT NULL DEFAULT 0, epoch INTEGER NOT NULL DEFAULT 0,
-  cursor BLOB, revision INTEGER NOT NULL DEFAULT 0
+  cursor BLOB, revision INTEGER NOT NULL DEFAULT 0,
+  refused INTEGER NOT NULL DEFAULT 0, real_time TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX connection_org ON connection (org);
 CREATE INDEX connection_due ON connection (state, next_due);
@@ -29,6 +30,7 @@ CREATE INDEX run_conn ON run (conn);
 
 CREATE TABLE folder (
   conn INTEGER NOT NULL, id TEXT NOT NULL, name TEXT NOT NULL, role TEXT NOT NULL, generation INTEGER NOT NULL DEFAULT 0,
+  recount INTEGER NOT NULL DEFAULT 0, counted INTEGER NOT NULL DEFAULT 0, -- messages went, unnamed; rows were compared since
   PRIMARY KEY (conn, id)
 ) WITHOUT ROWID;
 
@@ -41,13 +43,17 @@ CREATE TABLE ledger (
   thread TEXT NOT NULL DEFAULT '', size INTEGER NOT NULL DEFAULT 0,
   email INTEGER NOT NULL DEFAULT 0,
   due INTEGER NOT NULL DEFAULT 0, settled INTEGER NOT NULL DEFAULT 0, rules INTEGER NOT NULL DEFAULT 0,
-  tries INTEGER NOT NULL DEFAULT 0, next_try INTEGER NOT NULL DEFAULT 0, left INTEGER NOT NULL DEFAULT 0,
+  tries INTEGER NOT NULL DEFAULT 0, next_try INTEGER NOT NULL DEFAULT 0,
+  left INTEGER NOT NULL DEFAULT 0,          -- in no folder
+  left_epoch INTEGER NOT NULL DEFAULT 0,    -- of the lease under which it left: deletion is confirmed under a later one
+  gone INTEGER NOT NULL DEFAULT 0, check_at INTEGER NOT NULL DEFAULT 0,
   UNIQUE (conn, item)
 );
 CREATE INDEX ledger_due ON ledger (conn, history, received DESC) WHERE due > settled;
 CREATE INDEX ledger_fate ON ledger (conn, fate, rules);
 CREATE INDEX ledger_message ON ledger (message_id) WHERE message_id IS NOT NULL;
 CREATE INDEX ledger_email ON ledger (email) WHERE email > 0;
+CREATE INDEX ledger_left ON ledger (conn, check_at) WHERE left AND NOT gone AND email > 0;
 CREATE INDEX ledger_thread ON ledger (conn, thread) WHERE thread <> '';
 
 CREATE TABLE placement (
@@ -88,6 +94,27 @@ CREATE TABLE outbox (
   org TEXT NOT NULL, key TEXT NOT NULL, conn INTEGER NOT NULL, raw BLOB, options BLOB, staged BLOB,
   state TEXT NOT NULL, error TEXT NOT NULL DEFAULT '', tries INTEGER NOT NULL DEFAULT 0,
   next_try INTEGER NOT NULL DEFAULT 0, created INTEGER NOT NULL, email INTEGER NOT NULL,
+  copy TEXT NOT NULL DEFAULT '', copy_error TEXT NOT NULL DEFAULT '', copy_tries INTEGER NOT NULL DEFAULT 0,
+  copy_at INTEGER NOT NULL DEFAULT 0,
   UNIQUE (org, key)
 );
+CREATE INDEX outbox_email ON outbox (email);
+CREATE INDEX outbox_copy ON outbox (copy_at) WHERE copy IN ('due', 'tried');
 CREATE INDEX outbox_due ON outbox (next_try) WHERE state IN ('queued', 'staged', 'sending', 'unknown');
+
+CREATE TABLE intent (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  org TEXT NOT NULL, email INTEGER NOT NULL, conn INTEGER NOT NULL, rule TEXT NOT NULL,
+  action TEXT NOT NULL, label TEXT NOT NULL, state TEXT NOT NULL DEFAULT 'planned', undo INTEGER NOT NULL DEFAULT 0,
+  item TEXT NOT NULL DEFAULT '', mutation BLOB, made TEXT NOT NULL DEFAULT '', error TEXT NOT NULL DEFAULT '', tries INTEGER NOT NULL DEFAULT 0,
+  next_try INTEGER NOT NULL DEFAULT 0,
+  UNIQUE (email, conn, rule)
+);
+CREATE INDEX intent_due ON intent (conn, next_try) WHERE state IN ('planned', 'attempted', 'undoing') OR undo;
+CREATE INDEX intent_made ON intent (conn, made) WHERE made <> '';
+CREATE TABLE mutation ( -- the log of what was done to mailboxes
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  intent INTEGER NOT NULL, email INTEGER NOT NULL, conn INTEGER NOT NULL, rule TEXT NOT NULL,
+  state TEXT NOT NULL, note TEXT NOT NULL, at INTEGER NOT NULL
+);
+CREATE INDEX mutation_conn ON mutation (conn, id);

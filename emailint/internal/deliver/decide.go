@@ -1,0 +1,353 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/intellicon/email-integration/emailint/crm"
+	"github.com/intellicon/email-integration/emailint/internal/pass"
+	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/linker"
+	"github.com/intellicon/email-integration/message"
+	"github.com/intellicon/email-integration/provider"
+)
+
+type work struct {
+	row    state.Row
+	env    message.Envelope
+	thread []linker.Link
+	dec    linker.Decision
+	out    *state.Settlement // decided without the linker
+}
+
+// settle decides one chunk and returns how many rows it had.
+func (d *Deliverer) settle(ctx context.Context) (int, error) {
+	if err := d.Renew(ctx); err != nil {
+		return 0, err
+	}
+	batch, err := d.Store.Pending(ctx, d.Lease, d.Now(), d.chunk(chunkRows), chunkBytes)
+	if err != nil || len(batch.Rows) == 0 {
+		return 0, err
+	}
+	if batch.Rules != d.Version {
+		if d.Rules, d.Version, err = d.Reload(ctx); err != nil {
+			return 0, err
+		}
+	}
+	d.content = map[provider.ItemID]*message.Message{}
+	ws := make([]*work, len(batch.Rows))
+	// A trouble in the middle loses no work: what was read until then is settled, and so are the verdicts on mail that
+	// could not be read.
+	var trouble error
+	for i, row := range batch.Rows {
+		if i%20 == 19 {
+			if err := d.Renew(ctx); err != nil {
+				return 0, err
+			}
+		}
+		if ws[i], trouble = d.read(ctx, row); trouble != nil {
+			ws = ws[:i]
+			break
+		}
+	}
+	if err := d.decide(ctx, ws); err != nil {
+		return 0, err
+	}
+	// What the inbox's rules want is decided once, with the first decision: never on history, never when links change later.
+	ss := make([]state.Settlement, len(ws))
+	for i, w := range ws {
+		if w.out != nil {
+			ss[i] = *w.out
+		} else if ss[i], err = d.settlement(w); err != nil {
+			return 0, err
+		}
+		if w.row.Received.IsZero() && !w.env.Received.IsZero() {
+			ss[i].Received, ss[i].History = w.env.Received, w.env.Received.Before(d.ConnectedAt)
+		}
+		live := !w.env.Sent && !w.env.Received.Before(d.ConnectedAt)
+		if live && ss[i].Email != nil && d.Plan != nil && !w.row.Fate.Decided() {
+			ss[i].Intents = d.Plan(w.row.Folders, w.env, w.dec.Links)
+		}
+		ss[i].Row, ss[i].Due, ss[i].RulesVersion = w.row.ID, w.row.Due, d.Version
+	}
+	settled, err := d.Store.Settle(ctx, d.Lease, batch, ss)
+	if err != nil {
+		return 0, err
+	}
+	d.items = map[int64]state.Row{}
+	for i, s := range settled {
+		if s.Email != 0 && i < len(ws) {
+			d.items[s.Email] = ws[i].row
+		}
+	}
+	return len(ws), trouble
+}
+
+// read finds the envelope of a row, from memory or from the mailbox.
+func (d *Deliverer) read(ctx context.Context, row state.Row) (*work, error) {
+	w := &work{row: row}
+	env, ok := d.known[row.Item]
+	if ok && env.Has&message.HasHeader == message.HasHeader {
+		w.env = d.place(env, row)
+		return w, nil
+	}
+	if row.Email != 0 {
+		// Linked before: its sealed envelope decides, also when the mail has moved on or is gone (protocol, rule 4).
+		e, err := d.Store.Email(ctx, d.Lease.Org, row.Email)
+		if err != nil {
+			return nil, err
+		}
+		if env, err := d.Keys.OpenEnvelope(d.Lease.Org, e.Envelope); err == nil {
+			w.env = d.place(env, row)
+			return w, nil
+		}
+	}
+	m, err := d.fetch(ctx, row)
+	switch {
+	case errors.Is(err, provider.ErrGone):
+		w.out = &state.Settlement{Fate: state.FateGone, Reason: "the mailbox no longer has it"}
+		return w, nil
+	case err != nil:
+		return nil, err
+	case m == nil:
+		w.out = &state.Settlement{Fate: state.FateFailed, Reason: "could not be read", NextTry: d.Now().Add(backoff(row.Tries))}
+		return w, nil
+	}
+	env = m.Envelope
+	env.Automated = m.HeaderAutomated // as a listing would have shown it: a crash in between changes no decision
+	w.env = d.place(env, row)
+	d.Know(row.Item, env)
+	return w, nil
+}
+
+// place adds to an envelope what the ledger knows of where it lies.
+func (d *Deliverer) place(e message.Envelope, row state.Row) message.Envelope {
+	e.Sent = e.Sent || row.Sent
+	if e.Received.IsZero() {
+		e.Received = row.Received
+	}
+	if e.Thread == "" {
+		e.Thread = row.Thread
+	}
+	return e
+}
+
+// fetch reads content. A message that alone can't be read is nil, so that it blocks no other; several failing in a row are
+// the mailbox's trouble and an error.
+func (d *Deliverer) fetch(ctx context.Context, row state.Row) (*message.Message, error) {
+	if m := d.content[row.Item]; m != nil {
+		return m, nil
+	}
+	m, err := d.Mailbox.Content(ctx, row.Item)
+	if err == nil {
+		d.broken = 0
+		if d.content != nil {
+			d.content[row.Item] = m
+		}
+		return m, nil
+	}
+	var limit *provider.RateLimitError
+	var action *provider.NeedsAction
+	if ctx.Err() != nil || errors.Is(err, provider.ErrGone) || errors.As(err, &limit) || errors.As(err, &action) {
+		return nil, err
+	}
+	if d.broken++; d.broken >= 3 {
+		return nil, fmt.Errorf("reading a message: %w", err)
+	}
+	return nil, nil
+}
+
+func backoff(tries int) time.Duration { return time.Minute << min(tries, 8) }
+
+// decide fills the decisions: one round trip to the CRM for the chunk, and one more where contacts were made.
+func (d *Deliverer) decide(ctx context.Context, ws []*work) error {
+	var envs []message.Envelope
+	records := map[linker.Record]bool{}
+	for _, w := range ws {
+		if w.out != nil {
+			continue
+		}
+		var err error
+		q := state.ThreadQuery{Connection: d.Lease.Connection, Row: w.row.ID, Email: w.row.Email, Thread: w.env.Thread,
+			Before: w.env.When(), Fingerprint: state.Hash(d.Hasher.Fingerprint(&w.env))}
+		it := provider.Item{Envelope: w.env}
+		var participants []state.Hash
+		pass.Headers(&q.MessageID, &q.Cites, &participants, &it, d.Hasher)
+		if w.thread, err = d.Store.ThreadLinks(ctx, d.Lease.Org, q); err != nil {
+			return err
+		}
+		// A person's link on the mail that is answered is inherited like any other; as it stands it would be a correction of this one.
+		cited := w.env.Thread
+		if ids := append(w.env.InReplyTo[:len(w.env.InReplyTo):len(w.env.InReplyTo)], w.env.References...); len(ids) > 0 {
+			cited = ids[0]
+		}
+		w.thread = linker.Inherit(w.thread, cited)
+		for _, l := range w.thread {
+			records[l.Record] = true
+		}
+		envs = append(envs, w.env)
+	}
+	if len(envs) == 0 {
+		return nil
+	}
+	query := d.Rules.Query(envs...)
+	for r := range records {
+		query.Records = append(query.Records, r)
+	}
+	dir, err := d.CRM.Find(ctx, d.Lease.Org, query)
+	if err != nil {
+		return &OutageError{fmt.Errorf("finding records: %w", err)}
+	}
+	var create []crm.NewContact
+	asked := map[message.Key]bool{}
+	for _, w := range ws {
+		if w.out != nil {
+			continue
+		}
+		w.dec = d.Rules.Decide(w.env, dir, w.thread)
+		for _, c := range w.dec.Create {
+			if !asked[c.Address] {
+				asked[c.Address] = true
+				create = append(create, crm.NewContact{Address: c.Address, Name: c.Name})
+			}
+		}
+	}
+	if len(create) == 0 {
+		return nil
+	}
+	return d.create(ctx, ws, dir, create)
+}
+
+// create makes contacts for unknown senders and decides again with the answers. The change is written before and after
+// (protocol, rule 5), so that earlier mail of that address is found also when we stop in between.
+func (d *Deliverer) create(ctx context.Context, ws []*work, dir linker.Directory, create []crm.NewContact) error {
+	if d.created == nil {
+		d.created = map[message.Key]linker.Record{}
+	}
+	var missing []crm.NewContact
+	var change state.Change
+	for _, c := range create {
+		if _, made := d.created[c.Address]; !made {
+			missing = append(missing, c)
+			change.Participants = append(change.Participants, state.Hash(d.Hasher.Key(c.Address)))
+		}
+	}
+	if len(missing) > 0 {
+		if _, _, err := d.Store.Change(ctx, d.Lease.Org, change); err != nil {
+			return err
+		}
+		if err := d.Renew(ctx); err != nil {
+			return err
+		}
+		if err := d.make(ctx, missing); err != nil {
+			return err
+		}
+		if _, _, err := d.Store.Change(ctx, d.Lease.Org, change); err != nil {
+			return err
+		}
+	}
+	if dir.Holders == nil {
+		dir.Holders = map[message.Key][]linker.Record{}
+	}
+	for _, c := range create {
+		if r, ok := d.created[c.Address]; ok {
+			dir.Holders[c.Address] = append(dir.Holders[c.Address], r)
+		}
+	}
+	for _, w := range ws {
+		if w.out != nil {
+			continue
+		}
+		w.dec = d.Rules.Decide(w.env, dir, w.thread)
+		for _, c := range w.dec.Create {
+			if _, ok := d.created[c.Address]; !ok {
+				// While none is created at all it may be the CRM: the wait stays short.
+				wait := backoff(w.row.Tries)
+				if len(d.created) == 0 {
+					wait = min(wait, 15*time.Minute)
+				}
+				w.out = &state.Settlement{Fate: state.FateFailed, NextTry: d.Now().Add(wait),
+					Reason: "the CRM did not create a contact for its sender: " + bounded(d.refusal.Error())}
+			}
+		}
+	}
+	return nil
+}
+
+// make creates contacts. Where the call fails as a whole each is tried alone: one address that the host refuses must not
+// block the mail of others. It is never an outage: the CRM has just answered Find, and a save will show one.
+func (d *Deliverer) make(ctx context.Context, cs []crm.NewContact) error {
+	err := d.ask(ctx, cs)
+	for i := 0; err != nil && len(cs) > 1 && i < len(cs); i++ {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if d.ask(ctx, cs[i:i+1]) != nil && i == 2 && len(d.created) == 0 {
+			break // none so far: the others wait too
+		}
+	}
+	return ctx.Err()
+}
+
+func (d *Deliverer) ask(ctx context.Context, cs []crm.NewContact) error {
+	rs, err := d.CRM.CreateContacts(ctx, d.Lease.Org, cs)
+	if err == nil && len(rs) != len(cs) {
+		err = fmt.Errorf("the answer of CreateContacts has %d records for %d contacts, one for each is wanted", len(rs), len(cs))
+	}
+	if err != nil {
+		d.refusal = err
+		return err
+	}
+	for i, c := range cs {
+		if rs[i].Kind == "" || rs[i].ID == "" {
+			d.refusal = errors.New("the answer of CreateContacts has an empty record")
+			return d.refusal
+		}
+		d.created[c.Address] = rs[i]
+	}
+	return nil
+}
+
+var fates = map[linker.Disposition]state.Fate{
+	linker.Linked: state.FateLinked, linker.Unmatched: state.FateUnmatched, linker.Excluded: state.FateExcluded,
+	linker.Internal: state.FateInternal, linker.Automated: state.FateAutomated,
+}
+
+func (d *Deliverer) settlement(w *work) (state.Settlement, error) {
+	s := state.Settlement{Fate: fates[w.dec.Disposition], Reason: w.dec.Reason}
+	if s.Fate == "" {
+		return s, fmt.Errorf("the linker gave the unknown disposition %q", w.dec.Disposition)
+	}
+	it := provider.Item{Envelope: w.env}
+	pass.Headers(&s.MessageID, &s.Cites, &s.Participants, &it, d.Hasher)
+	if len(w.dec.Links) == 0 {
+		return s, nil
+	}
+	sealed, plain, err := d.Keys.SealEnvelope(d.Lease.Org, w.env)
+	if err != nil {
+		return s, err
+	}
+	s.Email = &state.EmailValue{
+		MessageID: s.MessageID, Fingerprint: state.Hash(d.Hasher.Fingerprint(&w.env)), Links: w.dec.Links, Holder: true,
+		Envelope: sealed, EnvelopeTag: string(d.Hasher.MessageID(string(plain))),
+	}
+	return s, nil
+}
+
+// Value decides a message that is not in a mailbox yet and returns what it gives to its Email.
+func (d *Deliverer) Value(ctx context.Context, env message.Envelope) (state.EmailValue, error) {
+	w := &work{env: env}
+	if err := d.decide(ctx, []*work{w}); err != nil {
+		return state.EmailValue{}, err
+	}
+	s, err := d.settlement(w)
+	if err != nil {
+		return state.EmailValue{}, err
+	}
+	if s.Email == nil {
+		s.Email = &state.EmailValue{MessageID: s.MessageID, Fingerprint: state.Hash(d.Hasher.Fingerprint(&w.env))}
+	}
+	return *s.Email, nil
+}

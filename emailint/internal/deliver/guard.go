@@ -1,0 +1,110 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/intellicon/email-integration/emailint/crm"
+	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/linker"
+)
+
+var (
+	_ crm.Store   = (*Guard)(nil)
+	_ crm.Remover = (*Guard)(nil)
+)
+
+// Guard stands between a worker and the host's store: a panic becomes an error, a call has a limit of time, and the lease is
+// kept while it runs, so that a slow CRM doesn't make two workers do the same.
+type Guard struct {
+	Store   crm.Store
+	Remover crm.Remover // may be nil, and RemoveEmails is not called then
+	Limit   time.Duration
+	Beat    time.Duration               // between two renewals
+	Renew   func(context.Context) error // of the lease; nil: none is held
+	Log     *slog.Logger
+}
+
+// call runs f. A store that does not end when its context does is waited for, with the lease kept: what it is doing
+// can't be undone by doing it elsewhere at the same time.
+func (g *Guard) call(ctx context.Context, what string, f func(context.Context) error) (err error) {
+	limited, cancel := context.WithTimeout(ctx, g.Limit)
+	defer cancel()
+	var lost error
+	if g.Renew != nil {
+		var wg sync.WaitGroup
+		stop := make(chan struct{})
+		wg.Go(func() {
+			tick := time.NewTicker(g.Beat)
+			defer tick.Stop()
+			for {
+				select {
+				case <-stop:
+					return
+				case <-tick.C:
+					if e := g.Renew(context.WithoutCancel(ctx)); errors.Is(e, state.ErrStale) {
+						lost = e
+						cancel()
+						return
+					}
+				}
+			}
+		})
+		defer func() {
+			close(stop)
+			wg.Wait()
+			if lost != nil {
+				err = lost
+			}
+		}()
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			// The value may hold anything, mail too: only what the runtime says is repeated.
+			said := fmt.Sprintf("with a %T", v)
+			if re, ok := v.(runtime.Error); ok {
+				said = re.Error()
+			}
+			g.Log.ErrorContext(ctx, "the CRM store panicked", "call", what, "panic", said, "stack", string(debug.Stack()))
+			err = fmt.Errorf("%s panicked: %s", what, said)
+		}
+	}()
+	err = f(limited)
+	if err != nil && ctx.Err() == nil && limited.Err() != nil && lost == nil {
+		err = fmt.Errorf("%s took longer than %s: %w (%w)", what, g.Limit, context.DeadlineExceeded, err)
+	}
+	return err
+}
+
+// Find implements crm.Store.
+func (g *Guard) Find(ctx context.Context, org string, q linker.Query) (d linker.Directory, err error) {
+	err = g.call(ctx, "Find", func(ctx context.Context) error { d, err = g.Store.Find(ctx, org, q); return err })
+	return d, err
+}
+
+// CreateContacts implements crm.Store.
+func (g *Guard) CreateContacts(ctx context.Context, org string, cs []crm.NewContact) (rs []linker.Record, err error) {
+	err = g.call(ctx, "CreateContacts", func(ctx context.Context) error { rs, err = g.Store.CreateContacts(ctx, org, cs); return err })
+	return rs, err
+}
+
+// SaveEmails implements crm.Store.
+func (g *Guard) SaveEmails(ctx context.Context, org string, es []crm.Email) error {
+	return g.call(ctx, "SaveEmails", func(ctx context.Context) error { return g.Store.SaveEmails(ctx, org, es) })
+}
+
+// UpdateEmails implements crm.Store.
+func (g *Guard) UpdateEmails(ctx context.Context, org string, es []crm.EmailState) error {
+	return g.call(ctx, "UpdateEmails", func(ctx context.Context) error { return g.Store.UpdateEmails(ctx, org, es) })
+}
+
+// RemoveEmails implements crm.Remover.
+func (g *Guard) RemoveEmails(ctx context.Context, org string, es []crm.EmailState) error {
+	return g.call(ctx, "RemoveEmails", func(ctx context.Context) error { return g.Remover.RemoveEmails(ctx, org, es) })
+}

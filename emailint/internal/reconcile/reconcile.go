@@ -1,0 +1,364 @@
+// Package reconcile compares the ledger with the mailbox: which of a folder's messages went where the service didn't say,
+// which of those that left are really deleted, and whether the mailbox holds anything that the ledger doesn't.
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/intellicon/email-integration/emailint/internal/ident"
+	"github.com/intellicon/email-integration/emailint/internal/pass"
+	"github.com/intellicon/email-integration/emailint/internal/seal"
+	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/provider"
+)
+
+// Store is the part of the state that the reconciler needs.
+type Store interface {
+	Position(ctx context.Context, l state.Lease) (state.Position, error)
+	CommitPage(ctx context.Context, l state.Lease, p state.Page) (state.Committed, error)
+	Placed(ctx context.Context, l state.Lease, folder string, after int64, limit int) ([]state.Row, error)
+	Leave(ctx context.Context, l state.Lease, rs []provider.Removal) (int, error)
+	Counted(ctx context.Context, l state.Lease, r state.Recount) error
+	Leavers(ctx context.Context, l state.Lease, now time.Time, limit int) ([]state.Row, error)
+	Recheck(ctx context.Context, l state.Lease, rows []int64, at time.Time) error
+	Gone(ctx context.Context, l state.Lease, ids []provider.ItemID, release bool) error
+	Missing(ctx context.Context, org string, connection int64, ids []provider.ItemID) ([]provider.ItemID, error)
+	Items(ctx context.Context, org string, connection int64, after int64, limit int) ([]state.Row, error)
+	Email(ctx context.Context, org string, id int64) (state.Email, error)
+}
+
+// Reconciler works for one lease, so nobody else writes the ledger of the mailbox meanwhile. Not for concurrent use.
+type Reconciler struct {
+	Store       Store
+	Mailbox     provider.Mailbox
+	Lease       state.Lease
+	Hasher      *ident.Hasher
+	Keys        *seal.Keyring
+	ConnectedAt time.Time
+	Release     bool // the host's policy: a mailbox no longer holds what was deleted from it
+	Now         func() time.Time
+	Renew       func(context.Context) error
+}
+
+const chunk = 500
+
+// Recounts looks for what went out of the folders that a page named. What is gone from a folder has left it, no more.
+func (r *Reconciler) Recounts(ctx context.Context) error {
+	pos, err := r.Store.Position(ctx, r.Lease)
+	if err != nil {
+		return err
+	}
+	for _, rc := range pos.Recounts {
+		there := map[provider.ItemID]bool{}
+		if err := r.inventory(ctx, provider.Scope{Folder: rc.Folder}, func(it provider.Item) error {
+			there[it.ID] = true
+			return nil
+		}); err != nil {
+			return fmt.Errorf("listing a folder that lost mail: %w", err)
+		}
+		var left []provider.Removal
+		for after := int64(0); ; {
+			rows, err := r.Store.Placed(ctx, r.Lease, rc.Folder, after, chunk)
+			if err != nil {
+				return err
+			}
+			for _, row := range rows {
+				if after = row.ID; !there[row.Item] {
+					left = append(left, provider.Removal{ID: row.Item, Folder: rc.Folder})
+				}
+			}
+			if len(rows) < chunk {
+				break
+			}
+		}
+		if _, err := r.leave(ctx, left); err != nil {
+			return err
+		}
+		if err := r.Store.Counted(ctx, r.Lease, rc); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Reconciler) leave(ctx context.Context, left []provider.Removal) (n int, err error) {
+	for len(left) > 0 {
+		k := min(chunk, len(left))
+		if err := r.Renew(ctx); err != nil {
+			return n, err
+		}
+		more, err := r.Store.Leave(ctx, r.Lease, left[:k])
+		if err != nil {
+			return n, err
+		}
+		n, left = n+more, left[k:]
+	}
+	return n, nil
+}
+
+// inventory runs f over an inventory and keeps the lease.
+func (r *Reconciler) inventory(ctx context.Context, s provider.Scope, f func(provider.Item) error) error {
+	if err := r.Renew(ctx); err != nil {
+		return err
+	}
+	n := 0
+	for it, err := range r.Mailbox.Inventory(ctx, s) {
+		if err != nil {
+			return err
+		}
+		if n++; n%chunk == 0 {
+			if err := r.Renew(ctx); err != nil {
+				return err
+			}
+		}
+		if err := f(it); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Confirm is the second step of a deletion: mail that left every folder in an earlier pass is looked for by its id and by its
+// Message-ID in all folders, trash and junk included. What is found nowhere is gone. Mail that was found before, in the trash
+// for example, is looked at again when its time has come, or early. It returns how many are gone.
+func (r *Reconciler) Confirm(ctx context.Context, limit int, early bool) (gone int, err error) {
+	now := r.Now()
+	if early {
+		now = now.AddDate(1, 0, 0)
+	}
+	rows, err := r.Store.Leavers(ctx, r.Lease, now, limit)
+	if err != nil {
+		return 0, err
+	}
+	for _, row := range rows {
+		if err := r.Renew(ctx); err != nil {
+			return gone, err
+		}
+		again, err := r.look(ctx, row)
+		var limit *provider.RateLimitError
+		var action *provider.NeedsAction
+		switch {
+		case ctx.Err() != nil, errors.As(err, &limit), errors.As(err, &action), errors.Is(err, state.ErrStale):
+			return gone, err
+		case err != nil:
+			// The trouble of one mail, or of the moment: nothing is concluded from it.
+			again = time.Hour
+		}
+		if again == 0 {
+			if err := r.Store.Gone(ctx, r.Lease, []provider.ItemID{row.Item}, r.Release); err != nil {
+				return gone, err
+			}
+			gone++
+			continue
+		}
+		if err := r.Store.Recheck(ctx, r.Lease, []int64{row.ID}, r.Now().Add(again)); err != nil {
+			return gone, err
+		}
+	}
+	return gone, nil
+}
+
+const (
+	// A mail in the trash is looked at again: a move there is no deletion, emptying it is (protocol, rule 15).
+	recheck = 24 * time.Hour
+	// What can't be told apart from a move is kept, and looked at rarely.
+	never = 90 * 24 * time.Hour
+)
+
+// look returns 0 when the message is nowhere, else when to look again.
+func (r *Reconciler) look(ctx context.Context, row state.Row) (again time.Duration, err error) {
+	switch _, err := r.Mailbox.Content(ctx, row.Item); {
+	case err == nil:
+		return recheck, nil
+	case !errors.Is(err, provider.ErrGone):
+		return 0, err
+	}
+	e, err := r.Store.Email(ctx, r.Lease.Org, row.Email)
+	if err != nil {
+		return 0, err
+	}
+	env, err := r.Keys.OpenEnvelope(r.Lease.Org, e.Envelope)
+	if err != nil || env.MessageID == "" {
+		return never, nil
+	}
+	found, err := r.Mailbox.Locate(ctx, env.MessageID)
+	if err != nil {
+		return 0, err
+	}
+	if len(found) > 0 {
+		return recheck, nil
+	}
+	return 0, nil
+}
+
+// Report says how a mailbox and its ledger compare.
+type Report struct {
+	From, To  time.Time // the window that was compared: what was asked for, no earlier than what was to be imported
+	Listed    int       // messages that the mailbox holds in it
+	Repaired  int       // of these the ledger had no row, or one that said they left: they have one now
+	Read      int       // listed, and their header decided on (or filed away as draft, junk or trash)
+	Linked    int       // listed, and linked to records
+	Delivered int       // linked, and acknowledged by the CRM
+	Left      int       // rows that the mailbox no longer shows: newly marked as left
+	Gone      int       // deletions that were confirmed
+}
+
+// Completeness is the share of the listed messages that are read and, where they link, delivered: 1 is proof of "synced".
+func (r Report) Completeness() float64 {
+	if r.Listed == 0 {
+		return 1
+	}
+	return float64(r.Read-(r.Linked-r.Delivered)) / float64(r.Listed)
+}
+
+// Repair lists the window, gives a row to what has none, and marks as left what is no longer there. Delivery is the caller's.
+func (r *Reconciler) Repair(ctx context.Context, w provider.Window, rep *Report) (map[provider.ItemID]bool, error) {
+	there := map[provider.ItemID]bool{}
+	var batch []provider.Item
+	flush := func() error {
+		n, err := r.fill(ctx, batch)
+		rep.Repaired, batch = rep.Repaired+n, batch[:0]
+		return err
+	}
+	if err := r.inventory(ctx, provider.Scope{Window: w}, func(it provider.Item) error {
+		if there[it.ID] {
+			return nil
+		}
+		there[it.ID] = true
+		if batch = append(batch, it); len(batch) < chunk {
+			return nil
+		}
+		return flush()
+	}); err != nil {
+		return nil, fmt.Errorf("listing the mailbox: %w", err)
+	}
+	if err := flush(); err != nil {
+		return nil, err
+	}
+	rep.Listed = len(there)
+	var left []provider.Removal
+	var purged []provider.ItemID
+	err := r.rows(ctx, func(row state.Row) error {
+		if row.Left || there[row.Item] {
+			return nil
+		}
+		// A time we don't know is in the window only when that is open.
+		if row.Received.IsZero() && w != (provider.Window{}) || !row.Received.IsZero() && !w.Contains(row.Received) {
+			return nil
+		}
+		if !filed(row.Folders) {
+			left = append(left, provider.Removal{ID: row.Item})
+			return nil
+		}
+		// Junk, trash and drafts are not listed: asked by id.
+		if err := r.Renew(ctx); err != nil {
+			return err
+		}
+		_, err := r.Mailbox.Content(ctx, row.Item)
+		if errors.Is(err, provider.ErrGone) {
+			purged = append(purged, row.Item)
+			return nil
+		}
+		var limit *provider.RateLimitError
+		var action *provider.NeedsAction
+		if ctx.Err() != nil || errors.As(err, &limit) || errors.As(err, &action) {
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range purged {
+		left = append(left, provider.Removal{ID: id})
+	}
+	rep.Left, err = r.leave(ctx, left)
+	return there, err
+}
+
+// filed says whether an item lies in a folder that is not listed.
+func filed(fs []provider.Folder) bool {
+	for _, f := range fs {
+		if f.Role == provider.RoleDrafts || f.Role == provider.RoleJunk || f.Role == provider.RoleTrash {
+			return true
+		}
+	}
+	return false
+}
+
+// fill commits rows for those of the items that have none.
+func (r *Reconciler) fill(ctx context.Context, items []provider.Item) (int, error) {
+	ids := make([]provider.ItemID, len(items))
+	for i, it := range items {
+		ids[i] = it.ID
+	}
+	missing, err := r.Store.Missing(ctx, r.Lease.Org, r.Lease.Connection, ids)
+	if err != nil || len(missing) == 0 {
+		return 0, err
+	}
+	gap := map[provider.ItemID]bool{}
+	for _, id := range missing {
+		gap[id] = true
+	}
+	var page []provider.Item
+	for _, it := range items {
+		if gap[it.ID] {
+			page = append(page, it)
+		}
+	}
+	pos, err := r.Store.Position(ctx, r.Lease)
+	if err != nil {
+		return 0, err
+	}
+	if pos.Cursor == nil {
+		return 0, errors.New("the mailbox was never read: run a pass first")
+	}
+	_, err = r.Store.CommitPage(ctx, r.Lease, state.Page{Revision: pos.Revision, Cursor: pos.Cursor,
+		Rows: pass.Rows(page, r.Hasher, r.ConnectedAt), Generations: pos.Generations})
+	return len(page), err
+}
+
+// Tally counts what became of the listed messages.
+func (r *Reconciler) Tally(ctx context.Context, there map[provider.ItemID]bool, rep *Report) error {
+	return r.rows(ctx, func(row state.Row) error {
+		if !there[row.Item] {
+			return nil
+		}
+		switch row.Fate {
+		case state.FatePending, state.FateUnread, state.FateFailed:
+			return nil
+		}
+		if row.Due > row.Settled && row.Fate.Decided() {
+			return nil // to be decided again
+		}
+		rep.Read++
+		if row.Email != 0 {
+			rep.Linked++
+			if !row.Undelivered {
+				rep.Delivered++
+			}
+		}
+		return nil
+	})
+}
+
+func (r *Reconciler) rows(ctx context.Context, f func(state.Row) error) error {
+	for after := int64(0); ; {
+		rows, err := r.Store.Items(ctx, r.Lease.Org, r.Lease.Connection, after, chunk)
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			after = row.ID
+			if err := f(row); err != nil {
+				return err
+			}
+		}
+		if len(rows) < chunk {
+			return nil
+		}
+	}
+}

@@ -1,0 +1,83 @@
+package emailint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/message"
+	"github.com/intellicon/email-integration/provider"
+)
+
+const (
+	// copyGrace is how long a service has to file the copy itself, as Gmail and Exchange do after SMTP (facts 3.3).
+	copyGrace = time.Minute
+	// copyTries is how often a copy is looked for after its filing had no answer, or the mailbox could not be asked.
+	copyTries = 8
+)
+
+// copies looks after the copies in Sent of what was sent by SMTP: looked for first, filed where there is none, and at most
+// once: "tried" is committed before, and a row found in that state is only looked for again.
+func (e *Engine) copies(ctx context.Context) error {
+	rows, err := e.o.State.CopiesDue(ctx, "", e.o.Now(), 20)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, row := range rows {
+		if err := e.copy(ctx, row); err != nil && !errors.Is(err, state.ErrStale) {
+			errs = append(errs, fmt.Errorf("the copy in Sent of %s: %w", row.Key, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (e *Engine) copy(ctx context.Context, row state.Outgoing) error {
+	step := func(to state.CopyState, s state.CopyStep) error {
+		err := e.o.State.CopyStep(ctx, row.Org, row.Key, row.Copy, to, s)
+		row.Copy = to
+		return err
+	}
+	later := func(cause error) error {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		text := cause.Error()
+		text = text[:min(len(text), 300)]
+		if row.CopyTries+1 >= copyTries || errors.Is(cause, provider.ErrUnsupported) {
+			return step(state.CopyLost, state.CopyStep{Error: text})
+		}
+		return step(row.Copy, state.CopyStep{Error: text, Try: true, NextTry: e.o.Now().Add(time.Minute << row.CopyTries)})
+	}
+	c, err := e.o.State.Connection(ctx, row.Org, row.Connection)
+	if err != nil {
+		return err
+	}
+	box, err := e.open(ctx, c)
+	if err != nil {
+		return later(err)
+	}
+	defer box.Close()
+	filer, ok := box.(provider.SentFiler)
+	if !ok {
+		return step(state.CopyNone, state.CopyStep{})
+	}
+	found, err := filer.FindSent(ctx, message.ParseHeader(row.Raw).MessageID)
+	switch {
+	case err != nil:
+		return later(err)
+	case found != "":
+		return step(state.CopyFound, state.CopyStep{})
+	case row.Copy == state.CopyTried:
+		return later(errors.New("it was to be filed, and the mailbox does not show it"))
+	}
+	if err := step(state.CopyTried, state.CopyStep{NextTry: e.o.Now().Add(copyGrace)}); err != nil {
+		return err // another worker is at it
+	}
+	if _, err := filer.FileSent(ctx, row.Raw, row.Created); err != nil {
+		return later(err)
+	}
+	return step(state.CopyFiled, state.CopyStep{})
+}

@@ -1,0 +1,188 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/provider"
+)
+
+// leave takes the item out of a folder, if the ledger still places it there, and reports whether it is in none now.
+func (t *tx) leave(l state.Lease, r provider.Removal) (bool, error) {
+	row, err := t.rowOf(l.Connection, r.ID)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	} else if err != nil {
+		return false, err
+	}
+	if r.Folder == "" {
+		_, err = t.exec(`DELETE FROM placement WHERE row = ?`, row.ID)
+	} else {
+		var n int
+		n, err = t.exec(`DELETE FROM placement WHERE row = ? AND folder = ?`, row.ID, r.Folder)
+		if err == nil && n == 0 {
+			return false, nil
+		}
+	}
+	if err != nil {
+		return false, err
+	}
+	return t.homeless(l, row.ID)
+}
+
+// homeless marks a row that lies in no folder as left, and reports whether it newly is.
+func (t *tx) homeless(l state.Lease, row int64) (bool, error) {
+	n, err := t.exec(`UPDATE ledger SET left = 1, left_epoch = ?, check_at = 0 WHERE id = ? AND NOT left
+		AND NOT EXISTS (SELECT 1 FROM placement WHERE row = id)`, l.Epoch, row)
+	return n > 0, err
+}
+
+// held runs f in the write transaction if the lease still holds.
+func (s *Store) held(ctx context.Context, l state.Lease, f func(t *tx) error) error {
+	return s.write(ctx, func(t *tx) error {
+		if err := t.holds(l); err != nil {
+			return err
+		}
+		return f(t)
+	})
+}
+
+// Sweep implements state.Ledger.
+func (s *Store) Sweep(ctx context.Context, l state.Lease, folder string) (left int, err error) {
+	err = s.held(ctx, l, func(t *tx) error {
+		left = 0
+		rows, err := list(t, one[int64], `SELECT row FROM placement WHERE conn = ?1 AND folder = ?2
+			AND generation < (SELECT generation FROM folder WHERE conn = ?1 AND id = ?2)`, l.Connection, folder)
+		if err != nil {
+			return err
+		}
+		for _, id := range rows {
+			if _, err := t.exec(`DELETE FROM placement WHERE row = ? AND folder = ?`, id, folder); err != nil {
+				return err
+			}
+			newly, err := t.homeless(l, id)
+			if err != nil {
+				return err
+			}
+			if newly {
+				left++
+			}
+		}
+		return nil
+	})
+	return left, err
+}
+
+// Placed implements state.Ledger.
+func (s *Store) Placed(ctx context.Context, l state.Lease, folder string, after int64, limit int) (rows []state.Row, err error) {
+	err = s.read(ctx, func(t *tx) error {
+		if err := t.holds(l); err != nil {
+			return err
+		}
+		rows, err = list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE conn = ?1 AND id > ?2
+			AND EXISTS (SELECT 1 FROM placement WHERE row = ledger.id AND folder = ?3) ORDER BY id LIMIT ?4`, l.Connection, after, folder, limit)
+		return err
+	})
+	return rows, err
+}
+
+// Leave implements state.Ledger.
+func (s *Store) Leave(ctx context.Context, l state.Lease, rs []provider.Removal) (left int, err error) {
+	err = s.held(ctx, l, func(t *tx) error {
+		left = 0
+		for _, r := range rs {
+			newly, err := t.leave(l, r)
+			if err != nil {
+				return err
+			}
+			if newly {
+				left++
+			}
+		}
+		return nil
+	})
+	return left, err
+}
+
+// Counted implements state.Ledger.
+func (s *Store) Counted(ctx context.Context, l state.Lease, r state.Recount) error {
+	return s.held(ctx, l, func(t *tx) error {
+		_, err := t.exec(`UPDATE folder SET counted = ? WHERE conn = ? AND id = ? AND counted < ?`, r.Number, l.Connection, r.Folder, r.Number)
+		return err
+	})
+}
+
+// Leavers implements state.Ledger.
+func (s *Store) Leavers(ctx context.Context, l state.Lease, now time.Time, limit int) (rows []state.Row, err error) {
+	err = s.read(ctx, func(t *tx) error {
+		if err := t.holds(l); err != nil {
+			return err
+		}
+		rows, err = list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE conn = ?1 AND left AND NOT gone AND email > 0
+			AND left_epoch < ?2 AND check_at <= ?3 AND NOT EXISTS (SELECT 1 FROM ledger o WHERE o.email = ledger.email AND o.conn = ?1 AND NOT o.left)
+			ORDER BY check_at, id LIMIT ?4`, l.Connection, l.Epoch, stamp(now), limit)
+		return err
+	})
+	return rows, err
+}
+
+// Recheck implements state.Ledger.
+func (s *Store) Recheck(ctx context.Context, l state.Lease, rows []int64, at time.Time) error {
+	return s.held(ctx, l, func(t *tx) error {
+		for _, id := range rows {
+			if _, err := t.exec(`UPDATE ledger SET check_at = ? WHERE id = ? AND conn = ?`, stamp(at), id, l.Connection); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Gone implements state.Ledger.
+func (s *Store) Gone(ctx context.Context, l state.Lease, ids []provider.ItemID, release bool) error {
+	return s.held(ctx, l, func(t *tx) error {
+		for _, id := range ids {
+			row, err := t.rowOf(l.Connection, id)
+			if errors.Is(err, sql.ErrNoRows) {
+				continue
+			} else if err != nil {
+				return err
+			}
+			if _, err := t.exec(`DELETE FROM placement WHERE row = ?`, row.ID); err != nil {
+				return err
+			}
+			if _, err := t.exec(`UPDATE ledger SET left = 1, gone = 1, settled = CASE WHEN email = 0 AND fate IN ('pending', 'unread', 'failed',
+				'draft', 'spam', 'trash') THEN due ELSE settled END, fate = CASE WHEN email = 0 AND fate IN ('pending', 'unread',
+				'failed', 'draft', 'spam', 'trash') THEN 'gone' ELSE fate END WHERE id = ?`, row.ID); err != nil {
+				return err
+			}
+			if release && row.Email != 0 {
+				if err := t.release(l.Connection, row.Email); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// release ends a mailbox's hold on an Email of which it has no row that may still be somewhere. A person's link keeps it.
+func (t *tx) release(connection, id int64) error {
+	var here int
+	if err := t.row(`SELECT count(*) FROM ledger WHERE email = ? AND conn = ? AND NOT gone`, id, connection).Scan(&here); err != nil {
+		return err
+	}
+	had, err := t.email(id)
+	if err != nil {
+		return err
+	}
+	if here > 0 || stands(had) {
+		return nil
+	}
+	e := had
+	e.Holders = without(e.Holders, connection)
+	return t.store(had, &e, false)
+}

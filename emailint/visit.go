@@ -1,0 +1,162 @@
+package emailint
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/intellicon/email-integration/emailint/internal/deliver"
+	"github.com/intellicon/email-integration/emailint/internal/intent"
+	"github.com/intellicon/email-integration/emailint/internal/pass"
+	"github.com/intellicon/email-integration/emailint/internal/reconcile"
+	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/linker"
+	"github.com/intellicon/email-integration/message"
+	"github.com/intellicon/email-integration/provider"
+)
+
+// visit is one worker's time with one mailbox: the rooms, set up for one lease. Not for concurrent use.
+type visit struct {
+	engine  *Engine
+	lease   *state.Lease
+	reader  *pass.Pass
+	deliver *deliver.Deliverer
+	intents *intent.Runner
+	recon   *reconcile.Reconciler
+	backOff bool                 // an organisation whose CRM is known to be down is not asked
+	outage  *deliver.OutageError // met on the way: reading goes on, delivery waits
+	gone    int                  // deletions confirmed
+}
+
+// confirmed is how many deletions a pass confirms; each costs a search of the whole mailbox.
+const confirmed = 25
+
+func (e *Engine) visit(ctx context.Context, l state.Lease, c Connection, box provider.Mailbox, s Settings) (*visit, error) {
+	v := &visit{engine: e, lease: &l}
+	renew := func(ctx context.Context) error {
+		nl, err := e.o.State.Renew(ctx, l, e.o.Now(), e.o.Lease)
+		if err == nil {
+			l = nl
+		}
+		return err
+	}
+	d, err := e.deliverer(ctx, l, box, renew)
+	if err != nil {
+		return nil, err
+	}
+	d.ConnectedAt = c.ConnectedAt
+	d.Plan = func(fs []provider.Folder, m message.Envelope, links []linker.Link) []state.IntentPlan {
+		return plan(s.Inbox, c.User, fs, m, links)
+	}
+	v.deliver = d
+	v.reader = &pass.Pass{Store: e.o.State, Mailbox: box, Lease: l, Hasher: d.Hasher, ConnectedAt: c.ConnectedAt,
+		Import: window(s.ImportDays, e.o.Now()), Seen: d.Know, Renew: renew}
+	v.intents = &intent.Runner{Store: e.o.State, Mailbox: box, Lease: l, Keys: e.keys, Now: e.o.Now, Renew: renew}
+	v.recon = &reconcile.Reconciler{Store: e.o.State, Mailbox: box, Lease: l, Hasher: d.Hasher, Keys: e.keys,
+		ConnectedAt: c.ConnectedAt, Release: s.OnDelete == ReleaseDeleted, Now: e.o.Now, Renew: renew}
+	return v, nil
+}
+
+// each is done after every step of reading: what is due is delivered, and what the rules of the inbox want is done. A CRM that
+// does not answer holds up neither the cursor nor history.
+func (v *visit) each(ctx context.Context) error {
+	e := v.engine
+	if v.outage == nil && v.backOff && e.health.down(v.lease.Org, e.o.Now()) {
+		v.outage = &deliver.OutageError{Err: errors.New("it did not a moment ago")}
+	}
+	if v.outage == nil {
+		v.deliver.Shrink, v.deliver.Slow = e.health.get(v.lease.Org).shrink, false
+		err := v.deliver.Drain(ctx)
+		switch {
+		case errors.Is(err, state.ErrStale), ctx.Err() != nil:
+			return errors.Join(err, ctx.Err())
+		case errors.As(err, &v.outage):
+			e.health.failed(v.lease.Org, e.o.Now())
+		case err != nil:
+			return err
+		default:
+			e.health.works(v.lease.Org, v.deliver.Shrink, v.deliver.Slow)
+		}
+	}
+	if err := v.intents.Run(ctx); err != nil {
+		return err
+	}
+	if e.o.Progress != nil {
+		e.o.Progress(v.lease.Org, v.lease.Connection)
+	}
+	return nil
+}
+
+// pass reads a mailbox to the end and delivers. Live changes go first, also between two pages of history: that is how history
+// yields to a wake.
+func (v *visit) pass(ctx context.Context) error {
+	for more := true; more; {
+		if err := v.reader.Live(ctx, v.each); err != nil {
+			return err
+		}
+		if err := v.recon.Recounts(ctx); err != nil {
+			return err
+		}
+		if err := v.each(ctx); err != nil {
+			return err
+		}
+		var err error
+		if more, err = v.reader.HistoryPage(ctx); err != nil {
+			return err
+		}
+		if err := v.each(ctx); err != nil {
+			return err
+		}
+	}
+	err := v.confirm(ctx, confirmed, false)
+	if err == nil && v.outage != nil {
+		err = v.outage
+	}
+	return err
+}
+
+// confirm takes the second step of deletions, and delivers what follows.
+func (v *visit) confirm(ctx context.Context, limit int, early bool) error {
+	n, err := v.recon.Confirm(ctx, limit, early)
+	v.gone += n
+	if err == nil && n > 0 {
+		err = v.each(ctx)
+	}
+	return err
+}
+
+func window(days int, now time.Time) *provider.Window {
+	switch {
+	case days == 0:
+		return nil
+	case days < 0:
+		return &provider.Window{}
+	}
+	return &provider.Window{From: now.Add(-time.Duration(days) * 24 * time.Hour)}
+}
+
+// deliverer sets up delivery. Without a lease renew is nil.
+func (e *Engine) deliverer(ctx context.Context, l state.Lease, box provider.Mailbox, renew func(context.Context) error) (*deliver.Deliverer, error) {
+	reload := func(ctx context.Context) (linker.Rules, int64, error) {
+		rules, _, version, err := e.rules(ctx, l.Org)
+		return rules, version, err
+	}
+	rules, version, err := reload(ctx)
+	if err != nil {
+		return nil, err
+	}
+	remover, _ := e.o.CRM.(Remover)
+	host := &deliver.Guard{Store: e.o.CRM, Remover: remover, Limit: e.o.CRMTimeout, Beat: e.o.Lease / 3, Renew: renew, Log: e.o.Logger}
+	if renew == nil {
+		renew = func(context.Context) error { return nil }
+	}
+	d := &deliver.Deliverer{Store: e.o.State, CRM: host, Mailbox: box, Lease: l, Hasher: e.hasher(l.Org), Keys: e.keys,
+		Rules: rules, Version: version, Reload: reload, Now: e.o.Now, Renew: renew}
+	if remover != nil {
+		d.Remover = host
+	}
+	if e.o.Saved != nil {
+		d.Event = func(m Email) { e.o.Saved(l.Org, m) }
+	}
+	return d, nil
+}
