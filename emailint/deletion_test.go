@@ -147,3 +147,30 @@ func TestReconcile(t *testing.T) {
 		}
 	})
 }
+
+// A folder that is listed again, or old mail that its owner moves, brings nothing into the CRM that nobody asked to import; it has
+// a row that says so.
+func TestOldMailIsNotImportedByAccident(t *testing.T) {
+	personalities(t, func(t *testing.T, p providertest.Personality) {
+		w := emailinttest.New(t, emailinttest.WithPersonality(p))
+		w.CRM.Add(emailinttest.Org, ada, "Ada", "ada@customer.example")
+		old := w.Fake.Deliver([]byte(raw("ada@customer.example", "old@x", "")), w.Now().AddDate(-2, 0, 0), provider.RoleInbox)
+		w.Fake.Deliver([]byte(raw("ada@customer.example", "recent@x", "")), w.Now().AddDate(0, 0, -20), provider.RoleInbox)
+		passes(t, w, 1)
+		w.Fake.Move(old, provider.RoleArchive)
+		passes(t, w, 1)
+		w.Fake.ExpireCursors()
+		passes(t, w, 2)
+		if es := w.CRM.Emails(emailinttest.Org); len(es) != 1 || es[0].Message.MessageID != "recent@x" {
+			t.Errorf("%d emails, want the recent one: %+v", len(es), es)
+		}
+		st, err := w.Engine.Status(t.Context(), emailinttest.Org, w.Connection.ID)
+		if err != nil || st.Counts.Fates["unread"] == 0 {
+			t.Errorf("fates %v, want the old mail unread", st.Counts.Fates)
+		}
+		rep, err := w.Engine.Reconcile(t.Context(), emailinttest.Org, w.Connection.ID, provider.Window{})
+		if err != nil || rep.Completeness() != 1 || rep.Listed != 1 || rep.Repaired != 0 {
+			t.Errorf("%+v, %v", rep, err)
+		}
+	})
+}

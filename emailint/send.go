@@ -227,7 +227,15 @@ func (e *Engine) deliverSent(ctx context.Context, org string, row state.Outgoing
 	return d.Send(ctx, []state.Email{m}, full)
 }
 
-// outbox works on what is due in the outbox.
+// Outbox works once on what is due: messages to send or to look up, copies to file in Sent. Run does so by itself every few
+// seconds; a host with a queue of its own calls it. Several may at the same time.
+func (e *Engine) Outbox(ctx context.Context) error {
+	if e.o.Sender == nil {
+		return nil
+	}
+	return errors.Join(e.outbox(ctx), e.copies(ctx))
+}
+
 func (e *Engine) outbox(ctx context.Context) error {
 	rows, err := e.o.State.OutboxDue(ctx, "", e.o.Now(), 20)
 	if err != nil {

@@ -64,6 +64,7 @@ func (v *visit) each(ctx context.Context) error {
 	if v.outage == nil && v.backOff && e.health.down(v.lease.Org, e.o.Now()) {
 		v.outage = &deliver.OutageError{Err: errors.New("it did not a moment ago")}
 	}
+	v.deliver.Floor, v.recon.Floor = v.reader.Floor, v.reader.Floor
 	if v.outage == nil {
 		v.deliver.Shrink, v.deliver.Slow = e.health.get(v.lease.Org).shrink, false
 		err := v.deliver.Drain(ctx)

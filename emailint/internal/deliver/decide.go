@@ -118,6 +118,10 @@ func (d *Deliverer) read(ctx context.Context, row state.Row) (*work, error) {
 	env = m.Envelope
 	env.Automated = m.HeaderAutomated // as a listing would have shown it: a crash in between changes no decision
 	w.env = d.place(env, row)
+	if !row.Fate.Decided() && pass.TooOld(w.env.Received, d.Floor) {
+		// A listing that told no time.
+		w.out = &state.Settlement{Fate: state.FateUnread, Reason: pass.TooOldReason}
+	}
 	d.Know(row.Item, env)
 	return w, nil
 }

@@ -53,7 +53,8 @@ type Deliverer struct {
 	Keys        *seal.Keyring
 	Rules       linker.Rules // with the organisation's own addresses
 	ConnectedAt time.Time
-	Version     int64 // of the settings that Rules are from
+	Floor       time.Time // the earliest time that was to be imported
+	Version     int64     // of the settings that Rules are from
 	Reload      func(context.Context) (linker.Rules, int64, error)
 	Now         func() time.Time
 	Renew       func(context.Context) error

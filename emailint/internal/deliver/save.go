@@ -294,8 +294,8 @@ type unloadable struct{ err error }
 
 func (e *unloadable) Error() string { return e.err.Error() }
 
-// copies returns the rows of this mailbox that are an email, those in a folder first. A service may have replaced the Message-ID
-// that we know it by.
+// copies returns the rows of this mailbox that are an email, those in a folder first. The Message-ID may be another than ours, as
+// services replace it when they send.
 func (d *Deliverer) copies(ctx context.Context, e state.Email) ([]state.Row, error) {
 	var in, left []state.Row
 	seen := map[int64]bool{}
@@ -331,17 +331,17 @@ func (d *Deliverer) load(ctx context.Context, e state.Email) (crm.Email, error) 
 	var out crm.Email
 	reason := "the mailbox no longer has it"
 	for i, row := range rows {
+		if d.Mailbox == nil {
+			break
+		}
 		it := crm.Email{Outbound: row.Sent, History: row.History, When: row.Received}
 		if i == 0 {
 			out = it
 		}
-		if d.Mailbox == nil {
-			break
-		}
 		m, err := d.fetch(ctx, row)
 		switch {
 		case errors.Is(err, provider.ErrGone):
-			continue // moved, perhaps: another row has its new id
+			continue // moved, perhaps: another row may have its new id
 		case err != nil:
 			return out, err
 		case m == nil && e.Tries < 5:
@@ -352,7 +352,7 @@ func (d *Deliverer) load(ctx context.Context, e state.Email) (crm.Email, error) 
 		}
 		it.Message = *m
 		it.Message.Envelope = d.place(m.Envelope, row)
-		it.Outbound = it.Outbound || it.Message.Sent // a listing of ids doesn't tell
+		it.Outbound = it.Outbound || it.Message.Sent // a listing by id only doesn't tell
 		if row.Received.IsZero() {
 			// The listing told no time; now it is known.
 			it.When = it.Message.When()
