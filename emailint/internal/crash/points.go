@@ -68,9 +68,9 @@ var Points = []Point{
 	{Name: "state.OutboxGet", Means: "nothing: a reading"},
 	{Name: "state.OutboxOf", Means: "nothing: a reading"},
 	{Name: "state.OutboxStep", Means: "the outbox says sending and nothing was sent, or sent and nobody was told"},
-	{Name: "state.OutboxDue", Means: "nothing: a reading", Unreached: "only Run looks there; see TestRun"},
-	{Name: "state.CopiesDue", Means: "nothing: a reading", Unreached: noIntents},
-	{Name: "state.CopyStep", Means: "a copy in Sent counts as filed and is not, or is and nobody knows: it is only looked for", Unreached: noIntents},
+	{Name: "state.OutboxDue", Means: "nothing: a reading"},
+	{Name: "state.CopiesDue", Means: "nothing: a reading"},
+	{Name: "state.CopyStep", Means: "a copy in Sent counts as filed and is not, or is and nobody knows: it is only looked for"},
 
 	{Name: "crm.Find", Means: "nothing: a reading"},
 	{Name: "crm.CreateContacts", Means: "the contact exists and no mail is linked to it (rule 5)"},

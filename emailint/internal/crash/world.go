@@ -36,6 +36,7 @@ type Service interface {
 	Move(h providertest.Handle, to provider.Role)
 	Delete(h providertest.Handle)
 	Reset(role provider.Role)
+	Forget() // what happened since cursors were last read is never told; does nothing where a service can't
 	// ItemID is what the mailbox calls the message now; "" when it is gone or the service can't tell.
 	ItemID(h providertest.Handle) provider.ItemID
 }
@@ -244,6 +245,9 @@ func (w *world) drain(fuse func() int) error {
 				return fmt.Errorf("syncing %s: %w", b.name, err)
 			}
 		}
+		if err := w.host(fuse, func() error { return w.engine.Outbox(w.ctx) }); err != nil {
+			return fmt.Errorf("working on the outbox: %w", err)
+		}
 		if why = w.outstanding(); why != nil {
 			w.clock.advance(11 * time.Minute)
 			continue
@@ -279,7 +283,21 @@ func (w *world) outstanding() error {
 			return fmt.Errorf("%s: completeness %.2f, counts %+v, history read %v, wake %d, served %d", b.name, complete, n, !unread, c.Wake, c.Served)
 		}
 	}
-	es, err := w.store.Undelivered(w.ctx, org, 0, w.clock.now().Add(1000*time.Hour), 100)
+	// What is unknown stays so until a person decides.
+	later := w.clock.now().AddDate(1, 0, 0)
+	out, err := w.store.OutboxDue(w.ctx, "", later, 100)
+	if err != nil {
+		return err
+	}
+	for _, o := range out {
+		if o.State != state.OutUnknown {
+			return fmt.Errorf("outgoing mail %s is %s", o.Key, o.State)
+		}
+	}
+	if out, err = w.store.CopiesDue(w.ctx, "", later, 100); err != nil || len(out) > 0 {
+		return fmt.Errorf("%d copies in Sent are to be looked after (%w)", len(out), err)
+	}
+	es, err := w.store.Undelivered(w.ctx, org, 0, later, 100)
 	if err != nil {
 		return err
 	}
