@@ -134,16 +134,20 @@ type Target struct {
 	MessageID string
 }
 
-// Mutation is what was done to a message, as undoing it needs it. Safe to store. The zero value: nothing had to be done.
+// Mutation is what was done to a message, as undoing it needs it. Safe to store.
 type Mutation struct {
-	How  string `json:"how,omitempty"`  // "move", "copy and expunge", "label", "keyword", "folder copy"
-	From string `json:"from,omitempty"` // the folder it left
-	To   string `json:"to,omitempty"`   // the folder, label or keyword it has now
-	Item ItemID `json:"item,omitempty"` // what it is known by now, or the copy that was made; "" when the service did not tell
+	// Already: nothing had to be done. Where it is as the call would have made it the rest says so: after a call whose answer
+	// was lost that is what the lost call did, and clearing Already makes it a Mutation that can be undone. Undoing one that
+	// is Already does nothing.
+	Already bool   `json:"already,omitempty"`
+	How     string `json:"how,omitempty"`  // "move", "copy and expunge", "label", "keyword", "folder copy"
+	From    string `json:"from,omitempty"` // the folder it left
+	To      string `json:"to,omitempty"`   // the folder, label or keyword it has now
+	Item    ItemID `json:"item,omitempty"` // what it is known by now, or the copy that was made; "" when the service did not tell
 }
 
 // Archiver is a mailbox that can take a message out of the inbox without deleting it. Both calls may be repeated: a message
-// that is where it should be is left alone. ErrGone when it lies nowhere; ErrUnsupported when it can't be done safely here.
+// that lies outside the inbox (or is back in it) is left alone and told as Already. ErrGone when it lies nowhere; ErrUnsupported when it can't be done safely here.
 type Archiver interface {
 	Archive(ctx context.Context, t Target) (Mutation, error)
 	// Unarchive brings the message back to the inbox.
@@ -151,7 +155,7 @@ type Archiver interface {
 }
 
 // Labeler is a mailbox that can put a label on a message, by the service's own means, and take it off. Both calls may be
-// repeated. Errors as for Archiver.
+// repeated; what has the label is left alone and told as Already. Errors as for Archiver.
 type Labeler interface {
 	Label(ctx context.Context, t Target, label string) (Mutation, error)
 	Unlabel(ctx context.Context, t Target, m Mutation) error

@@ -49,7 +49,8 @@ type Fake struct {
 	news     chan struct{} // closed and replaced at each event
 	drafts   map[string]draft
 	sent     []Delivery
-	lose     []Loss
+	lose     []Loss // answers of releases that get lost
+	losing   []Loss // the same for mutations
 	calls    Calls
 	pageSize int
 
@@ -61,6 +62,10 @@ type Fake struct {
 	epoch     int // raised by a cut: mailboxes opened before are dead
 	repeat    int
 	reorder   bool
+
+	refuse                        int // sign-ins left to refuse
+	noKeywords, noUIDPlus, noMove bool
+	noSentCopy                    bool
 }
 
 type folder struct {
@@ -83,6 +88,9 @@ type mail struct {
 	folders  []string // exactly one, but for Gmail, where they are labels
 	thread   string
 	envelope message.Envelope
+	labels   []string // IMAP's keywords, Graph's categories
+	read     bool
+	deleted  bool // IMAP: flagged \Deleted and not expunged
 	err      error
 }
 
@@ -99,6 +107,7 @@ type event struct {
 type Calls struct {
 	Open, Profile, Start, Changes, History, Content, Attachment, Locate, Inventory, Wait int
 	Stage, Release, Lookup                                                               int
+	Archive, Unarchive, Label, Unlabel, FindSent, FileSent                               int
 	Units                                                                                int
 }
 
@@ -194,6 +203,11 @@ func (f *Fake) Deliver(raw []byte, at time.Time, role provider.Role) Handle {
 }
 
 func (f *Fake) deliver(raw []byte, at time.Time, role provider.Role, id provider.ItemID) *mail {
+	return f.put(raw, at, f.target(role), id)
+}
+
+// put makes a message in the folder of that id.
+func (f *Fake) put(raw []byte, at time.Time, folder string, id provider.ItemID) *mail {
 	f.serial++
 	m := &mail{
 		handle: Handle(fmt.Sprintf("mail-%d", f.serial)), serial: f.serial, raw: slices.Clone(raw), received: at,
@@ -214,7 +228,7 @@ func (f *Fake) deliver(raw []byte, at time.Time, role provider.Role, id provider
 	}
 	i := sort.Search(len(f.order), func(i int) bool { return f.order[i].received.Before(at) || f.order[i].received.Equal(at) })
 	f.order = slices.Insert(f.order, i, m)
-	f.place(m, f.target(role))
+	f.place(m, folder)
 	return m
 }
 

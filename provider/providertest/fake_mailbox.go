@@ -19,7 +19,7 @@ import (
 var (
 	_ provider.Provider = (*fakeProvider)(nil)
 	_ provider.Mailbox  = (*mailbox)(nil)
-	_ provider.Waiter   = (*waitingMailbox)(nil)
+	_ provider.Waiter   = (*imapMailbox)(nil)
 )
 
 type fakeProvider struct{ f *Fake }
@@ -35,10 +35,15 @@ func (p *fakeProvider) Open(ctx context.Context, _ []byte) (provider.Mailbox, er
 	if err := p.f.enter(ctx, p.f.epoch, &p.f.calls.Open, 0); err != nil {
 		return nil, err
 	}
+	if p.f.refuse > 0 {
+		p.f.refuse--
+		return nil, &provider.SignInError{Reason: "the mail server refused the sign-in: enter the password again if it was changed", Err: errRefused}
+	}
 	return p.f.open(), nil
 }
 
-// Mailbox opens the mailbox without the fuss of a credential. With the IMAP personality it is a provider.Waiter.
+// Mailbox opens the mailbox without the fuss of a credential. It is a provider.Archiver and
+// provider.Labeler; with the IMAP personality also a provider.Waiter and provider.SentFiler.
 func (f *Fake) Mailbox() provider.Mailbox {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -48,7 +53,7 @@ func (f *Fake) Mailbox() provider.Mailbox {
 func (f *Fake) open() provider.Mailbox {
 	b := &mailbox{f: f, epoch: f.epoch, seen: f.seq}
 	if f.personality == IMAP {
-		return &waitingMailbox{b}
+		return &imapMailbox{b}
 	}
 	return b
 }
@@ -452,10 +457,10 @@ func (b *mailbox) Inventory(ctx context.Context, s provider.Scope) iter.Seq2[pro
 	}
 }
 
-// waitingMailbox is an IMAP mailbox: it can IDLE.
-type waitingMailbox struct{ *mailbox }
+// imapMailbox is an IMAP mailbox: it can IDLE, and keeps copies of what was sent by SMTP.
+type imapMailbox struct{ *mailbox }
 
-func (b *waitingMailbox) Wait(ctx context.Context) error {
+func (b *imapMailbox) Wait(ctx context.Context) error {
 	f := b.f
 	f.mu.Lock()
 	err := b.enter(ctx, &f.calls.Wait, 1)

@@ -13,15 +13,18 @@ import (
 
 var _ provider.Sender = (*Fake)(nil)
 
-// ErrOutcomeLost is what a release returns whose answer was lost by LoseOutcome.
-var ErrOutcomeLost = errors.New("providertest: connection lost while sending")
+// ErrOutcomeLost is what a release or mutation returns whose answer was lost by LoseOutcome or LoseMutation.
+var ErrOutcomeLost = errors.New("providertest: connection lost before the answer")
 
-// Loss is when the answer to a release is lost.
+// Loss is when the answer to a release or a mutation is lost.
 type Loss int
 
 const (
-	LostBefore Loss = iota // before the service acted: nothing was sent
-	LostAfter              // after it acted: the mail is sent and nobody was told
+	LostBefore Loss = iota // before the service acted: nothing was sent or changed
+	LostAfter              // after it acted: the mail is sent, or the change made, and nobody was told
+	// LostBetween is for mutations that take two commands, as an IMAP move without MOVE: the copy was made and the original
+	// is still there. Where one call does it all it is LostAfter.
+	LostBetween
 )
 
 // Delivery is one message that was sent to its recipients.
@@ -118,6 +121,12 @@ func (f *Fake) Release(ctx context.Context, s provider.Staged) (provider.Sent, e
 		Raw: withoutHeader(raw, "Bcc"), From: d.options.From, Recipients: slices.Clone(d.options.Recipients),
 		MessageID: sent.MessageID,
 	})
+	if f.personality == IMAP && f.noSentCopy {
+		if lost {
+			return provider.Sent{}, ErrOutcomeLost
+		}
+		return sent, nil
+	}
 	m := f.deliver(raw, f.now(), provider.RoleSent, id)
 	if f.personality == Gmail || f.personality == Graph {
 		sent.Item = m.id

@@ -73,6 +73,14 @@ func (f *Fake) FailNext(n int, err error) {
 	}
 }
 
+// RefuseSignIn makes the next n calls of Provider.Open return a *provider.SignInError (facts 8: a refused sign-in is no proof
+// of a changed password).
+func (f *Fake) RefuseSignIn(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.refuse = n
+}
+
 // Throttle refuses every call until d has passed on the fake's clock, with what remains of it as RetryAfter.
 // Facts 2.5: Retry-After counts; calls made before it has passed are refused as well.
 func (f *Fake) Throttle(d time.Duration) {
@@ -144,6 +152,41 @@ func (f *Fake) Spoil(h Handle, err error) {
 	}
 }
 
+// LoseMutation makes the answer of the next change of the mailbox get lost: archiving, labelling, undoing them, filing in Sent.
+func (f *Fake) LoseMutation(l Loss) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.losing = append(f.losing, l)
+}
+
+// NoKeywords makes the IMAP personality keep no keywords, as Exchange's does (facts 3.3): labels become copies in a folder.
+func (f *Fake) NoKeywords(on bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.noKeywords = on
+}
+
+// NoUIDPlus takes UIDPLUS from the IMAP personality: new ids are not told, and nothing can be expunged alone (facts 3.1).
+func (f *Fake) NoUIDPlus(on bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.noUIDPlus = on
+}
+
+// NoSentCopy makes the IMAP personality's Release file no copy in Sent, as generic servers don't after SMTP (facts 3.3).
+func (f *Fake) NoSentCopy(on bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.noSentCopy = on
+}
+
+// NoMove takes MOVE from the IMAP personality: archiving copies and expunges, for which it needs UIDPLUS (facts 3.1).
+func (f *Fake) NoMove(on bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.noMove = on
+}
+
 // Calls returns the counters so far.
 func (f *Fake) Calls() Calls {
 	f.mu.Lock()
@@ -151,7 +194,10 @@ func (f *Fake) Calls() Calls {
 	return f.calls
 }
 
-var errRevoked = errors.New("providertest: consent was revoked")
+var (
+	errRevoked = errors.New("providertest: consent was revoked")
+	errRefused = errors.New("providertest: sign-in was refused")
+)
 
 // enter counts a call and answers whether it may go on. The caller holds mu.
 func (f *Fake) enter(ctx context.Context, epoch int, counter *int, units int) error {

@@ -1,0 +1,195 @@
+// Command arrival measures how long a mail takes from the mail server to its link in the CRM, and how fast a mailbox is imported, over
+// real IMAP on this machine: Engine.Run with IDLE, SQLite on a file, a CRM in memory. Beside each number, in the same run, stands what
+// people would use instead: a plain go-imap client that does the same reading and nothing else.
+//
+//	arrival [-n MAILS] [-burst MAILS] [-mbox FILE] [-crm FILE] [-dovecot] [-timeline] [-cpuprofile PREFIX] [-short]
+//
+// Without -dovecot the server is the embedded one. With it, the Dovecot named by the EMAILINT_DOVECOT variables: start a fresh one with
+// .ci/dovecot/start, as the mbox is filed in its INBOX first.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"runtime/pprof"
+	"time"
+
+	"github.com/intellicon/email-integration/internal/mailworld"
+)
+
+func main() {
+	if err := run(context.Background(), os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "arrival:", err)
+		os.Exit(1)
+	}
+}
+
+type options struct {
+	n, burst                 int
+	mbox, crm, profile       string
+	dovecot, timeline, short bool
+}
+
+func run(ctx context.Context, args []string) error {
+	var o options
+	fs := flag.NewFlagSet("arrival", flag.ContinueOnError)
+	fs.IntVar(&o.n, "n", 100, "mails that arrive one by one, each when the one before was linked")
+	fs.IntVar(&o.burst, "burst", 100, "mails that arrive at once")
+	fs.StringVar(&o.mbox, "mbox", "../shared/corpus/threads/spamassassin-easy-ham-1/spamassassin-easy-ham-1.mbox",
+		"what lies in the mailbox and is imported first; \"\": quickstart's small world")
+	fs.StringVar(&o.crm, "crm", "examples/quickstart/testdata/list.json", "the CRM's records")
+	fs.StringVar(&o.profile, "cpuprofile", "", "write CPU profiles: PREFIX.import, and PREFIX.arrival of the mails that arrive one by one")
+	fs.BoolVar(&o.dovecot, "dovecot", false, "use the Dovecot named by the EMAILINT_DOVECOT variables")
+	fs.BoolVar(&o.timeline, "timeline", false, "print where the time of the mails that arrive one by one goes")
+	fs.BoolVar(&o.short, "short", false, "10 mails, a burst of 20, and quickstart's small world")
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	if fs.NArg() > 0 {
+		return fmt.Errorf("%q is no flag; see -help", fs.Arg(0))
+	}
+	if o.short {
+		o.n, o.burst, o.mbox = 10, 20, ""
+	}
+	if o.n < 1 || o.burst < 1 {
+		return errors.New("-n and -burst are at least 1")
+	}
+	mails := mailworld.Mails(time.Now(), 1)
+	if o.mbox != "" {
+		var err error
+		if mails, err = mailworld.FromMbox(o.mbox); err != nil {
+			return err
+		}
+	}
+	srv, err := openServer(o.dovecot, mails)
+	if err != nil {
+		return err
+	}
+	defer srv.close()
+	e, err := newEngine(ctx, srv, o.crm)
+	if err != nil {
+		return err
+	}
+	defer e.close()
+
+	fmt.Printf("server: %s\n", srv.name)
+	if err := importing(ctx, srv, e, o); err != nil {
+		return fmt.Errorf("import: %w", err)
+	}
+	return arriving(ctx, srv, e, o)
+}
+
+// importing reads the mailbox once with the engine and once with a plain client.
+func importing(ctx context.Context, srv *server, e *engine, o options) error {
+	messages, bytes, plain, err := srv.readAll()
+	if err != nil {
+		return err
+	}
+	profiled, err := profile(o.profile, "import")
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	if err := e.Sync(ctx, org, e.conn.ID); err != nil {
+		return err
+	}
+	took := time.Since(start)
+	profiled()
+	st, err := e.Status(ctx, org, e.conn.ID)
+	if err != nil {
+		return err
+	}
+	if st.Completeness() != 1 || st.Counts.Total != messages {
+		return fmt.Errorf("the engine read %d of %d messages, completeness %v: nothing was measured", st.Counts.Total, messages, st.Completeness())
+	}
+	rate := func(d time.Duration) float64 { return float64(messages) / d.Seconds() }
+	fmt.Printf("\nimport of %d messages (%.1f MB)\n", messages, float64(bytes)/1e6)
+	fmt.Printf("  emailint: ledger, linking, %4d emails saved  %7.3f s  %7.0f mails/s\n", len(e.crm.Emails(org)), took.Seconds(), rate(took))
+	fmt.Printf("  plain go-imap: all headers and bodies        %7.3f s  %7.0f mails/s\n", plain.Seconds(), rate(plain))
+	fmt.Printf("  ratio of the times: %.1f\n", took.Seconds()/plain.Seconds())
+	return nil
+}
+
+// arriving lets mails arrive, first for the engine and then for the plain loop, so that neither takes the other's processor.
+func arriving(ctx context.Context, srv *server, e *engine, o options) error {
+	in, err := newPost(srv)
+	if err != nil {
+		return err
+	}
+	defer in.close()
+
+	stop, err := e.start(ctx, in)
+	if err != nil {
+		return err
+	}
+	profiled, err := profile(o.profile, "arrival")
+	if err != nil {
+		return err
+	}
+	e.marks.reset()
+	var single, burst series
+	for range o.n {
+		if err := single.measure(in, e, 1); err != nil {
+			return err
+		}
+	}
+	profiled()
+	marks := e.marks.reset()
+	if err := burst.measure(in, e, o.burst); err != nil {
+		return err
+	}
+	if err := stop(); err != nil {
+		return err
+	}
+
+	loop, err := newPlainLoop(srv)
+	if err != nil {
+		return err
+	}
+	defer loop.close()
+	var plainSingle, plainBurst series
+	for range o.n {
+		if err := plainSingle.measure(in, loop, 1); err != nil {
+			return err
+		}
+	}
+	if err := plainBurst.measure(in, loop, o.burst); err != nil {
+		return err
+	}
+
+	fmt.Printf("\n%d mails one by one, from the mail to its link\n", o.n)
+	compare(&single, &plainSingle)
+	fmt.Printf("\n%d mails at once, from each mail to its link\n", o.burst)
+	compare(&burst, &plainBurst)
+	mean := single.appended.mean()
+	fmt.Printf("\npolling every 60 s: a mail waits 30 s in the mean (arithmetic, not measured), %.0f times the %.0f ms of emailint after APPEND\n",
+		30/mean.Seconds(), ms(mean))
+	fmt.Printf("aim, p50 under 100 ms after the server's word: %s\n", map[bool]string{true: "met", false: "MISSED"}[single.told.at(50) < 100*time.Millisecond])
+	if o.timeline {
+		marks.print(single.words)
+	}
+	return nil
+}
+
+// profile writes a CPU profile until stop is called; it does nothing without a prefix.
+func profile(prefix, part string) (stop func(), err error) {
+	if prefix == "" {
+		return func() {}, nil
+	}
+	f, err := os.Create(prefix + "." + part)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, err
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		if err := f.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, "arrival: writing the profile:", err)
+		}
+	}, nil
+}
