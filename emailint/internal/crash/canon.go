@@ -75,7 +75,7 @@ func (w *world) picture() (picture, error) {
 		if err != nil {
 			return nil, err
 		}
-		add("outbox %s is %s", k, o.State)
+		add("outbox %s is %s, its copy %q", k, o.State, o.Copy)
 		emails[o.Email] = state.Email{}
 	}
 	for id := range emails {
@@ -126,6 +126,9 @@ func (w *world) row(b *box, r state.Row) string {
 	}
 	if r.Left {
 		s += ", left"
+	}
+	if r.Gone {
+		s += ", gone"
 	}
 	if r.Sent {
 		s += ", sent"

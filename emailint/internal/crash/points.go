@@ -8,6 +8,8 @@ type Point struct {
 	Unreached string
 }
 
+const noIntents = "providertest's fake neither archives nor labels nor files yet"
+
 // Points is the table of all failpoints: every commit of the state, every call of a provider, a sender and the host's CRM.
 // TestTable compares it with the interfaces, so that a new method without a failpoint fails the suite.
 var Points = []Point{
@@ -17,6 +19,7 @@ var Points = []Point{
 	{Name: "state.SetState", Means: "the mailbox is paused or resumed and the host was not told", Unreached: "the engine has no Pause yet"},
 	{Name: "state.SetCredential", Means: "the new credential is stored and the old one still in use",
 		Unreached: "no provider hands out new credentials yet"},
+	{Name: "state.SetRealTime", Means: "a note for the user", Unreached: "only Run waits for news; see TestRun"},
 	{Name: "state.Claim", Means: "a mailbox is leased by nobody", Unreached: "only Run claims what is due; see TestRun"},
 	{Name: "state.ClaimConnection", Means: "the mailbox is leased by nobody: the lease must run out or be taken over"},
 	{Name: "state.Renew", Means: "the lease is long and its holder dead"},
@@ -28,14 +31,19 @@ var Points = []Point{
 	{Name: "state.Runs", Means: "nothing: a reading"},
 	{Name: "state.CommitPage", Means: "rows and cursor stand, and no envelope is in memory: pending mail is read again"},
 	{Name: "state.Sweep", Means: "one folder is swept and others are not"},
-	{Name: "state.Gone", Means: "a deletion is noted and what follows from it is not done", Unreached: "the engine confirms no deletions yet"},
+	{Name: "state.Placed", Means: "nothing: a reading"},
+	{Name: "state.Leave", Means: "mail has left its folder, and the recount is still to be done"},
+	{Name: "state.Counted", Means: "a recount is over and the worker doesn't know"},
+	{Name: "state.Leavers", Means: "nothing: a reading"},
+	{Name: "state.Recheck", Means: "mail that left is looked at again later"},
+	{Name: "state.Gone", Means: "a deletion is noted and what follows from it is not done"},
 	{Name: "state.Pending", Means: "nothing: a reading"},
 	{Name: "state.Settle", Means: "links and revision stand and the CRM has not heard of them"},
 	{Name: "state.ThreadLinks", Means: "nothing: a reading"},
 	{Name: "state.Counts", Means: "nothing: a reading"},
 	{Name: "state.Lookup", Means: "nothing: a reading"},
-	{Name: "state.Missing", Means: "nothing: a reading", Unreached: "for the reconciler, which is not written yet"},
-	{Name: "state.Items", Means: "nothing: a reading", Unreached: "for the reconciler, which is not written yet"},
+	{Name: "state.Missing", Means: "nothing: a reading"},
+	{Name: "state.Items", Means: "nothing: a reading"},
 
 	{Name: "state.Email", Means: "nothing: a reading"},
 	{Name: "state.Undelivered", Means: "nothing: a reading"},
@@ -44,6 +52,13 @@ var Points = []Point{
 	{Name: "state.Failed", Means: "delivery is postponed"},
 	{Name: "state.Correct", Means: "a person's word is stored and the person was not told"},
 
+	{Name: "state.IntentsDue", Means: "nothing: a reading"},
+	{Name: "state.IntentStep", Means: "an intent counts as attempted and the mailbox was not asked, or was asked and nobody knows (rule 17)",
+		Unreached: noIntents},
+	{Name: "state.Undo", Means: "the wish to take something back is stored and the person was not told", Unreached: noIntents},
+	{Name: "state.IntentsOf", Means: "nothing: a reading", Unreached: noIntents},
+	{Name: "state.IntentLog", Means: "nothing: a reading", Unreached: noIntents},
+
 	{Name: "state.Settings", Means: "nothing: a reading"},
 	{Name: "state.SaveSettings", Means: "the rules are new and the host was not told"},
 	{Name: "state.Change", Means: "mail of an address is due again and the contact is not made (rule 5)"},
@@ -51,15 +66,17 @@ var Points = []Point{
 
 	{Name: "state.OutboxAdd", Means: "the mail is accepted and the host was not told: it sends again with the same key"},
 	{Name: "state.OutboxGet", Means: "nothing: a reading"},
+	{Name: "state.OutboxOf", Means: "nothing: a reading"},
 	{Name: "state.OutboxStep", Means: "the outbox says sending and nothing was sent, or sent and nobody was told"},
-	{Name: "state.OutboxDue", Means: "nothing: a reading", Unreached: "only Run looks there; see TestRun"},
+	{Name: "state.OutboxDue", Means: "nothing: a reading"},
+	{Name: "state.CopiesDue", Means: "nothing: a reading"},
+	{Name: "state.CopyStep", Means: "a copy in Sent counts as filed and is not, or is and nobody knows: it is only looked for"},
 
 	{Name: "crm.Find", Means: "nothing: a reading"},
 	{Name: "crm.CreateContacts", Means: "the contact exists and no mail is linked to it (rule 5)"},
 	{Name: "crm.SaveEmails", Means: "the CRM has the email and the engine doesn't know"},
 	{Name: "crm.UpdateEmails", Means: "the CRM has the new links and the engine doesn't know"},
-	{Name: "crm.RemoveEmails", Means: "the CRM has removed the email and the engine doesn't know",
-		Unreached: "the engine removes no emails yet"},
+	{Name: "crm.RemoveEmails", Means: "the CRM has removed the email and the engine doesn't know"},
 
 	{Name: "provider.Open", Means: "a connection is open that nobody will close"},
 	{Name: "mailbox.Profile", Means: "nothing: a reading"},
@@ -68,15 +85,15 @@ var Points = []Point{
 	{Name: "mailbox.History", Means: "a page was read and not stored"},
 	{Name: "mailbox.Content", Means: "a mail was read for nothing"},
 	{Name: "mailbox.Attachment", Means: "nothing: a reading", Unreached: "the engine hands out no attachments yet"},
-	{Name: "mailbox.Locate", Means: "nothing: a reading", Unreached: "the engine confirms no deletions yet"},
-	{Name: "mailbox.Inventory", Means: "nothing: a reading", Unreached: "for the reconciler, which is not written yet"},
+	{Name: "mailbox.Locate", Means: "nothing: a reading"},
+	{Name: "mailbox.Inventory", Means: "nothing: a reading"},
 	{Name: "mailbox.Wait", Means: "news was heard and nobody woken: the poll finds it", Unreached: "only Run waits; see TestRun"},
-	{Name: "mailbox.Archive", Means: "the mail is archived and the engine doesn't know (rule 17)", Unreached: "there are no inbox rules yet"},
-	{Name: "mailbox.Unarchive", Means: "the mail is back and the engine doesn't know", Unreached: "there are no inbox rules yet"},
-	{Name: "mailbox.Label", Means: "the mail has its label and the engine doesn't know", Unreached: "there are no inbox rules yet"},
-	{Name: "mailbox.Unlabel", Means: "the label is off and the engine doesn't know", Unreached: "there are no inbox rules yet"},
-	{Name: "mailbox.FindSent", Means: "nothing: a reading", Unreached: "the engine files no Sent copies yet"},
-	{Name: "mailbox.FileSent", Means: "the copy lies in Sent and the engine doesn't know", Unreached: "the engine files no Sent copies yet"},
+	{Name: "mailbox.Archive", Means: "the mail is archived and the engine doesn't know (rule 17)", Unreached: noIntents},
+	{Name: "mailbox.Unarchive", Means: "the mail is back and the engine doesn't know", Unreached: noIntents},
+	{Name: "mailbox.Label", Means: "the mail has its label and the engine doesn't know", Unreached: noIntents},
+	{Name: "mailbox.Unlabel", Means: "the label is off and the engine doesn't know", Unreached: noIntents},
+	{Name: "mailbox.FindSent", Means: "nothing: a reading", Unreached: noIntents},
+	{Name: "mailbox.FileSent", Means: "the copy lies in Sent and the engine doesn't know", Unreached: noIntents},
 
 	{Name: "sender.Open", Means: "a connection is open that nobody will close"},
 	{Name: "sender.Stage", Means: "a draft exists that nobody knows: it stays a draft"},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/intellicon/email-integration/emailint/state"
 	"github.com/intellicon/email-integration/message"
@@ -51,7 +52,7 @@ func (w *world) victim() string {
 
 // begin lets a step's events happen, and returns its day.
 func (w *world) begin(i int, instead func(w *world)) error {
-	day := day0.AddDate(0, 0, i)
+	day := day0.AddDate(0, 0, 2*i)
 	if w.clock.now().After(day) {
 		return fmt.Errorf("the clock stands at %s, after the day of step %s", w.clock.now(), script[i].name)
 	}
@@ -90,12 +91,12 @@ func (s *Suite) crash(w *world, e entry) (r result) {
 		return result{err: err}
 	}
 	var committed, window bool // what was true at the moment of the crash
-	victim := w.victim()
+	victim, keys := w.victim(), len(w.keys)
 	stop := e.stop
 	w.proc.arm(&stop, 0)
 	w.proc.fired = func() {
 		r.met = true
-		window = w.unprovable()
+		window = len(w.keys) > keys && w.unprovable()
 		switch e.with {
 		case crmDown:
 			w.down = 2
@@ -115,6 +116,13 @@ func (s *Suite) crash(w *world, e entry) (r result) {
 		return r
 	}
 	w.proc.arm(nil, 0)
+	if stop.Moment == Lost {
+		// What failed while the process lived may have been put off by an hour.
+		w.clock.advance(61 * time.Minute)
+		if r.err = w.drain(fuse); r.err != nil {
+			return r
+		}
+	}
 	got, err := w.picture()
 	if err != nil {
 		r.err = err

@@ -9,7 +9,6 @@ import (
 	"github.com/intellicon/email-integration/emailint/crm"
 	"github.com/intellicon/email-integration/emailint/state"
 	"github.com/intellicon/email-integration/linker"
-	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
 	"github.com/intellicon/email-integration/provider/providertest"
 )
@@ -86,7 +85,12 @@ var script = []step{
 			in(ann, mail{name: "junk", from: fromPat}, provider.RoleJunk)
 			in(ann, mail{name: "trash", from: fromPat}, provider.RoleTrash)
 			in(ann, mail{name: "draft", from: "ann@own.example", to: "pat@partner.example"}, provider.RoleDrafts)
-			w.deliver(bob, mail{name: "both", from: fromAda, to: "ann@own.example, bob@own.example"}, day.Add(time.Second), provider.RoleInbox)
+			in(bob, mail{name: "both", from: fromAda, to: "ann@own.example, bob@own.example"}, provider.RoleInbox)
+			// The sender's copy knows more than the receiver's.
+			memo := mail{name: "memo", from: "ann@own.example", to: "bob@own.example", extra: "Cc: ada@customer.example\r\n"}
+			in(bob, memo, provider.RoleInbox)
+			memo.extra += "Bcc: pat@partner.example\r\n"
+			in(ann, memo, provider.RoleSent)
 			in(bob, mail{name: "new-3", from: "Ned <ned@novel.example>"}, provider.RoleInbox)
 		}},
 
@@ -175,6 +179,29 @@ var script = []step{
 			return err
 		}}},
 
+	{name: "release", // from now on a deletion ends a mailbox's hold: of one mail that another holds too, of one that nobody else holds
+		world: func(w *world, day time.Time) {
+			w.expunge(w.boxes[0], "memo")
+			w.expunge(w.boxes[1], "old-pat")
+			arrivals(w, day)(w.boxes[1], mail{name: "to-be-purged", from: fromPat}, provider.RoleInbox)
+		},
+		host: []func(w *world) error{func(w *world) error {
+			return w.settings(func(s *emailint.Settings) { s.OnDelete = emailint.ReleaseDeleted })
+		}}},
+	{name: "trash", // is no deletion
+		world: func(w *world, _ time.Time) { w.move(w.boxes[1], "to-be-purged", provider.RoleTrash) }},
+	{name: "purge", // is one
+		world: func(w *world, _ time.Time) { w.expunge(w.boxes[1], "to-be-purged") }},
+	{name: "hole", // mail that the service never told of is found by comparing
+		world: func(w *world, day time.Time) {
+			arrivals(w, day)(w.boxes[0], mail{name: "untold", from: fromPat}, provider.RoleInbox)
+			w.boxes[0].service.Forget()
+		},
+		host: []func(w *world) error{func(w *world) error {
+			_, err := w.engine.Reconcile(w.ctx, org, w.boxes[0].conn, provider.Window{})
+			return err
+		}}},
+
 	{name: "reconnect",
 		world: func(w *world, day time.Time) {
 			arrivals(w, day)(w.boxes[0], mail{name: "last", from: fromAda, re: id("offer")}, provider.RoleInbox)
@@ -244,5 +271,3 @@ func (s *fakeService) Sender() provider.Sender  { return s.Fake }
 func (s *fakeService) Drafts() bool             { return s.personality != providertest.IMAP }
 func (s *fakeService) Lose(l providertest.Loss) { s.LoseOutcome(l) }
 func (s *fakeService) Reset(role provider.Role) { s.ResetFolder(role) }
-
-var _ = message.ParseHeader

@@ -40,6 +40,10 @@ func (s *store) SetCredential(ctx context.Context, org string, id int64, sealed 
 	return s.p.pass("state.SetCredential", func() error { return s.Store.SetCredential(ctx, org, id, sealed) })
 }
 
+func (s *store) SetRealTime(ctx context.Context, org string, id int64, text string) error {
+	return s.p.pass("state.SetRealTime", func() error { return s.Store.SetRealTime(ctx, org, id, text) })
+}
+
 func (s *store) Claim(ctx context.Context, worker string, now time.Time, ttl time.Duration) (state.Lease, error) {
 	return get(s.p, "state.Claim", func() (state.Lease, error) { return s.Store.Claim(ctx, worker, now, ttl) })
 }
@@ -80,6 +84,26 @@ func (s *store) CommitPage(ctx context.Context, l state.Lease, page state.Page) 
 
 func (s *store) Sweep(ctx context.Context, l state.Lease, folder string) (int, error) {
 	return get(s.p, "state.Sweep", func() (int, error) { return s.Store.Sweep(ctx, l, folder) })
+}
+
+func (s *store) Placed(ctx context.Context, l state.Lease, folder string, after int64, limit int) ([]state.Row, error) {
+	return get(s.p, "state.Placed", func() ([]state.Row, error) { return s.Store.Placed(ctx, l, folder, after, limit) })
+}
+
+func (s *store) Leave(ctx context.Context, l state.Lease, rs []provider.Removal) (int, error) {
+	return get(s.p, "state.Leave", func() (int, error) { return s.Store.Leave(ctx, l, rs) })
+}
+
+func (s *store) Counted(ctx context.Context, l state.Lease, r state.Recount) error {
+	return s.p.pass("state.Counted", func() error { return s.Store.Counted(ctx, l, r) })
+}
+
+func (s *store) Leavers(ctx context.Context, l state.Lease, now time.Time, limit int) ([]state.Row, error) {
+	return get(s.p, "state.Leavers", func() ([]state.Row, error) { return s.Store.Leavers(ctx, l, now, limit) })
+}
+
+func (s *store) Recheck(ctx context.Context, l state.Lease, rows []int64, at time.Time) error {
+	return s.p.pass("state.Recheck", func() error { return s.Store.Recheck(ctx, l, rows, at) })
 }
 
 func (s *store) Gone(ctx context.Context, l state.Lease, ids []provider.ItemID, release bool) error {
@@ -138,6 +162,26 @@ func (s *store) Correct(ctx context.Context, org string, c state.Correction) (st
 	return get(s.p, "state.Correct", func() (state.Email, error) { return s.Store.Correct(ctx, org, c) })
 }
 
+func (s *store) IntentsDue(ctx context.Context, l state.Lease, now time.Time, limit int) ([]state.Intent, error) {
+	return get(s.p, "state.IntentsDue", func() ([]state.Intent, error) { return s.Store.IntentsDue(ctx, l, now, limit) })
+}
+
+func (s *store) IntentStep(ctx context.Context, l state.Lease, id int64, from, to state.IntentState, st state.IntentStep) error {
+	return s.p.pass("state.IntentStep", func() error { return s.Store.IntentStep(ctx, l, id, from, to, st) })
+}
+
+func (s *store) Undo(ctx context.Context, org string, id int64, at time.Time) (state.Intent, error) {
+	return get(s.p, "state.Undo", func() (state.Intent, error) { return s.Store.Undo(ctx, org, id, at) })
+}
+
+func (s *store) IntentsOf(ctx context.Context, org string, email int64) ([]state.Intent, error) {
+	return get(s.p, "state.IntentsOf", func() ([]state.Intent, error) { return s.Store.IntentsOf(ctx, org, email) })
+}
+
+func (s *store) IntentLog(ctx context.Context, org string, connection int64, after int64, limit int) ([]state.IntentEvent, error) {
+	return get(s.p, "state.IntentLog", func() ([]state.IntentEvent, error) { return s.Store.IntentLog(ctx, org, connection, after, limit) })
+}
+
 func (s *store) Settings(ctx context.Context, org string) (json.RawMessage, int64, error) {
 	return get2(s.p, "state.Settings", func() (json.RawMessage, int64, error) { return s.Store.Settings(ctx, org) })
 }
@@ -162,10 +206,22 @@ func (s *store) OutboxGet(ctx context.Context, org, key string) (state.Outgoing,
 	return get(s.p, "state.OutboxGet", func() (state.Outgoing, error) { return s.Store.OutboxGet(ctx, org, key) })
 }
 
+func (s *store) OutboxOf(ctx context.Context, org string, email int64) (state.Outgoing, error) {
+	return get(s.p, "state.OutboxOf", func() (state.Outgoing, error) { return s.Store.OutboxOf(ctx, org, email) })
+}
+
 func (s *store) OutboxStep(ctx context.Context, org, key string, from, to state.OutState, st state.Step) (state.Outgoing, error) {
 	return get(s.p, "state.OutboxStep", func() (state.Outgoing, error) { return s.Store.OutboxStep(ctx, org, key, from, to, st) })
 }
 
 func (s *store) OutboxDue(ctx context.Context, org string, now time.Time, limit int) ([]state.Outgoing, error) {
 	return get(s.p, "state.OutboxDue", func() ([]state.Outgoing, error) { return s.Store.OutboxDue(ctx, org, now, limit) })
+}
+
+func (s *store) CopiesDue(ctx context.Context, org string, now time.Time, limit int) ([]state.Outgoing, error) {
+	return get(s.p, "state.CopiesDue", func() ([]state.Outgoing, error) { return s.Store.CopiesDue(ctx, org, now, limit) })
+}
+
+func (s *store) CopyStep(ctx context.Context, org, key string, from, to state.CopyState, st state.CopyStep) error {
+	return s.p.pass("state.CopyStep", func() error { return s.Store.CopyStep(ctx, org, key, from, to, st) })
 }

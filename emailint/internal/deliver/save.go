@@ -363,12 +363,15 @@ func (d *Deliverer) load(ctx context.Context, e state.Email) (crm.Email, error) 
 		}
 		it.Message = *m
 		it.Message.Envelope = d.place(m.Envelope, row)
-		it.Outbound = it.Outbound || it.Message.Sent // a listing by id only doesn't tell
 		if row.Received.IsZero() {
 			// The listing told no time; now it is known.
-			it.When = it.Message.When()
-			it.History = it.When.Before(d.ConnectedAt)
+			it.History = it.Message.When().Before(d.ConnectedAt)
 		}
+		// Whichever mailbox delivers it, of several copies one says when it came and who wrote it.
+		if env, err := d.Keys.OpenEnvelope(d.Lease.Org, e.Envelope); err == nil {
+			it.Message.Received, it.Message.Sent = env.Received, env.Sent
+		}
+		it.When, it.Outbound = it.Message.When(), it.Message.Sent
 		return it, nil
 	}
 	if sent, err := d.Store.OutboxOf(ctx, d.Lease.Org, e.ID); err == nil && len(rows) == 0 {
@@ -386,10 +389,9 @@ func (d *Deliverer) load(ctx context.Context, e state.Email) (crm.Email, error) 
 	}
 	out.Message.Envelope = env
 	if out.When.IsZero() {
-		out.When = out.Message.When()
-		out.History = out.When.Before(d.ConnectedAt)
+		out.History = env.When().Before(d.ConnectedAt)
 	}
-	out.Outbound = out.Outbound || out.Message.Sent
+	out.When, out.Outbound = env.When(), env.Sent
 	out.Partial = reason
 	return out, nil
 }
