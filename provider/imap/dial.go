@@ -231,7 +231,7 @@ func (m *Mailbox) drop(conn *watchedConn, client *imapclient.Client) {
 func connectionDied(err error) bool {
 	var se *goimap.Error
 	var own localError
-	return !errors.As(err, &se) && !errors.As(err, &own) && !errors.Is(err, provider.ErrGone)
+	return !errors.As(err, &se) && !errors.As(err, &own) && !errors.Is(err, provider.ErrGone) && !errors.Is(err, provider.ErrUnsupported)
 }
 
 // localError is an error of this package with the connection in order.
@@ -264,12 +264,24 @@ func (c *watchedConn) watch(on bool) {
 
 func (c *watchedConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if n > 0 {
-		c.mu.Lock()
-		if c.timer != nil {
-			c.timer.Reset(c.stall)
-		}
-		c.mu.Unlock()
-	}
+	c.alive(n)
 	return n, err
+}
+
+// Write counts as life too: a server says nothing while it is sent a large message.
+func (c *watchedConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	c.alive(n)
+	return n, err
+}
+
+func (c *watchedConn) alive(n int) {
+	if n == 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.timer != nil {
+		c.timer.Reset(c.stall)
+	}
 }

@@ -41,7 +41,7 @@ func (m *Mailbox) wrap(ctx context.Context, verb string, err error) error {
 		se    *goimap.Error
 	)
 	switch {
-	case errors.Is(err, provider.ErrGone), errors.As(err, &needs), errors.As(err, &rate), errors.As(err, &auth), errors.As(err, &conn):
+	case errors.Is(err, provider.ErrGone), errors.Is(err, provider.ErrUnsupported), errors.As(err, &needs), errors.As(err, &rate), errors.As(err, &auth), errors.As(err, &conn):
 		return err
 	case errors.As(err, &se):
 		if rate := limited(se); rate != nil {

@@ -1,8 +1,8 @@
-// Package imap reads mailboxes over IMAP. It is for hosts that connect servers without an API of their own, and fulfils
-// provider.Provider.
+// Package imap reads mailboxes over IMAP, and archives, labels and files Sent copies in them. It is for hosts that connect
+// servers without an API of their own, and fulfils provider.Provider.
 //
 // New makes the provider that opens stored credentials; Dial opens one mailbox from a Config. Folders are opened
-// read-only and messages are peeked at: reading changes no flag. The password or token never travels in clear text
+// read-only and messages are peeked at: reading changes no flag. Only Archive, Unarchive, Label, Unlabel and FileSent write. The password or token never travels in clear text
 // unless Insecure is asked for by name, and then only to this machine.
 //
 // A message is named by folder, UIDVALIDITY and UID, and that name dies when it moves. Changes tells of mail that came. Of mail
@@ -34,9 +34,12 @@ import (
 )
 
 var (
-	_ provider.Provider = (*Provider)(nil)
-	_ provider.Mailbox  = (*Mailbox)(nil)
-	_ provider.Waiter   = (*Mailbox)(nil)
+	_ provider.Provider  = (*Provider)(nil)
+	_ provider.Mailbox   = (*Mailbox)(nil)
+	_ provider.Waiter    = (*Mailbox)(nil)
+	_ provider.Archiver  = (*Mailbox)(nil)
+	_ provider.Labeler   = (*Mailbox)(nil)
+	_ provider.SentFiler = (*Mailbox)(nil)
 )
 
 // Security of the connection. The zero value is TLS.
