@@ -81,7 +81,7 @@ func (e *engine) start(ctx context.Context, in *post) (stop func() error, err er
 		cancel()
 		wg.Wait()
 		if !errors.Is(failed, context.Canceled) {
-			return fmt.Errorf("Run ended with: %w", failed)
+			return fmt.Errorf("the engine ended with: %w", failed)
 		}
 		return nil
 	}
