@@ -136,8 +136,13 @@ func (w *world) row(b *box, r state.Row) string {
 	if r.History {
 		s += ", history"
 	}
+	// A row that was linked once remembers its Email.
 	if r.Email != 0 {
-		s += ", part of an email"
+		e, err := w.store.Email(w.ctx, org, r.Email)
+		must(err)
+		if len(e.Effective()) > 0 {
+			s += ", part of an email"
+		}
 	}
 	return s
 }
