@@ -1,7 +1,6 @@
 package deliver
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +22,16 @@ func (d *Deliverer) save(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	// Those that failed before go first, so that the last of a chunk tells a CRM that is down from mail that it refuses.
-	slices.SortStableFunc(es, func(a, b state.Email) int { return cmp.Compare(len(b.Error), len(a.Error)) })
+	slices.SortStableFunc(es, func(a, b state.Email) int {
+		switch {
+		case (a.Error == "") == (b.Error == ""):
+			return 0
+		case a.Error != "":
+			return -1
+		}
+		return 1
+	})
+	size := 0
 	full := map[int64]crm.Email{}
 	var ready []state.Email
 	var postponed []state.Failure
@@ -45,8 +53,11 @@ func (d *Deliverer) save(ctx context.Context) (int, error) {
 				break
 			}
 			full[e.ID] = m
+			size += len(m.Message.Text) + len(m.Message.HTML)
 		}
-		ready = append(ready, e)
+		if ready = append(ready, e); size > chunkBytes {
+			break // the others come with the next chunk
+		}
 	}
 	if len(postponed) > 0 {
 		if err := d.Store.Failed(ctx, d.Lease.Org, postponed); err != nil {
