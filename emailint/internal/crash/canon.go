@@ -57,9 +57,7 @@ func (w *world) picture() (picture, error) {
 				}
 			}
 		}
-		if err := w.holdings(b, add); err != nil {
-			return nil, err
-		}
+		w.holdings(b, add)
 	}
 	for h := range w.hashes {
 		_, es, err := w.store.Lookup(w.ctx, org, h)
@@ -75,7 +73,11 @@ func (w *world) picture() (picture, error) {
 		if err != nil {
 			return nil, err
 		}
-		add("outbox %s is %s, its copy %q", k, o.State, o.Copy)
+		there := o.Copy
+		if there == state.CopyFound { // whether the service or we filed it, nobody can tell after a crash
+			there = state.CopyFiled
+		}
+		add("outbox %s is %s, its copy %q", k, o.State, there)
 		emails[o.Email] = state.Email{}
 	}
 	for id := range emails {
@@ -84,6 +86,9 @@ func (w *world) picture() (picture, error) {
 			return nil, err
 		}
 		emails[id] = e
+	}
+	if err := w.mutations(names, emails, add); err != nil {
+		return nil, err
 	}
 	saved := w.crm.Emails(org)
 	if err := agree(emails, saved); err != nil {
@@ -97,6 +102,31 @@ func (w *world) picture() (picture, error) {
 	add("contacts created: %d", w.crm.Created(org))
 	slices.Sort(out)
 	return out, nil
+}
+
+// mutations lists what the rules of the inbox wanted and did.
+func (w *world) mutations(names map[string]string, emails map[int64]state.Email, add func(string, ...any)) error {
+	for id, e := range emails {
+		is, err := w.store.IntentsOf(w.ctx, org, id)
+		if err != nil {
+			return err
+		}
+		for _, i := range is {
+			events, err := w.store.IntentLog(w.ctx, org, i.Connection, 0, 1000)
+			if err != nil {
+				return err
+			}
+			done := 0
+			for _, ev := range events {
+				if ev.Intent == i.ID && (ev.State == state.IntentDone || ev.State == state.IntentUndone) {
+					done++
+				}
+			}
+			add("rule %s on %s in %s: %s %s, logged as done or undone %d times", i.Rule, w.hashes[e.MessageID], names[strconv.FormatInt(i.Connection, 10)],
+				i.State, w.named(i.Error), done)
+		}
+	}
+	return nil
 }
 
 // learnSent learns the Message-IDs that a service put in place of ours.
@@ -136,8 +166,13 @@ func (w *world) row(b *box, r state.Row) string {
 	if r.History {
 		s += ", history"
 	}
+	// A row that was linked once remembers its Email.
 	if r.Email != 0 {
-		s += ", part of an email"
+		e, err := w.store.Email(w.ctx, org, r.Email)
+		must(err)
+		if len(e.Effective()) > 0 {
+			s += ", part of an email"
+		}
 	}
 	return s
 }
@@ -187,25 +222,16 @@ func (w *world) named(s string) string {
 }
 
 // holdings lists what lies in the mailbox.
-func (w *world) holdings(b *box, add func(string, ...any)) error {
-	m, err := b.service.Open(w.ctx)
-	if err != nil {
-		return err
-	}
-	defer m.Close()
+func (w *world) holdings(b *box, add func(string, ...any)) {
 	for messageID, name := range w.ids {
-		items, err := m.Locate(w.ctx, messageID)
-		if err != nil {
-			return err
-		}
-		for _, it := range items {
-			add("%s holds %s in %v", b.name, name, folderNames(it.Folders))
+		for _, s := range b.service.Look(messageID) {
+			slices.Sort(s.Labels)
+			add("%s holds %s in %v labelled %v %v", b.name, name, folderNames(s.Folders), s.Labels, s.Flags)
 		}
 	}
 	for _, d := range b.service.Sent() {
 		add("%s sent %s to %v", b.name, message.ParseHeader(d.Raw).Subject, d.Recipients)
 	}
-	return nil
 }
 
 func folderNames(fs []provider.Folder) []string {

@@ -35,4 +35,15 @@ func TestCrash(t *testing.T) {
 			Run(t, Config{Store: memory, Service: Fake(p)}, options(t), reached)
 		})
 	}
+	if t.Failed() || options(t).Only != "" {
+		return
+	}
+	for _, p := range Points {
+		switch n := reached[p.Name]; {
+		case n == 0 && p.Unreached == "":
+			t.Errorf("the scenario never comes by %s: let it, or say in the table why it can't", p.Name)
+		case n > 0 && p.Unreached != "":
+			t.Errorf("the scenario comes by %s, and the table says that it can't: %s", p.Name, p.Unreached)
+		}
+	}
 }

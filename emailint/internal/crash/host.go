@@ -16,6 +16,8 @@ type hostStore struct {
 	crm  crm.Store
 	p    *Process
 	down func() bool // nil: never
+	// refuses is asked by SaveEmails; true: it fails. nil: never.
+	refuses func() bool
 }
 
 var (
@@ -53,6 +55,9 @@ func (s *hostStore) SaveEmails(ctx context.Context, org string, es []crm.Email) 
 	return s.p.pass("crm.SaveEmails", func() error {
 		if err := s.up(); err != nil {
 			return err
+		}
+		if s.refuses != nil && s.refuses() {
+			return errors.New("crash: the CRM refuses a save")
 		}
 		return s.crm.SaveEmails(ctx, org, es)
 	})

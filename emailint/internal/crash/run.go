@@ -90,13 +90,17 @@ func (s *Suite) crash(w *world, e entry) (r result) {
 	if err := w.begin(e.step, nil); err != nil {
 		return result{err: err}
 	}
-	var committed, window bool // what was true at the moment of the crash
+	// What was true at the moment of the crash.
+	var committed bool
+	var window string
 	victim, keys := w.victim(), len(w.keys)
 	stop := e.stop
 	w.proc.arm(&stop, 0)
 	w.proc.fired = func() {
 		r.met = true
-		window = len(w.keys) > keys && w.unprovable()
+		if len(w.keys) > keys {
+			window = w.unprovable()
+		}
 		switch e.with {
 		case crmDown:
 			w.down = 2
@@ -144,11 +148,11 @@ func (s *Suite) crash(w *world, e entry) (r result) {
 		return r
 	}
 	d := got.diff(want)
-	if d != "" && window {
-		// SMTP has nowhere to look: between the commit that says "sending" and the server's answer nobody can know, and what
-		// was not sent then stays unknown (design, "Send knows what happened").
+	if d != "" && window != "" {
+		// SMTP has nowhere to look: between the commit that says "sending" and the server's answer nobody can know, and it stays
+		// unknown. So with the copy in Sent, which is filed at most once (design, "Send knows what happened").
 		r.ended = true
-		if want, r.err = s.reference(e.step, "unsent"); r.err != nil {
+		if want, r.err = s.reference(e.step, window); r.err != nil {
 			return r
 		}
 		d = got.diff(want)
@@ -199,22 +203,37 @@ func (w *world) decided(name string) bool {
 	return slices.ContainsFunc(es, func(e state.Email) bool { return len(e.Effective()) > 0 })
 }
 
-// unprovable reports whether the newest outgoing mail is just where nobody can find out whether it was sent, and was not.
-func (w *world) unprovable() bool {
-	if len(w.keys) == 0 || w.boxes[0].service.Drafts() {
-		return false
+// unprovable says how the newest outgoing mail ends when nobody can find out whether it was sent, or filed: the reference to
+// compare with, "" when it can be found out.
+func (w *world) unprovable() string {
+	if len(w.keys) == 0 {
+		return ""
 	}
 	key := w.keys[len(w.keys)-1]
 	o, err := w.store.OutboxGet(w.ctx, org, key)
-	if err != nil || o.State != state.OutSending && o.State != state.OutUnknown {
-		return false
+	if err != nil {
+		return "" // not accepted yet
 	}
-	for _, d := range w.boxes[0].service.Sent() {
-		if message.ParseHeader(d.Raw).Subject == key {
-			return false
+	b := w.boxOf(o.Connection)
+	sent := slices.ContainsFunc(b.service.Sent(), func(d providertest.Delivery) bool { return message.ParseHeader(d.Raw).Subject == key })
+	switch {
+	case o.State == state.OutSending || o.State == state.OutUnknown:
+		switch {
+		case !sent && b.service.Proof() != Draft:
+			return "unsent"
+		case sent && b.service.Proof() == Nothing:
+			return "unheard"
 		}
+	case o.Copy == state.CopyTried && len(b.service.Look(id(key))) == 0:
+		return "unfiled"
 	}
-	return true
+	return ""
+}
+
+func (w *world) eachBox(f func(Service)) {
+	for _, b := range w.boxes {
+		f(b.service)
+	}
 }
 
 // reference is the picture after a step that nothing interrupted and that was disturbed in one way. It is computed once.
@@ -248,7 +267,11 @@ func (s *Suite) reference(step int, how string) (picture, error) {
 			err = w.finish(step, noFuse)
 		}
 	case "unsent":
-		err = s.undisturbed(w, step, func(w *world) { w.boxes[0].service.Lose(providertest.LostBefore) })
+		err = s.undisturbed(w, step, func(w *world) { w.eachBox(func(s Service) { s.Lose(providertest.LostBefore) }) })
+	case "unheard":
+		err = s.undisturbed(w, step, func(w *world) { w.eachBox(func(s Service) { s.Lose(providertest.LostAfter) }) })
+	case "unfiled":
+		err = s.undisturbed(w, step, func(w *world) { w.eachBox(func(s Service) { s.LoseMutation(providertest.LostBefore) }) })
 	default:
 		err = fmt.Errorf("crash: no reference %q", how)
 	}

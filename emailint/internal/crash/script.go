@@ -48,7 +48,13 @@ var script = []step{
 			w.crm.Relate(org, customer, linker.Related{Record: deal, Opened: day0.AddDate(-1, 0, 0)})
 		},
 		host: []func(w *world) error{func(w *world) error {
-			return w.settings(func(s *emailint.Settings) { s.Rules.CreateContacts, s.Rules.Opportunities = true, true })
+			return w.settings(func(s *emailint.Settings) {
+				s.Rules.CreateContacts, s.Rules.Opportunities = true, true
+				s.Inbox = []emailint.InboxRule{
+					{ID: "archive", On: true, Do: emailint.ArchiveMail, Kinds: []linker.Kind{linker.Lead}},
+					{ID: "label", On: true, Do: emailint.LabelMail, Label: "CRM", Users: []string{"bob"}},
+				}
+			})
 		}}},
 
 	{name: "import", // history in several pages, a reply before the mail it answers, the same mail in two mailboxes
@@ -137,6 +143,11 @@ var script = []step{
 		host: []func(w *world) error{func(w *world) error {
 			return w.send(w.boxes[0], mail{name: "offer-before", from: "ann@own.example", to: "pat@partner.example"})
 		}}},
+	{name: "send-bob", // whose service files no copy in Sent, while the CRM refuses a save
+		world: func(w *world, _ time.Time) { w.spite = 1 },
+		host: []func(w *world) error{func(w *world) error {
+			return w.send(w.boxes[1], mail{name: "offer-bob", from: "bob@own.example", to: "ada@customer.example"})
+		}}},
 	{name: "answer", // to what we sent, under the Message-ID that the recipient saw, from an address nobody knows
 		world: func(w *world, day time.Time) {
 			arrivals(w, day)(w.boxes[1], mail{name: "answer", from: auto0, re: w.sentID("offer"), extra: auto}, provider.RoleInbox)
@@ -150,6 +161,12 @@ var script = []step{
 		host: []func(w *world) error{func(w *world) error {
 			return w.settings(func(s *emailint.Settings) { s.Rules.Leads, s.Rules.Opportunities = true, false })
 		}}},
+
+	{name: "undo", // what the rules of the inbox did
+		host: []func(w *world) error{
+			func(w *world) error { return w.undo("lead") },
+			func(w *world) error { return w.undo("both") },
+		}},
 
 	{name: "outage", // of the CRM, for the first three passes
 		world: func(w *world, day time.Time) {
@@ -239,6 +256,34 @@ func (w *world) correct(name string, c state.Correction) error {
 	return err
 }
 
+// undo takes back what rules did to a mail.
+func (w *world) undo(name string) error {
+	_, es, err := w.own.Lookup(w.ctx, org, state.Hash(w.hasher.MessageID(id(name))))
+	if err != nil {
+		return err
+	}
+	undone := 0
+	for _, e := range es {
+		is, err := w.own.IntentsOf(w.ctx, org, e.ID)
+		if err != nil {
+			return err
+		}
+		for _, i := range is {
+			if _, err := w.engine.Undo(w.ctx, org, i.ID); err != nil {
+				return err
+			}
+			if _, err := w.engine.Mutations(w.ctx, org, i.Connection, 0, 10); err != nil {
+				return err
+			}
+			undone++
+		}
+	}
+	if undone == 0 {
+		return fmt.Errorf("no rule did anything to %s", name)
+	}
+	return nil
+}
+
 // exclude is the exclusion that the disturbed runs add.
 func exclude(s *emailint.Settings) {
 	s.Rules.ExcludedDomains = append(s.Rules.ExcludedDomains, linker.Exclusion{Domain: "partner.example", Reach: linker.ReachEverything})
@@ -255,19 +300,29 @@ func Fake(p providertest.Personality) func(address string, now func() time.Time)
 	return func(address string, now func() time.Time) Service {
 		f := providertest.NewFake(p, provider.Profile{Address: address, Subject: address}, now)
 		f.SetPageSize(3)
-		return &fakeService{f, p}
+		s := &fakeService{f, p, Draft}
+		if p == providertest.IMAP {
+			s.proof = SentCopy
+			if address == "bob@own.example" { // a poorer server
+				s.proof = Nothing
+				f.NoSentCopy(true)
+				f.NoKeywords(true)
+			}
+		}
+		return s
 	}
 }
 
 type fakeService struct {
 	*providertest.Fake
 	personality providertest.Personality
+	proof       Proof
 }
 
 func (s *fakeService) Open(ctx context.Context) (provider.Mailbox, error) {
 	return s.Fake.Provider().Open(ctx, nil)
 }
 func (s *fakeService) Sender() provider.Sender  { return s.Fake }
-func (s *fakeService) Drafts() bool             { return s.personality != providertest.IMAP }
+func (s *fakeService) Proof() Proof             { return s.proof }
 func (s *fakeService) Lose(l providertest.Loss) { s.LoseOutcome(l) }
 func (s *fakeService) Reset(role provider.Role) { s.ResetFolder(role) }

@@ -69,7 +69,7 @@ func (s *Suite) entries(o Options) [][]entry {
 }
 
 // sampled is how many crashes of a step run when not all do.
-const sampled = 36
+const sampled = 12
 
 // sample keeps the first entries of a shuffled list, and puts in front the first of each point, moment and disturbance that
 // ends no run.
@@ -113,6 +113,10 @@ func Run(t *testing.T, cfg Config, o Options, reached Reached) {
 			}
 		}
 	}
+	limit := 5
+	if o.All {
+		limit = 15
+	}
 	total, runs, failures, alone := 0, 0, 0, 0
 	for _, q := range queues {
 		total += len(q)
@@ -120,7 +124,7 @@ func Run(t *testing.T, cfg Config, o Options, reached Reached) {
 	if total == 0 {
 		t.Fatalf("no crash is called %q", o.Only)
 	}
-	for failures < 5 {
+	for failures < limit {
 		var tried []string
 		last := -1
 		for i, q := range queues {

@@ -26,20 +26,32 @@ const (
 // Service is the mail service behind one mailbox. Its methods panic when they fail: they are the world, not what is tested.
 type Service interface {
 	Open(ctx context.Context) (provider.Mailbox, error)
-	// Sender sends from the mailbox. Drafts says whether a draft tells afterwards if it was sent.
+	// Sender sends from the mailbox.
 	Sender() provider.Sender
-	Drafts() bool
 	Sent() []providertest.Delivery
-	Lose(l providertest.Loss)
+	Lose(l providertest.Loss)         // the answer to the next release
+	LoseMutation(l providertest.Loss) // the answer to the next change of the mailbox, filing in Sent included
+	Proof() Proof
 
 	Deliver(raw []byte, at time.Time, role provider.Role) providertest.Handle
 	Move(h providertest.Handle, to provider.Role)
 	Delete(h providertest.Handle)
 	Reset(role provider.Role)
+	// Look returns every place where a message lies.
+	Look(messageID string) []providertest.Sight
 	Forget() // what happened since cursors were last read is never told; does nothing where a service can't
 	// ItemID is what the mailbox calls the message now; "" when it is gone or the service can't tell.
 	ItemID(h providertest.Handle) provider.ItemID
 }
+
+// Proof says what a service can tell of a mail whose release had no answer.
+type Proof int
+
+const (
+	Draft    Proof = iota // the draft is still there, or it was sent
+	SentCopy              // a copy in Sent proves that it was sent, and nothing proves the contrary
+	Nothing
+)
 
 // Config is what a suite runs on.
 type Config struct {
@@ -101,6 +113,7 @@ type world struct {
 	crm   *emailinttest.MemCRM
 	boxes []*box
 	down  int // so many further tries of the host find the CRM down
+	spite int // so many further saves are refused
 
 	hasher *ident.Hasher
 	dates  map[string]time.Time  // of mails: copies are equal
@@ -147,7 +160,7 @@ func (w *world) start(worker string) (*Process, *store, *emailint.Engine, error)
 		boxes[b.name] = b.service
 	}
 	e, err := emailint.New(emailint.Options{
-		State: own, CRM: &hostStore{w.crm, p, func() bool { return w.down > 0 }}, Now: w.clock.now, Worker: worker, Lease: lease,
+		State: own, CRM: &hostStore{w.crm, p, func() bool { return w.down > 0 }, w.refuses}, Now: w.clock.now, Worker: worker, Lease: lease,
 		Providers: []provider.Provider{&opener{providerName, p, boxes}},
 		Keys:      []emailint.Key{{ID: "test", Secret: make([]byte, 32)}}, IndexKey: make([]byte, 32),
 		Sender: func(_ context.Context, c emailint.Connection) (provider.Sender, error) {
@@ -155,6 +168,11 @@ func (w *world) start(worker string) (*Process, *store, *emailint.Engine, error)
 		},
 	})
 	return p, own, e, err
+}
+
+func (w *world) refuses() bool {
+	w.spite--
+	return w.spite >= 0
 }
 
 func (w *world) boxOf(conn int64) *box {
@@ -236,7 +254,7 @@ func (w *world) host(fuse func() int, call func() error) error {
 func (w *world) drain(fuse func() int) error {
 	var why error
 	quiet := 0
-	for range 12 {
+	for round := range 20 {
 		for _, b := range w.boxes {
 			if b.conn == 0 {
 				continue
@@ -250,6 +268,9 @@ func (w *world) drain(fuse func() int) error {
 		}
 		if why = w.outstanding(); why != nil {
 			w.clock.advance(11 * time.Minute)
+			if round > 2 { // a copy in Sent is looked for during hours
+				w.clock.advance(time.Hour)
+			}
 			continue
 		}
 		if quiet++; quiet == 2 {

@@ -104,6 +104,7 @@ func (d *Deliverer) settle(ctx context.Context) (int, error) {
 // read finds the envelope of a row, from memory or from the mailbox.
 func (d *Deliverer) read(ctx context.Context, row state.Row) (*work, error) {
 	w := &work{row: row}
+	locked := false // there is an envelope, and it does not open
 	if row.Email != 0 {
 		// Linked before: its sealed envelope decides, that of the copy with the highest rank, so that every copy comes to the
 		// same links; also when the mail has moved on or is gone (protocol, rule 4).
@@ -115,7 +116,7 @@ func (d *Deliverer) read(ctx context.Context, row state.Row) (*work, error) {
 			w.env.Thread = row.Thread // a thread id counts within one mailbox
 			return w, nil
 		}
-		w.alone = true
+		w.alone, locked = true, len(e.Envelope) > 0
 	}
 	env, ok := d.known[row.Item]
 	if ok && env.Has&message.HasHeader == message.HasHeader {
@@ -124,6 +125,15 @@ func (d *Deliverer) read(ctx context.Context, row state.Row) (*work, error) {
 	}
 	m, err := d.fetch(ctx, row)
 	switch {
+	case errors.Is(err, provider.ErrGone) && locked:
+		// Its links stand until a key opens it.
+		w.out = &state.Settlement{Fate: state.FateFailed, Reason: "the mailbox no longer has it, and no key opens its envelope",
+			NextTry: d.Now().Add(backoff(row.Tries))}
+		return w, nil
+	case errors.Is(err, provider.ErrGone) && row.Fate.Decided():
+		// It keeps what was decided while it could be read: gone is for mail that never was (protocol, rule 4).
+		w.out = &state.Settlement{Fate: row.Fate, Reason: row.Reason}
+		return w, nil
 	case errors.Is(err, provider.ErrGone):
 		w.out = &state.Settlement{Fate: state.FateGone, Reason: "the mailbox no longer has it"}
 		return w, nil
