@@ -28,7 +28,9 @@ var floors = []struct {
 	{"emailint/crm", []string{"message", "linker"}},
 	{"emailint/state", []string{"message", "linker", "provider", "emailint/state"}},
 	{"emailint", []string{"message", "linker", "signature", "provider", "emailint"}},
-	{"examples", []string{"message", "linker", "signature", "provider", "smtp", "emailint", "examples"}},
+	{"internal", []string{"message"}}, // what examples and bench share: an embedded mail server, mbox files
+	{"examples", []string{"message", "linker", "signature", "provider", "smtp", "emailint", "examples", "internal"}},
+	{"bench", []string{"message", "linker", "provider", "emailint", "internal"}},
 }
 
 // heavy says in which packages alone a heavy dependency may be imported.
@@ -39,8 +41,8 @@ var heavy = map[string][]string{
 	"github.com/microsoftgraph":          {"provider/outlook"},
 	"github.com/microsoft/kiota":         {"provider/outlook"},
 	"google.golang.org/api":              {"provider/gmail"},
-	"github.com/emersion/go-imap":        {"provider/imap", "examples"},
-	"github.com/emersion/go-smtp":        {"examples"},
+	"github.com/emersion/go-imap":        {"provider/imap", "internal", "examples", "bench"},
+	"github.com/emersion/go-smtp":        {"internal", "examples"},
 	"github.com/wneessen/go-mail":        {"smtp"},
 	"github.com/chromedp":                {"emailint/settingsui"},
 	"github.com/schollz/progressbar":     {"examples"},

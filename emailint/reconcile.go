@@ -36,22 +36,8 @@ func (e *Engine) Reconcile(ctx context.Context, org string, connection int64, w 
 		if err := v.pass(ctx); err != nil && v.outage == nil {
 			return err
 		}
-		runs, err := e.o.State.Runs(ctx, org, connection)
-		if err != nil {
-			return err
-		}
-		c, err := e.o.State.Connection(ctx, org, connection)
-		if err != nil {
-			return err
-		}
-		earliest := c.ConnectedAt
-		for i, r := range runs {
-			if i == 0 || r.From.Before(earliest) {
-				earliest = r.From // zero: everything
-			}
-		}
-		if w.From.Before(earliest) {
-			w.From = earliest
+		if w.From.Before(v.reader.Floor) {
+			w.From = v.reader.Floor
 		}
 		rep.From, rep.To = w.From, w.To
 		there, err := v.recon.Repair(ctx, w, &rep)
@@ -62,12 +48,10 @@ func (e *Engine) Reconcile(ctx context.Context, org string, connection int64, w 
 			return err
 		}
 		// What left in this very visit is confirmed in the next one: a move may be half done.
-		if rep.Gone, err = v.recon.Confirm(ctx, 20*confirmed, true); err != nil {
+		if err := v.confirm(ctx, 20*confirmed, true); err != nil {
 			return err
 		}
-		if err := v.each(ctx); err != nil {
-			return err
-		}
+		rep.Gone = v.gone
 		if err := v.recon.Tally(ctx, there, &rep); err != nil || v.outage == nil {
 			return err
 		}

@@ -80,7 +80,7 @@ func (e *Engine) Run(ctx context.Context) error {
 			tick := time.NewTicker(5 * time.Second)
 			defer tick.Stop()
 			for {
-				if err := errors.Join(e.outbox(ctx), e.copies(ctx)); err != nil && ctx.Err() == nil {
+				if err := e.Outbox(ctx); err != nil && ctx.Err() == nil {
 					e.o.Logger.WarnContext(ctx, "outbox", "error", err)
 				}
 				select {

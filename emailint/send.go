@@ -150,15 +150,9 @@ func (e *Engine) sent(ctx context.Context, org string, row state.Outgoing, sent 
 	step := state.Step{}
 	// Where the service drafted it, the draft became the copy in Sent; after SMTP somebody has to file one.
 	var staged provider.Staged
-	if err := json.Unmarshal(row.Staged, &staged); err != nil {
-		return row, err
-	}
-	if staged.ID == "" {
-		s, _, err := e.Settings(context.WithoutCancel(ctx), org)
-		if err != nil {
-			return row, err
-		}
-		if s.FileSent {
+	if err := json.Unmarshal(row.Staged, &staged); err == nil && staged.ID == "" {
+		// The mail is out: settings that can't be read must not keep that from being stored.
+		if s, _, err := e.Settings(context.WithoutCancel(ctx), org); err != nil || s.FileSent {
 			step.CopyAt = e.o.Now().Add(copyGrace)
 		}
 	}
@@ -227,7 +221,15 @@ func (e *Engine) deliverSent(ctx context.Context, org string, row state.Outgoing
 	return d.Send(ctx, []state.Email{m}, full)
 }
 
-// outbox works on what is due in the outbox.
+// Outbox works once on what is due: messages to send or to look up, copies to file in Sent. Run does so by itself every few
+// seconds; a host with a queue of its own calls it. Several may at the same time.
+func (e *Engine) Outbox(ctx context.Context) error {
+	if e.o.Sender == nil {
+		return nil
+	}
+	return errors.Join(e.outbox(ctx), e.copies(ctx))
+}
+
 func (e *Engine) outbox(ctx context.Context) error {
 	rows, err := e.o.State.OutboxDue(ctx, "", e.o.Now(), 20)
 	if err != nil {

@@ -25,6 +25,7 @@ type visit struct {
 	recon   *reconcile.Reconciler
 	backOff bool                 // an organisation whose CRM is known to be down is not asked
 	outage  *deliver.OutageError // met on the way: reading goes on, delivery waits
+	gone    int                  // deletions confirmed
 }
 
 // confirmed is how many deletions a pass confirms; each costs a search of the whole mailbox.
@@ -63,8 +64,9 @@ func (v *visit) each(ctx context.Context) error {
 	if v.outage == nil && v.backOff && e.health.down(v.lease.Org, e.o.Now()) {
 		v.outage = &deliver.OutageError{Err: errors.New("it did not a moment ago")}
 	}
+	v.deliver.Floor, v.recon.Floor = v.reader.Floor, v.reader.Floor
 	if v.outage == nil {
-		v.deliver.Shrink = e.health.shrink(v.lease.Org)
+		v.deliver.Shrink, v.deliver.Slow = e.health.get(v.lease.Org).shrink, false
 		err := v.deliver.Drain(ctx)
 		switch {
 		case errors.Is(err, state.ErrStale), ctx.Err() != nil:
@@ -74,7 +76,7 @@ func (v *visit) each(ctx context.Context) error {
 		case err != nil:
 			return err
 		default:
-			e.health.works(v.lease.Org)
+			e.health.works(v.lease.Org, v.deliver.Shrink, v.deliver.Slow)
 		}
 	}
 	if err := v.intents.Run(ctx); err != nil {
@@ -107,12 +109,19 @@ func (v *visit) pass(ctx context.Context) error {
 			return err
 		}
 	}
-	gone, err := v.recon.Confirm(ctx, confirmed, false)
-	if err == nil && gone > 0 {
-		err = v.each(ctx)
-	}
+	err := v.confirm(ctx, confirmed, false)
 	if err == nil && v.outage != nil {
 		err = v.outage
+	}
+	return err
+}
+
+// confirm takes the second step of deletions, and delivers what follows.
+func (v *visit) confirm(ctx context.Context, limit int, early bool) error {
+	n, err := v.recon.Confirm(ctx, limit, early)
+	v.gone += n
+	if err == nil && n > 0 {
+		err = v.each(ctx)
 	}
 	return err
 }

@@ -62,8 +62,8 @@ type Page struct {
 	// Recount names folders that messages went out of without the service saying which, as IMAP without QRESYNC does: what
 	// Inventory lists of the folder tells.
 	Recount []Folder
-	Next    Cursor   // valid also when More is false
-	More    bool     // another call would return something now
+	Next    Cursor // valid also when More is false
+	More    bool   // another call would return something now
 	// Estimated is the number of messages the window holds, 0 when the service does not tell.
 	Estimated int
 }
@@ -140,16 +140,20 @@ type Target struct {
 	MessageID string
 }
 
-// Mutation is what was done to a message, as undoing it needs it. Safe to store. The zero value: nothing had to be done.
+// Mutation is what was done to a message, as undoing it needs it. Safe to store.
 type Mutation struct {
-	How  string `json:"how,omitempty"`  // "move", "copy and expunge", "label", "keyword", "folder copy"
-	From string `json:"from,omitempty"` // the folder it left
-	To   string `json:"to,omitempty"`   // the folder, label or keyword it has now
-	Item ItemID `json:"item,omitempty"` // what it is known by now, or the copy that was made; "" when the service did not tell
+	// Already: nothing had to be done. Where it is as the call would have made it the rest says so: after a call whose answer
+	// was lost that is what the lost call did, and clearing Already makes it a Mutation that can be undone. Undoing one that
+	// is Already does nothing.
+	Already bool   `json:"already,omitempty"`
+	How     string `json:"how,omitempty"`  // "move", "copy and expunge", "label", "keyword", "folder copy"
+	From    string `json:"from,omitempty"` // the folder it left
+	To      string `json:"to,omitempty"`   // the folder, label or keyword it has now
+	Item    ItemID `json:"item,omitempty"` // what it is known by now, or the copy that was made; "" when the service did not tell
 }
 
 // Archiver is a mailbox that can take a message out of the inbox without deleting it. Both calls may be repeated: a message
-// that is where it should be is left alone. ErrGone when it lies nowhere; ErrUnsupported when it can't be done safely here.
+// that lies outside the inbox (or is back in it) is left alone and told as Already. ErrGone when it lies nowhere; ErrUnsupported when it can't be done safely here.
 type Archiver interface {
 	Archive(ctx context.Context, t Target) (Mutation, error)
 	// Unarchive brings the message back to the inbox.
@@ -157,7 +161,7 @@ type Archiver interface {
 }
 
 // Labeler is a mailbox that can put a label on a message, by the service's own means, and take it off. Both calls may be
-// repeated. Errors as for Archiver.
+// repeated; what has the label is left alone and told as Already. Errors as for Archiver.
 type Labeler interface {
 	Label(ctx context.Context, t Target, label string) (Mutation, error)
 	Unlabel(ctx context.Context, t Target, m Mutation) error

@@ -30,7 +30,9 @@ type World struct {
 	State      state.Store
 	Connection emailint.Connection
 
+	clock func() time.Time // nil: now
 	store *flaky
+	host  crm.Store  // store, with the optional powers that the host's has
 	mu    sync.Mutex // guards now
 	now   time.Time
 }
@@ -42,6 +44,7 @@ type options struct {
 	personality providertest.Personality
 	settings    emailint.Settings
 	crm         crm.Store
+	clock       func() time.Time
 }
 
 // WithPersonality chooses what kind of service the fake mailbox is like; IMAP by default.
@@ -51,6 +54,9 @@ func WithPersonality(p providertest.Personality) Option {
 
 // WithSettings replaces the default settings.
 func WithSettings(s emailint.Settings) Option { return func(o *options) { o.settings = s } }
+
+// WithClock gives the world another clock, time.Now in a bubble of testing/synctest for example; Advance does nothing then.
+func WithClock(now func() time.Time) Option { return func(o *options) { o.clock = now } }
 
 // WithCRM puts a host's own store in place of MemCRM.
 func WithCRM(s crm.Store) Option { return func(o *options) { o.crm = s } }
@@ -76,11 +82,15 @@ func Start(ctx context.Context, opts ...Option) (*World, error) {
 	for _, f := range opts {
 		f(&o)
 	}
-	w := &World{CRM: NewMemCRM(), now: time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)}
+	w := &World{CRM: NewMemCRM(), clock: o.clock, now: time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)}
 	if o.crm == nil {
 		o.crm = w.CRM
 	}
 	w.store = &flaky{Store: o.crm}
+	w.host = w.store
+	if r, ok := o.crm.(crm.Remover); ok {
+		w.host = &flakyRemover{w.store, r}
+	}
 	w.Fake = providertest.NewFake(o.personality, provider.Profile{Address: Owner, Subject: "owner"}, w.Now)
 	st, err := sqlite.Open(ctx, ":memory:")
 	if err != nil {
@@ -95,7 +105,7 @@ func Start(ctx context.Context, opts ...Option) (*World, error) {
 
 func (w *World) connect(ctx context.Context, settings emailint.Settings) (err error) {
 	w.Engine, err = emailint.New(emailint.Options{
-		State: w.State, CRM: w.store, Now: w.Now, Providers: []provider.Provider{w.Fake.Provider()},
+		State: w.State, CRM: w.host, Now: w.Now, Providers: []provider.Provider{w.Fake.Provider()},
 		Keys: []emailint.Key{{ID: "test", Secret: make([]byte, 32)}}, IndexKey: make([]byte, 32),
 		Sender: func(context.Context, emailint.Connection) (provider.Sender, error) { return w.Fake, nil },
 	})
@@ -112,6 +122,9 @@ func (w *World) connect(ctx context.Context, settings emailint.Settings) (err er
 
 // Now is the world's time.
 func (w *World) Now() time.Time {
+	if w.clock != nil {
+		return w.clock()
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.now
@@ -205,4 +218,13 @@ func (f *flaky) SaveEmails(ctx context.Context, org string, es []crm.Email) erro
 
 func (f *flaky) UpdateEmails(ctx context.Context, org string, es []crm.EmailState) error {
 	return f.call(func() error { return f.Store.UpdateEmails(ctx, org, es) })
+}
+
+type flakyRemover struct {
+	*flaky
+	remover crm.Remover
+}
+
+func (f *flakyRemover) RemoveEmails(ctx context.Context, org string, es []crm.EmailState) error {
+	return f.call(func() error { return f.remover.RemoveEmails(ctx, org, es) })
 }

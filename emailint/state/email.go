@@ -15,7 +15,10 @@ type EmailValue struct {
 	Aliases     []Hash // further Message-IDs of the same mail
 	Fingerprint Hash   // of header fields that are equal in every copy
 	Links       []linker.Link
-	Holder      bool   // this mailbox holds it; false under a user's own exclusion
+	Holder      bool // this mailbox holds it; false under a user's own exclusion
+	// Rank orders the copies of a mail: the highest gives the Email its envelope and links, so that the order in which they are
+	// read changes nothing. A lower one is attached, and its row stays due, to be decided by that envelope.
+	Rank        int64
 	Envelope    []byte // sealed; nil keeps the stored one
 	EnvelopeTag string // says whether the envelope changed, as sealing is not repeatable; "" compares bytes
 }

@@ -101,6 +101,7 @@ type Settlement struct {
 	NextTry      time.Time
 	// Header fields learnt since the page (an id-only listing); empty ones leave the row's.
 	MessageID    Hash
+	Fingerprint  Hash // also without Email: a copy of what this mailbox sent is that Email, and takes its links back (rule 12)
 	Cites        []Hash
 	Participants []Hash
 	Received     time.Time    // where the row has none

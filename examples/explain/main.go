@@ -18,7 +18,7 @@ import (
 
 	"github.com/intellicon/email-integration/emailint/emailinttest"
 	"github.com/intellicon/email-integration/examples/internal/inputs"
-	"github.com/intellicon/email-integration/examples/internal/mbox"
+	"github.com/intellicon/email-integration/internal/mbox"
 	"github.com/intellicon/email-integration/linker"
 	"github.com/intellicon/email-integration/message"
 )

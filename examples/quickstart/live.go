@@ -10,7 +10,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 
 	"github.com/intellicon/email-integration/emailint"
-	"github.com/intellicon/email-integration/examples/internal/mailworld"
+	"github.com/intellicon/email-integration/internal/mailworld"
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/signature"
 	"github.com/intellicon/email-integration/smtp"

@@ -2,12 +2,13 @@
 // arrives, and answers with a signature. Without arguments it brings its own mail server, mailbox and CRM.
 //
 //	quickstart [-state FILE] [-imap imaps://user@host -smtp smtp://user@host] [-mbox FILE] [-crm FILE.json] [-rules FILE.json]
-//	           [-own addr,…] [-since 30d|all] [-write] [-json]
+//	           [-own addr,…] [-since 30d|all] [-write] [-json] [-dump FILE]
 //
 // Passwords come from EMAILINT_IMAP_PASSWORD and EMAILINT_SMTP_PASSWORD. With -imap or -mbox it only reads, unless -write.
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -27,8 +28,7 @@ import (
 	"github.com/intellicon/email-integration/emailint/emailinttest"
 	"github.com/intellicon/email-integration/emailint/state/sqlite"
 	"github.com/intellicon/email-integration/examples/internal/inputs"
-	"github.com/intellicon/email-integration/examples/internal/mailworld"
-	"github.com/intellicon/email-integration/examples/internal/mbox"
+	"github.com/intellicon/email-integration/internal/mailworld"
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
 	"github.com/intellicon/email-integration/provider/imap"
@@ -45,8 +45,8 @@ func main() {
 }
 
 type options struct {
-	state, imap, smtp, own, mbox, crm, rules, since string
-	json, write                                     bool
+	state, imap, smtp, own, mbox, crm, rules, since, dump string
+	json, write                                           bool
 }
 
 // demo is everything one run needs.
@@ -71,6 +71,7 @@ func run(ctx context.Context, args []string) error {
 	fs.StringVar(&o.rules, "rules", "", "JSON file of linker.Rules")
 	fs.StringVar(&o.since, "since", "", "how far back: 30d, or all; 30d for a server, all for the rest")
 	fs.BoolVar(&o.json, "json", false, "print one JSON object")
+	fs.StringVar(&o.dump, "dump", "", "after the import write every ledger row and every email to this file, one JSON object a line, sorted")
 	fs.BoolVar(&o.write, "write", false, "with -imap (and -smtp) or -mbox: send a signed note to yourself")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -116,7 +117,7 @@ func run(ctx context.Context, args []string) error {
 	}
 	var mails []mailworld.Mail
 	if o.mbox != "" {
-		if mails, err = fromMbox(o.mbox); err != nil {
+		if mails, err = mailworld.FromMbox(o.mbox); err != nil {
 			return err
 		}
 	}
@@ -244,22 +245,6 @@ func split(a net.Addr) (string, int) {
 	return t.IP.String(), t.Port
 }
 
-func fromMbox(path string) ([]mailworld.Mail, error) {
-	raws, err := mbox.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]mailworld.Mail, len(raws))
-	for i, raw := range raws {
-		at := message.ParseHeader(raw).Date
-		if at.IsZero() {
-			at = time.Unix(0, 0)
-		}
-		out[i] = mailworld.Mail{Folder: "INBOX", At: at, Raw: raw}
-	}
-	return out, nil
-}
-
 // run imports, reports, and where it may, shows a mail arriving and a reply.
 func (d *demo) run(ctx context.Context, settings emailint.Settings) error {
 	start := time.Now()
@@ -292,7 +277,7 @@ func (d *demo) run(ctx context.Context, settings emailint.Settings) error {
 	if err != nil {
 		return err
 	}
-	_, version, err := eng.Settings(ctx, organisation)
+	before, version, err := eng.Settings(ctx, organisation)
 	if err != nil {
 		return err
 	}
@@ -304,7 +289,12 @@ func (d *demo) run(ctx context.Context, settings emailint.Settings) error {
 	if err != nil {
 		return err
 	}
-	if version == 0 || d.rules != "" {
+	changed, err := differ(before, settings)
+	if err != nil {
+		return err
+	}
+	// A run that goes on under the rules of the last one decides nothing again.
+	if version == 0 || d.rules != "" && changed {
 		if _, err := eng.SetSettings(ctx, organisation, settings, version); err != nil {
 			return err
 		}
@@ -322,6 +312,11 @@ func (d *demo) run(ctx context.Context, settings emailint.Settings) error {
 		return err
 	}
 	r := newReport(status, d.mem.crm, time.Since(start).Seconds())
+	if d.dump != "" {
+		if err := dump(ctx, d.dump, st, conn.ID, d.mem.crm.Emails(organisation)); err != nil {
+			return err
+		}
+	}
 	if d.json {
 		return r.writeJSON(os.Stdout)
 	}
@@ -337,6 +332,15 @@ func (d *demo) run(ctx context.Context, settings emailint.Settings) error {
 		<-saved
 	}
 	return d.live(ctx, eng, conn, saved)
+}
+
+func differ(a, b emailint.Settings) (bool, error) {
+	x, err := json.Marshal(a)
+	if err != nil {
+		return false, err
+	}
+	y, err := json.Marshal(b)
+	return !bytes.Equal(x, y), err
 }
 
 func (d *demo) sender(context.Context, emailint.Connection) (provider.Sender, error) {

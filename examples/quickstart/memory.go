@@ -11,7 +11,7 @@ import (
 
 	"github.com/intellicon/email-integration/emailint"
 	"github.com/intellicon/email-integration/emailint/emailinttest"
-	"github.com/intellicon/email-integration/examples/internal/mailworld"
+	"github.com/intellicon/email-integration/internal/mailworld"
 	"github.com/intellicon/email-integration/linker"
 )
 

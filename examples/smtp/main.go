@@ -21,7 +21,7 @@ import (
 	"syscall"
 
 	"github.com/intellicon/email-integration/examples/internal/inputs"
-	"github.com/intellicon/email-integration/examples/internal/mailworld"
+	"github.com/intellicon/email-integration/internal/mailworld"
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
 	"github.com/intellicon/email-integration/signature"

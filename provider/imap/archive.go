@@ -31,16 +31,19 @@ func (m *Mailbox) Archive(ctx context.Context, t provider.Target) (provider.Muta
 		if err != nil {
 			return err
 		}
-		if folders.roleOf(at.folder) != provider.RoleInbox {
-			if tried.How != "" && at.folder == tried.To {
-				did = tried
-				did.Item = at.item()
-			}
-			return nil
-		}
 		role := provider.RoleArchive
 		if m.gmail {
 			role = provider.RoleAll // facts 3.3: "on Gmail MOVE to \All"
+		}
+		if folders.roleOf(at.folder) != provider.RoleInbox {
+			did.Already = true
+			if tried.How != "" && at.folder == tried.To {
+				did = tried
+				did.Item = at.item()
+			} else if folders.roleOf(at.folder) == role {
+				did = provider.Mutation{Already: true, How: "move", From: folders.folders[0].ID, To: at.folder, Item: at.item()}
+			}
+			return nil
 		}
 		to, err := m.roleFolder(c, folders, role, "Archive", goimap.MailboxAttrArchive)
 		if err != nil {
@@ -57,8 +60,8 @@ func (m *Mailbox) Archive(ctx context.Context, t provider.Target) (provider.Muta
 
 // Unarchive moves a message back to the inbox, from where Archive put it. What its owner has moved on since stays there.
 func (m *Mailbox) Unarchive(ctx context.Context, t provider.Target, was provider.Mutation) (provider.Mutation, error) {
-	if was == (provider.Mutation{}) {
-		return was, ctx.Err()
+	if was == (provider.Mutation{}) || was.Already {
+		return provider.Mutation{Already: true}, ctx.Err()
 	}
 	i, err := parseTarget(t)
 	if err != nil {
@@ -88,6 +91,7 @@ func (m *Mailbox) Unarchive(ctx context.Context, t provider.Target, was provider
 		case folders.roleOf(inbox) != provider.RoleInbox:
 			return localError("imap: the server lists no inbox")
 		case at.folder != was.To:
+			did.Already = true
 			if tried.How != "" && at.folder == inbox {
 				did = tried
 				did.Item = at.item()
@@ -99,6 +103,7 @@ func (m *Mailbox) Unarchive(ctx context.Context, t provider.Target, was provider
 			if m.has(c, goimap.CapMove) {
 				// Its owner may have copied it back. Without MOVE a copy in the inbox is what a crash left: move finishes it.
 				if have, _, err := m.twin(c, inbox, r); err != nil || have.uid != 0 {
+					did.Already = true
 					return err
 				}
 			}
@@ -115,7 +120,7 @@ func (m *Mailbox) Unarchive(ctx context.Context, t provider.Target, was provider
 // relabel gives a message on Gmail's \All the label of a folder: what lies there stays there.
 func (m *Mailbox) relabel(c *imapclient.Client, at id, r *row, to string) (provider.Mutation, error) {
 	if have, _, err := m.twin(c, to, r); err != nil || have.uid != 0 {
-		return provider.Mutation{}, err
+		return provider.Mutation{Already: true}, err
 	}
 	now, err := m.copy(c, at, r, to)
 	return provider.Mutation{How: "label", From: at.folder, To: to, Item: now.known()}, err
@@ -128,7 +133,7 @@ func (m *Mailbox) move(c *imapclient.Client, at id, r *row, to string, tried *pr
 	var err error
 	if m.has(c, goimap.CapMove) {
 		if r.has(goimap.FlagDeleted) {
-			return provider.Mutation{}, nil
+			return provider.Mutation{Already: true}, nil
 		}
 		*tried = did
 		if now, err = m.moveOnce(c, at, to); err != nil {
@@ -144,7 +149,7 @@ func (m *Mailbox) move(c *imapclient.Client, at id, r *row, to string, tried *pr
 		}
 		*tried = did
 		if now, err = m.copyAndExpunge(c, at, r, to); err == nil && now.uid == 0 {
-			return provider.Mutation{}, nil
+			return provider.Mutation{Already: true}, nil
 		}
 	}
 	did.Item = now.known()

@@ -16,6 +16,16 @@ import (
 	"github.com/intellicon/email-integration/provider/providertest"
 )
 
+func open(t *testing.T, c imap.Config) *imap.Mailbox {
+	t.Helper()
+	m, err := imap.Dial(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.Close() })
+	return m
+}
+
 // target is what names a message of the inbox.
 func target(t *testing.T, m *imap.Mailbox, mid string) provider.Target {
 	t.Helper()
@@ -33,7 +43,7 @@ func TestChangesSendNoCommandTooMany(t *testing.T) {
 	for _, without := range [][]goimap.Cap{nil, {goimap.CapMove}, {goimap.CapMove, goimap.CapUnselect}, {goimap.CapUIDPlus}} {
 		srv := imaptest.Start(t, &imaptest.Options{Without: without})
 		srv.Deliver(providertest.Mail("a", "a"), noon, provider.RoleInbox)
-		m := dial(t, srv, nil)
+		m := open(t, srv.Config())
 		cur, err := m.Start(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -84,7 +94,7 @@ func TestChangesSendNoCommandTooMany(t *testing.T) {
 func TestArchiveIsRefusedWhereItIsNotSafe(t *testing.T) {
 	srv := imaptest.Start(t, &imaptest.Options{Without: []goimap.Cap{goimap.CapMove, goimap.CapUIDPlus}})
 	h := srv.Deliver(providertest.Mail("a", "a"), noon, provider.RoleInbox)
-	m := dial(t, srv, nil)
+	m := open(t, srv.Config())
 	_, err := m.Archive(t.Context(), target(t, m, midA))
 	if !errors.Is(err, provider.ErrUnsupported) || !strings.Contains(err.Error(), "UIDPLUS") {
 		t.Errorf("without MOVE and UIDPLUS: %v", err)
@@ -99,7 +109,7 @@ func TestArchiveAfterRenumbering(t *testing.T) {
 	srv := imaptest.Start(t, nil)
 	a := srv.Deliver(providertest.Mail("a", "a"), noon, provider.RoleInbox)
 	b := srv.Deliver(providertest.Mail("b", "b"), noon, provider.RoleInbox)
-	m := dial(t, srv, nil)
+	m := open(t, srv.Config())
 	to := target(t, m, midA)
 	srv.ResetFolder(provider.RoleInbox) // a and b have changed numbers
 	if _, err := m.Archive(t.Context(), provider.Target{Item: to.Item}); !errors.Is(err, provider.ErrGone) {
@@ -128,7 +138,7 @@ func TestArchiveByHandKeepsWhatIsNotACopy(t *testing.T) {
 	} {
 		srv := imaptest.Start(t, &imaptest.Options{Without: []goimap.Cap{goimap.CapMove}})
 		srv.Deliver(providertest.Mail("a", "a"), noon, provider.RoleInbox)
-		m := dial(t, srv, nil)
+		m := open(t, srv.Config())
 		to := target(t, m, midA)
 		prepare(srv)
 		if did, err := m.Archive(t.Context(), to); err != nil || did.How != "copy and expunge" {
@@ -160,7 +170,7 @@ func TestChangesSurviveADyingConnection(t *testing.T) {
 	} {
 		srv := imaptest.Start(t, &imaptest.Options{Without: c.without})
 		h := srv.Deliver(providertest.Mail("a", "a"), noon, provider.RoleInbox)
-		m := dial(t, srv, nil)
+		m := open(t, srv.Config())
 		to := target(t, m, midA)
 		srv.LoseAnswer(c.lost)
 		did, err := m.Archive(t.Context(), to)
@@ -179,7 +189,7 @@ func TestChangesSurviveADyingConnection(t *testing.T) {
 	for _, lost := range []string{"UID STORE", "UID COPY"} {
 		srv := imaptest.Start(t, nil)
 		h := srv.Deliver(providertest.Mail("a", "a"), noon, provider.RoleInbox)
-		m := dial(t, srv, nil)
+		m := open(t, srv.Config())
 		want := []string{"INBOX"}
 		if lost == "UID COPY" {
 			m.Ignore("KEYWORDS")
@@ -205,7 +215,7 @@ func TestArchiveMeetsItsOwner(t *testing.T) {
 	for _, without := range [][]goimap.Cap{{goimap.CapMove}, {goimap.CapMove, goimap.CapUnselect}} {
 		srv := imaptest.Start(t, &imaptest.Options{Without: without})
 		h := srv.Deliver(providertest.Mail("a", "a"), noon, provider.RoleInbox)
-		m := dial(t, srv, nil)
+		m := open(t, srv.Config())
 		to := target(t, m, midA)
 		srv.Before("UID STORE", func() { srv.Move(h, provider.RoleTrash) })
 		if _, err := m.Archive(t.Context(), to); err != nil {
@@ -220,7 +230,7 @@ func TestArchiveMeetsItsOwner(t *testing.T) {
 func TestCancelDuringAChange(t *testing.T) {
 	srv := imaptest.Start(t, nil)
 	h := srv.Deliver(providertest.Mail("a", "a"), noon, provider.RoleInbox)
-	m := dial(t, srv, nil)
+	m := open(t, srv.Config())
 	to := target(t, m, midA)
 	for name, call := range map[string]func(context.Context) error{
 		"UID MOVE":  func(ctx context.Context) error { _, err := m.Archive(ctx, to); return err },
@@ -249,7 +259,7 @@ func TestArchiveFolderIsMade(t *testing.T) {
 	for _, with := range [][]goimap.Cap{nil, {goimap.CapCreateSpecialUse}} {
 		srv := imaptest.Start(t, &imaptest.Options{Bare: true, With: with})
 		h := srv.Deliver(providertest.Mail("a", "a"), noon, provider.RoleInbox)
-		m := dial(t, srv, nil)
+		m := open(t, srv.Config())
 		if did, err := m.Archive(t.Context(), target(t, m, midA)); err != nil || did.To != "Archive" {
 			t.Fatalf("%+v, %v", did, err)
 		}
@@ -336,7 +346,7 @@ func TestGmail(t *testing.T) {
 	if err := c.Create("[Gmail]/All Mail", &goimap.CreateOptions{SpecialUse: []goimap.MailboxAttr{goimap.MailboxAttrAll}}).Wait(); err != nil {
 		t.Fatal(err)
 	}
-	m := dial(t, srv, nil)
+	m := open(t, srv.Config())
 	to := target(t, m, midA)
 	label, err := m.Label(t.Context(), to, "Deals/Acme")
 	if err != nil || label.How != "label" || label.To != "Deals/Acme" {
@@ -350,7 +360,7 @@ func TestGmail(t *testing.T) {
 	if err != nil || back.How != "label" || back.To != "INBOX" {
 		t.Fatalf("%+v, %v", back, err)
 	}
-	if again, err := m.Unarchive(t.Context(), provider.Target{Item: did.Item, MessageID: midA}, did); err != nil || again != (provider.Mutation{}) {
+	if again, err := m.Unarchive(t.Context(), provider.Target{Item: did.Item, MessageID: midA}, did); err != nil || !again.Already {
 		t.Errorf("again: %+v, %v", again, err)
 	}
 	srv.Commands()

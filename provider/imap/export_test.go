@@ -2,7 +2,8 @@ package imap
 
 import goimap "github.com/emersion/go-imap/v2"
 
-// Ignore makes the mailbox not use capabilities that the server offers. "KEYWORDS" is what folders keep by themselves.
+// Ignore makes the mailbox not use capabilities that the server offers, so that the other path is tried over a real one.
+// "KEYWORDS" is what folders keep by themselves.
 func (m *Mailbox) Ignore(caps ...goimap.Cap) { m.ignored = caps }
 
 // Renewal is how long an IDLE lasts.

@@ -10,8 +10,9 @@
 // that went it tells the folder (Page.Recount), for plain IMAP says no more: Inventory of that folder has what is left. A folder
 // that was renumbered, renamed, or made again is announced in Page.Restart and listed from its start.
 //
-// It wants IMAP4rev1 and uses what is offered besides: IDLE, LIST-STATUS, SPECIAL-USE, ESEARCH, NAMESPACE, UNSELECT, CONDSTORE, MOVE, UIDPLUS.
-// Where a server lacks one it asks more often, never less exactly; only without IDLE does mail come later (Mailbox.Polling).
+// It wants IMAP4rev1 and uses what is offered besides: IDLE, LIST-STATUS, SPECIAL-USE, ESEARCH, NAMESPACE, UNSELECT, CONDSTORE, MOVE,
+// UIDPLUS. Where a server lacks one it asks more often, never less exactly; only without IDLE does mail come later
+// (Mailbox.Polling), and with neither MOVE nor UIDPLUS nothing is archived.
 //
 // What it will not do: watch junk, trash and drafts, or folders of other people; notice that flags changed; say which message
 // went. A message in two folders is two items. A folder that can't be opened is left out of Changes and History, and looked at

@@ -23,7 +23,7 @@ const errNoKeyword = localError("imap: the folder keeps no keywords")
 
 // Label puts a keyword on a message where the folder keeps keywords, and otherwise copies the message into a folder of the label's
 // name, which is made when there is none. On Gmail it is always the folder: a label there. Mutation.How tells. A label that is on
-// the message already is nobody's doing: the Mutation is zero, and undoing it does nothing.
+// the message already is told as Already.
 func (m *Mailbox) Label(ctx context.Context, t provider.Target, label string) (provider.Mutation, error) {
 	i, err := parseTarget(t)
 	if err != nil {
@@ -64,10 +64,8 @@ func (m *Mailbox) Label(ctx context.Context, t provider.Target, label string) (p
 func (m *Mailbox) setKeyword(c *imapclient.Client, at id, r *row, keyword string, tried *bool) (provider.Mutation, error) {
 	did := provider.Mutation{How: "keyword", To: keyword, Item: at.item()}
 	if r.has(goimap.Flag(keyword)) {
-		if *tried {
-			return did, nil
-		}
-		return provider.Mutation{}, nil
+		did.Already = !*tried
+		return did, nil
 	}
 	err := m.change(c, at, func(d *goimap.SelectData) error {
 		if !permanent(d, goimap.FlagWildcard) && !permanent(d, goimap.Flag(keyword)) {
@@ -119,12 +117,13 @@ func (m *Mailbox) copyToLabel(c *imapclient.Client, folders *tree, at id, r *row
 		}
 	}
 	if at.folder == did.To {
-		return provider.Mutation{}, nil
+		return provider.Mutation{Already: true}, nil // it was never a copy
 	}
 	have, _, err := m.twin(c, did.To, r)
-	if err != nil || have.uid != 0 && !*tried {
+	if err != nil {
 		return provider.Mutation{}, err
 	}
+	did.Already = have.uid != 0 && !*tried
 	if have.uid == 0 {
 		*tried = true
 		if have, err = m.copy(c, at, r, did.To); err != nil {
@@ -145,6 +144,9 @@ func (m *Mailbox) Unlabel(ctx context.Context, t provider.Target, was provider.M
 	made, err := parseTarget(provider.Target{Item: was.Item})
 	if err != nil {
 		return err
+	}
+	if was.Already {
+		return ctx.Err()
 	}
 	switch was.How {
 	case "":

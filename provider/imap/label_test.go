@@ -96,7 +96,7 @@ func TestLabelWithoutKeywords(t *testing.T) {
 		if did.How == "folder copy" && o.count(did.To) != 1 {
 			t.Errorf("%s: %d copies in %s", name, o.count(did.To), did.To)
 		}
-		if again, err := m.Label(t.Context(), to, "acme"); err != nil || again != (provider.Mutation{}) {
+		if again, err := m.Label(t.Context(), to, "acme"); err != nil || !again.Already {
 			t.Errorf("%s again: %+v, %v", name, again, err)
 		}
 	}
@@ -113,7 +113,7 @@ func TestLabelWithoutKeywords(t *testing.T) {
 	if err != nil || !strings.HasPrefix(did.To, "INBOX.Gr__e ") {
 		t.Errorf("a plain name: %+v, %v", did, err)
 	}
-	if again, err := m.Label(t.Context(), to, "Größe"); err != nil || again != (provider.Mutation{}) {
+	if again, err := m.Label(t.Context(), to, "Größe"); err != nil || !again.Already {
 		t.Errorf("a plain name again: %+v, %v", again, err)
 	}
 }
@@ -121,7 +121,7 @@ func TestLabelWithoutKeywords(t *testing.T) {
 func TestTheLastCopyIsKept(t *testing.T) {
 	srv := imaptest.Start(t, nil)
 	h := srv.Deliver(providertest.Mail("a", "a"), noon, provider.RoleInbox)
-	m := dial(t, srv, nil)
+	m := open(t, srv.Config())
 	m.Ignore("KEYWORDS")
 	to := target(t, m, midA)
 	did, err := m.Label(t.Context(), to, "Acme")
@@ -142,7 +142,7 @@ func TestTheLastCopyIsKept(t *testing.T) {
 	// Without UIDPLUS the copy can't go alone.
 	srv = imaptest.Start(t, &imaptest.Options{Without: []goimap.Cap{goimap.CapUIDPlus}})
 	h = srv.Deliver(providertest.Mail("a", "a"), noon, provider.RoleInbox)
-	m = dial(t, srv, nil)
+	m = open(t, srv.Config())
 	m.Ignore("KEYWORDS")
 	to = target(t, m, midA)
 	if did, err = m.Label(t.Context(), to, "Acme"); err != nil {

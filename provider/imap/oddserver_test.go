@@ -36,10 +36,6 @@ type oddSession struct {
 	o *odd
 }
 
-type literal struct{ *strings.Reader }
-
-func (l literal) Size() int64 { return l.Reader.Size() }
-
 // limited is a session with one limit for all folders (RFC 7889).
 type limited struct{ *oddSession }
 
@@ -86,6 +82,8 @@ func (o *odd) dial(t *testing.T) *imap.Mailbox {
 	t.Cleanup(func() { m.Close() })
 	return m
 }
+
+type literal struct{ *strings.Reader }
 
 func (o *odd) add(t *testing.T, folder, raw string) {
 	t.Helper()

@@ -32,7 +32,7 @@ func TestFileSentMindsTheLimit(t *testing.T) {
 
 func TestFileSentEndsLinesAsMailDoes(t *testing.T) {
 	srv := imaptest.Start(t, nil)
-	m := dial(t, srv, nil)
+	m := open(t, srv.Config())
 	raw := providertest.Mail("a", "a")
 	id, err := m.FileSent(t.Context(), bytes.ReplaceAll(raw, []byte("\r\n"), []byte("\n")), noon)
 	if err != nil {
@@ -47,7 +47,7 @@ func TestFileSentEndsLinesAsMailDoes(t *testing.T) {
 // Where the connection died on the way, what was sent is not sent again.
 func TestFileSentIsNotRepeated(t *testing.T) {
 	srv := imaptest.Start(t, nil)
-	m := dial(t, srv, nil)
+	m := open(t, srv.Config())
 	srv.LoseAnswer("APPEND")
 	if _, err := m.FileSent(t.Context(), providertest.Mail("a", "a"), noon); err == nil {
 		t.Error("the answer was lost, and there was one")

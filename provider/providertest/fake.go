@@ -57,6 +57,7 @@ type Fake struct {
 	failures  []error
 	throttled time.Time // calls before this are refused
 	revoked   bool
+	cutWaits  error
 	cutAfter  int // calls left before the connection is cut, -1: never
 	epoch     int // raised by a cut: mailboxes opened before are dead
 	repeat    int
@@ -64,6 +65,7 @@ type Fake struct {
 
 	refuse                        int // sign-ins left to refuse
 	noKeywords, noUIDPlus, noMove bool
+	noSentCopy, noIdle            bool
 }
 
 type folder struct {

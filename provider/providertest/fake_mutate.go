@@ -121,13 +121,24 @@ func (b *mailbox) Archive(ctx context.Context, t provider.Target) (provider.Muta
 		return provider.Mutation{}, err
 	}
 	m, err := b.target(t)
-	if err != nil || !f.in(m, provider.RoleInbox) || m.deleted {
+	if err != nil {
 		return provider.Mutation{}, err
 	}
 	inbox := f.byRole(provider.RoleInbox).ID
+	already := m.deleted || !f.in(m, provider.RoleInbox)
 	if f.personality == Gmail {
-		err = f.effect(func() { f.displace(m, inbox) }, nil)
-		return done(provider.Mutation{How: "label", From: inbox, Item: m.id}, err)
+		did := provider.Mutation{Already: already, How: "label", From: inbox, Item: m.id}
+		if already {
+			return did, nil
+		}
+		return done(did, f.effect(func() { f.displace(m, inbox) }, nil))
+	}
+	if already {
+		did := provider.Mutation{Already: true}
+		if archive := f.byRole(provider.RoleArchive).ID; slices.Contains(m.folders, archive) {
+			did = provider.Mutation{Already: true, How: "move", From: inbox, To: archive, Item: m.id}
+		}
+		return did, nil
 	}
 	return f.move(m, inbox, f.byRole(provider.RoleArchive).ID)
 }
@@ -140,23 +151,27 @@ func (b *mailbox) Unarchive(ctx context.Context, t provider.Target, was provider
 	if err := b.enter(ctx, &f.calls.Unarchive, 5); err != nil {
 		return provider.Mutation{}, err
 	}
-	if was == (provider.Mutation{}) {
-		return was, nil
+	nothing := provider.Mutation{Already: true}
+	if was == (provider.Mutation{}) || was.Already {
+		return nothing, nil
 	}
 	m, err := b.target(t)
-	if err != nil || f.in(m, provider.RoleInbox) {
+	if err != nil {
 		return provider.Mutation{}, err
+	}
+	if f.in(m, provider.RoleInbox) {
+		return nothing, nil
 	}
 	inbox := f.byRole(provider.RoleInbox).ID
 	if f.personality == Gmail {
 		if f.in(m, provider.RoleTrash) || f.in(m, provider.RoleJunk) {
-			return provider.Mutation{}, nil
+			return nothing, nil
 		}
 		err = f.effect(func() { f.place(m, inbox) }, nil)
 		return done(provider.Mutation{How: "label", To: inbox, Item: m.id}, err)
 	}
 	if !slices.Contains(m.folders, was.To) {
-		return provider.Mutation{}, nil
+		return nothing, nil
 	}
 	return f.move(m, was.To, inbox)
 }
@@ -254,7 +269,7 @@ func (b *mailbox) Label(ctx context.Context, t provider.Target, label string) (p
 			d = f.makeFolder(fmt.Sprintf("Label_%d", len(f.folders)), label)
 		}
 		if slices.Contains(m.folders, d.ID) {
-			return provider.Mutation{}, nil
+			return provider.Mutation{Already: true, How: "label", To: d.ID, Item: m.id}, nil
 		}
 		err = f.effect(func() { f.place(m, d.ID) }, nil)
 		return done(provider.Mutation{How: "label", To: d.ID, Item: m.id}, err)
@@ -267,7 +282,7 @@ func (b *mailbox) Label(ctx context.Context, t provider.Target, label string) (p
 		how, label = "keyword", strings.ReplaceAll(url.QueryEscape(strings.ToLower(label)), "%", "=")
 	}
 	if slices.Contains(m.labels, label) {
-		return provider.Mutation{}, nil
+		return provider.Mutation{Already: true, How: how, To: label, Item: m.id}, nil
 	}
 	err = f.effect(func() { m.labels = append(m.labels, label); f.touched(m) }, nil)
 	return done(provider.Mutation{How: how, To: label, Item: m.id}, err)
@@ -284,8 +299,11 @@ func (f *Fake) copyLabel(m *mail, label string) (provider.Mutation, error) {
 	if d == nil {
 		d = f.makeFolder(label, label)
 	}
-	if slices.Contains(m.folders, d.ID) || f.twin(m, d.ID) != nil {
-		return provider.Mutation{}, nil
+	if slices.Contains(m.folders, d.ID) {
+		return provider.Mutation{Already: true}, nil
+	}
+	if c := f.twin(m, d.ID); c != nil {
+		return provider.Mutation{Already: true, How: "folder copy", To: d.ID, Item: c.id}, nil
 	}
 	var c *mail
 	if err := f.effect(func() { c = f.duplicate(m, d.ID) }, nil); err != nil {
@@ -329,10 +347,10 @@ func (b *mailbox) Unlabel(ctx context.Context, t provider.Target, was provider.M
 	if err := b.enter(ctx, &f.calls.Unlabel, 5); err != nil {
 		return err
 	}
-	switch was.How {
-	case "":
+	switch {
+	case was.How == "", was.Already:
 		return nil
-	case "folder copy":
+	case was.How == "folder copy":
 		return b.uncopy(t, was)
 	}
 	m, err := b.target(t)

@@ -121,6 +121,12 @@ func (f *Fake) Release(ctx context.Context, s provider.Staged) (provider.Sent, e
 		Raw: withoutHeader(raw, "Bcc"), From: d.options.From, Recipients: slices.Clone(d.options.Recipients),
 		MessageID: sent.MessageID,
 	})
+	if f.personality == IMAP && f.noSentCopy {
+		if lost {
+			return provider.Sent{}, ErrOutcomeLost
+		}
+		return sent, nil
+	}
 	m := f.deliver(raw, f.now(), provider.RoleSent, id)
 	if f.personality == Gmail || f.personality == Graph {
 		sent.Item = m.id

@@ -89,6 +89,14 @@ func (f *Fake) Throttle(d time.Duration) {
 	f.throttled = f.now().Add(d)
 }
 
+// Forget drops what happened since cursors of Changes were last read, and tells nobody: a service with a hole in its history. What is
+// there is listed by History and Inventory.
+func (f *Fake) Forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clear(f.events)
+}
+
 // Revoke withdraws the owner's consent: every call asks for the user until Grant.
 func (f *Fake) Revoke() {
 	f.mu.Lock()
@@ -109,6 +117,15 @@ func (f *Fake) CutAfter(n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.cutAfter = n
+}
+
+// CutWaits ends every Wait under way with err.
+func (f *Fake) CutWaits(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.cutWaits = err
+	close(f.news)
+	f.news = make(chan struct{})
 }
 
 // RepeatPages makes the next n pages come twice: their Next leads to the same page again (facts 2.2: "Replays and
@@ -154,6 +171,20 @@ func (f *Fake) NoUIDPlus(on bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.noUIDPlus = on
+}
+
+// NoSentCopy makes the IMAP personality's Release file no copy in Sent, as generic servers don't after SMTP (facts 3.3).
+func (f *Fake) NoSentCopy(on bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.noSentCopy = on
+}
+
+// NoIdle takes IDLE from the IMAP personality: Wait is no more than a pause, and Polling says so.
+func (f *Fake) NoIdle(on bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.noIdle = on
 }
 
 // NoMove takes MOVE from the IMAP personality: archiving copies and expunges, for which it needs UIDPLUS (facts 3.1).

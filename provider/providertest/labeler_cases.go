@@ -77,7 +77,7 @@ func caseLabelTwice(ctx context.Context, s *mutatorRun) error {
 	before := len(s.look("a"))
 	for range 2 {
 		again, err := s.labeler.Label(ctx, t, "Acme")
-		if err != nil || again != (provider.Mutation{}) {
+		if err != nil || !again.Already {
 			return fmt.Errorf("again: %+v, %v", again, err)
 		}
 	}
@@ -169,7 +169,7 @@ func caseLabelNames(ctx context.Context, s *mutatorRun) error {
 			return fmt.Errorf("%q and %q are one label, %q", name, other, m.To)
 		}
 		seen[m.To] = name
-		if again, err := s.labeler.Label(ctx, t, name); err != nil || again != (provider.Mutation{}) {
+		if again, err := s.labeler.Label(ctx, t, name); err != nil || !again.Already {
 			return fmt.Errorf("%q again: %+v, %v", name, again, err)
 		}
 	}
@@ -271,7 +271,7 @@ func caseLabelAnonymous(ctx context.Context, s *mutatorRun) error {
 	if err != nil {
 		return err
 	}
-	if again, err := s.labeler.Label(ctx, t, "Acme"); err != nil || again != (provider.Mutation{}) {
+	if again, err := s.labeler.Label(ctx, t, "Acme"); err != nil || !again.Already {
 		return fmt.Errorf("again: %+v, %v", again, err)
 	}
 	after, err := count()
@@ -320,7 +320,8 @@ func caseLabelLost(ctx context.Context, s *mutatorRun) error {
 		if _, err := s.labeler.Label(ctx, t, "Acme"); err == nil {
 			return errors.New("the answer was to get lost, and there was one")
 		}
-		if _, err := s.labeler.Label(ctx, t, "Acme"); err != nil {
+		m, err := s.labeler.Label(ctx, t, "Acme")
+		if err != nil {
 			return err
 		}
 		n := 0
@@ -329,6 +330,13 @@ func caseLabelLost(ctx context.Context, s *mutatorRun) error {
 		}
 		if n != 1 {
 			return fmt.Errorf("it is labelled %d times", n)
+		}
+		m.Already = false // it was ours
+		if err := s.labeler.Unlabel(ctx, t, m); err != nil {
+			return fmt.Errorf("undoing what a lost call did: %w", err)
+		}
+		if x, err := s.once(name); err != nil || len(x.Labels) > 0 {
+			return fmt.Errorf("undoing what a lost call did: %v, %v", x.Labels, err)
 		}
 	}
 	return nil

@@ -70,7 +70,7 @@ func caseArchiveTwice(ctx context.Context, s *mutatorRun) error {
 	}
 	for _, id := range []provider.ItemID{t.Item, m.Item} {
 		again, err := s.archiver.Archive(ctx, provider.Target{Item: id, MessageID: t.MessageID})
-		if err != nil || again != (provider.Mutation{}) {
+		if err != nil || !again.Already {
 			return fmt.Errorf("again: %+v, %v", again, err)
 		}
 	}
@@ -87,7 +87,7 @@ func caseArchiveElsewhere(ctx context.Context, s *mutatorRun) error {
 		s.h.Move(s.t, h, r)
 		before := places(s.look(name))
 		m, err := s.archiver.Archive(ctx, t)
-		if err != nil || m != (provider.Mutation{}) {
+		if err != nil || !m.Already {
 			return fmt.Errorf("in %s: %+v, %v", r, m, err)
 		}
 		if after := places(s.look(name)); fmt.Sprint(before) != fmt.Sprint(after) {
@@ -136,7 +136,7 @@ func caseArchiveDiscarded(ctx context.Context, s *mutatorRun) error {
 		return errNotHere
 	}
 	m, err := s.archiver.Archive(ctx, t)
-	if err != nil || m != (provider.Mutation{}) {
+	if err != nil || !m.Already {
 		return fmt.Errorf("%+v, %v", m, err)
 	}
 	if ss := s.look("a"); len(ss) != 1 || !ss[0].in(provider.RoleInbox) || len(ss[0].Flags) != 1 {
@@ -160,10 +160,21 @@ func caseArchiveLost(ctx context.Context, s *mutatorRun, l Loss) error {
 	if err != nil {
 		return err
 	}
-	if l == LostBefore && m.How == "" {
+	if l == LostBefore && m.Already {
 		return errors.New("nothing had happened, and it says that nothing had to be done")
 	}
-	return s.archived("a")
+	if err := s.archived("a"); err != nil {
+		return err
+	}
+	m.Already = false // it was ours
+	if _, err := s.archiver.Unarchive(ctx, t, m); err != nil {
+		return fmt.Errorf("undoing what a lost call did: %w", err)
+	}
+	x, err := s.once("a")
+	if err == nil && !x.in(provider.RoleInbox) {
+		err = fmt.Errorf("after undoing what a lost call did it lies in %v", x.Folders)
+	}
+	return err
 }
 
 func caseArchiveListed(ctx context.Context, s *mutatorRun) error {
@@ -213,7 +224,7 @@ func caseUnarchive(ctx context.Context, s *mutatorRun) error {
 			return err
 		}
 		again, err := s.archiver.Unarchive(ctx, t, m)
-		if err != nil || again != (provider.Mutation{}) {
+		if err != nil || !again.Already {
 			return fmt.Errorf("again: %+v, %v", again, err)
 		}
 	}
@@ -269,7 +280,7 @@ func caseUnarchiveMoved(ctx context.Context, s *mutatorRun) error {
 	}
 	s.h.Move(s.t, h, provider.RoleTrash)
 	back, err := s.archiver.Unarchive(ctx, t, m)
-	if err != nil || back != (provider.Mutation{}) {
+	if err != nil || !back.Already {
 		return fmt.Errorf("%+v, %v", back, err)
 	}
 	x, err := s.once("a")
@@ -298,7 +309,7 @@ func caseUnarchiveNothing(ctx context.Context, s *mutatorRun) error {
 	}
 	s.h.Move(s.t, h, provider.RoleArchive)
 	m, err := s.archiver.Unarchive(ctx, t, provider.Mutation{})
-	if err != nil || m != (provider.Mutation{}) {
+	if err != nil || !m.Already {
 		return fmt.Errorf("%+v, %v", m, err)
 	}
 	return s.archived("a")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/intellicon/email-integration/emailint/crm"
@@ -20,6 +21,21 @@ type work struct {
 	thread []linker.Link
 	dec    linker.Decision
 	out    *state.Settlement // decided without the linker
+	alone  bool              // the envelope of the Email it belongs to can't be had: this copy's stands for it
+}
+
+// rank orders the copies of a mail: what lies in Sent before what was received, which has no Bcc, then the earliest.
+func rank(w *work) int64 {
+	when := w.env.When()
+	switch {
+	case w.alone:
+		return math.MaxInt64
+	case w.env.Sent:
+		return 1<<40 - when.Unix()
+	case when.IsZero():
+		return math.MinInt64
+	}
+	return -when.Unix()
 }
 
 // settle decides one chunk and returns how many rows it had.
@@ -66,7 +82,7 @@ func (d *Deliverer) settle(ctx context.Context) (int, error) {
 		if w.row.Received.IsZero() && !w.env.Received.IsZero() {
 			ss[i].Received, ss[i].History = w.env.Received, w.env.Received.Before(d.ConnectedAt)
 		}
-		live := !w.env.Sent && !w.env.Received.Before(d.ConnectedAt)
+		live := !w.env.Sent && !w.row.Sent && !w.env.Received.Before(d.ConnectedAt)
 		if live && ss[i].Email != nil && d.Plan != nil && !w.row.Fate.Decided() {
 			ss[i].Intents = d.Plan(w.row.Folders, w.env, w.dec.Links)
 		}
@@ -88,24 +104,36 @@ func (d *Deliverer) settle(ctx context.Context) (int, error) {
 // read finds the envelope of a row, from memory or from the mailbox.
 func (d *Deliverer) read(ctx context.Context, row state.Row) (*work, error) {
 	w := &work{row: row}
+	locked := false // there is an envelope, and it does not open
+	if row.Email != 0 {
+		// Linked before: its sealed envelope decides, that of the copy with the highest rank, so that every copy comes to the
+		// same links; also when the mail has moved on or is gone (protocol, rule 4).
+		e, err := d.Store.Email(ctx, d.Lease.Org, row.Email)
+		if err != nil {
+			return nil, err
+		}
+		if w.env, err = d.Keys.OpenEnvelope(d.Lease.Org, e.Envelope); err == nil {
+			w.env.Thread = row.Thread // a thread id counts within one mailbox
+			return w, nil
+		}
+		w.alone, locked = true, len(e.Envelope) > 0
+	}
 	env, ok := d.known[row.Item]
 	if ok && env.Has&message.HasHeader == message.HasHeader {
 		w.env = d.place(env, row)
 		return w, nil
 	}
-	if row.Email != 0 {
-		// Linked before: its sealed envelope decides, also when the mail has moved on or is gone (protocol, rule 4).
-		e, err := d.Store.Email(ctx, d.Lease.Org, row.Email)
-		if err != nil {
-			return nil, err
-		}
-		if env, err := d.Keys.OpenEnvelope(d.Lease.Org, e.Envelope); err == nil {
-			w.env = d.place(env, row)
-			return w, nil
-		}
-	}
 	m, err := d.fetch(ctx, row)
 	switch {
+	case errors.Is(err, provider.ErrGone) && locked:
+		// Its links stand until a key opens it.
+		w.out = &state.Settlement{Fate: state.FateFailed, Reason: "the mailbox no longer has it, and no key opens its envelope",
+			NextTry: d.Now().Add(backoff(row.Tries))}
+		return w, nil
+	case errors.Is(err, provider.ErrGone) && row.Fate.Decided():
+		// It keeps what was decided while it could be read: gone is for mail that never was (protocol, rule 4).
+		w.out = &state.Settlement{Fate: row.Fate, Reason: row.Reason}
+		return w, nil
 	case errors.Is(err, provider.ErrGone):
 		w.out = &state.Settlement{Fate: state.FateGone, Reason: "the mailbox no longer has it"}
 		return w, nil
@@ -118,6 +146,10 @@ func (d *Deliverer) read(ctx context.Context, row state.Row) (*work, error) {
 	env = m.Envelope
 	env.Automated = m.HeaderAutomated // as a listing would have shown it: a crash in between changes no decision
 	w.env = d.place(env, row)
+	if !row.Fate.Decided() && pass.TooOld(w.env.Received, d.Floor) {
+		// A listing that told no time.
+		w.out = &state.Settlement{Fate: state.FateUnread, Reason: pass.TooOldReason}
+	}
 	d.Know(row.Item, env)
 	return w, nil
 }
@@ -322,15 +354,18 @@ func (d *Deliverer) settlement(w *work) (state.Settlement, error) {
 	}
 	it := provider.Item{Envelope: w.env}
 	pass.Headers(&s.MessageID, &s.Cites, &s.Participants, &it, d.Hasher)
+	s.Fingerprint = state.Hash(d.Hasher.Fingerprint(&w.env))
 	if len(w.dec.Links) == 0 {
 		return s, nil
 	}
-	sealed, plain, err := d.Keys.SealEnvelope(d.Lease.Org, w.env)
+	env := w.env
+	env.Thread = "" // it counts within one mailbox, and the envelope serves them all
+	sealed, plain, err := d.Keys.SealEnvelope(d.Lease.Org, env)
 	if err != nil {
 		return s, err
 	}
 	s.Email = &state.EmailValue{
-		MessageID: s.MessageID, Fingerprint: state.Hash(d.Hasher.Fingerprint(&w.env)), Links: w.dec.Links, Holder: true,
+		MessageID: s.MessageID, Fingerprint: s.Fingerprint, Links: w.dec.Links, Holder: true, Rank: rank(w),
 		Envelope: sealed, EnvelopeTag: string(d.Hasher.MessageID(string(plain))),
 	}
 	return s, nil
@@ -347,7 +382,7 @@ func (d *Deliverer) Value(ctx context.Context, env message.Envelope) (state.Emai
 		return state.EmailValue{}, err
 	}
 	if s.Email == nil {
-		s.Email = &state.EmailValue{MessageID: s.MessageID, Fingerprint: state.Hash(d.Hasher.Fingerprint(&w.env))}
+		s.Email = &state.EmailValue{MessageID: s.MessageID, Fingerprint: s.Fingerprint}
 	}
 	return *s.Email, nil
 }

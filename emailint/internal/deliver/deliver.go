@@ -53,15 +53,18 @@ type Deliverer struct {
 	Keys        *seal.Keyring
 	Rules       linker.Rules // with the organisation's own addresses
 	ConnectedAt time.Time
-	Version     int64 // of the settings that Rules are from
+	Floor       time.Time // the earliest time that was to be imported
+	Version     int64     // of the settings that Rules are from
 	Reload      func(context.Context) (linker.Rules, int64, error)
 	Now         func() time.Time
 	Renew       func(context.Context) error
 	Event       func(crm.Email) // after the host has it; may be nil
 	// Plan says what the rules of the inbox want done to a mail decided for the first time; may be nil.
 	Plan func(folders []provider.Folder, e message.Envelope, links []linker.Link) []state.IntentPlan
-	// Shrink halves the chunks that the CRM is asked for, as often as it says: it was too slow for larger ones.
+	// Shrink halves the chunks that the CRM is given, as often as it says: it was too slow for larger ones. It is raised, and
+	// Slow set, when that happens.
 	Shrink int
+	Slow   bool
 
 	known   map[provider.ItemID]message.Envelope
 	content map[provider.ItemID]*message.Message

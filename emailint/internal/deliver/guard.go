@@ -77,7 +77,7 @@ func (g *Guard) call(ctx context.Context, what string, f func(context.Context) e
 	}()
 	err = f(limited)
 	if err != nil && ctx.Err() == nil && limited.Err() != nil && lost == nil {
-		err = fmt.Errorf("%s took longer than %s: %w", what, g.Limit, err)
+		err = fmt.Errorf("%s took longer than %s: %w (%w)", what, g.Limit, context.DeadlineExceeded, err)
 	}
 	return err
 }

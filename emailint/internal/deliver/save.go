@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -20,6 +21,17 @@ func (d *Deliverer) save(ctx context.Context) (int, error) {
 	if err != nil || len(es) == 0 {
 		return 0, err
 	}
+	// Those that failed before go first, so that the last of a chunk tells a CRM that is down from mail that it refuses.
+	slices.SortStableFunc(es, func(a, b state.Email) int {
+		switch {
+		case (a.Error == "") == (b.Error == ""):
+			return 0
+		case a.Error != "":
+			return -1
+		}
+		return 1
+	})
+	size := 0
 	full := map[int64]crm.Email{}
 	var ready []state.Email
 	var postponed []state.Failure
@@ -41,8 +53,11 @@ func (d *Deliverer) save(ctx context.Context) (int, error) {
 				break
 			}
 			full[e.ID] = m
+			size += len(m.Message.Text) + len(m.Message.HTML)
 		}
-		ready = append(ready, e)
+		if ready = append(ready, e); size > chunkBytes {
+			break // the others come with the next chunk
+		}
 	}
 	if len(postponed) > 0 {
 		if err := d.Store.Failed(ctx, d.Lease.Org, postponed); err != nil {
@@ -108,6 +123,9 @@ func (d *Deliverer) Send(ctx context.Context, es []state.Email, full map[int64]c
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	if r.slow {
+		d.Shrink, d.Slow = min(d.Shrink+1, 6), true
+	}
 	failed := r.failed
 	if r.outage == nil && len(failed) > 0 && len(failed) == len(by) && !r.named {
 		// All of few: it may be them, or all writing. A CRM that doesn't even answer a question is down.
@@ -168,6 +186,7 @@ type results struct {
 	failed map[string]error // by id
 	done   []string         // ids that certainly took effect before an outage was met
 	named  bool             // a call named the ids that failed
+	slow   bool             // a call for several took too long
 	outage error
 }
 
@@ -179,7 +198,7 @@ func (r *results) add(o results) {
 		r.failed[id] = err
 	}
 	r.done = append(r.done, o.done...)
-	r.named = r.named || o.named
+	r.named, r.slow = r.named || o.named, r.slow || o.slow
 	r.outage = o.outage
 }
 
@@ -211,6 +230,7 @@ func each[T any](ctx context.Context, all []T, id func(T) string, f func([]T) er
 		r.failed[id(all[0])] = err
 		return r
 	}
+	r.slow = errors.Is(err, context.DeadlineExceeded)
 	try := func(one T) bool {
 		err := f([]T{one})
 		if errors.As(err, &named) {
@@ -245,7 +265,7 @@ func each[T any](ctx context.Context, all []T, id func(T) string, f func([]T) er
 	return r
 }
 
-// outage records what took effect in spite of it, and puts what was tried behind the others: should it have been these emails
+// outage records what took effect in spite of it, and puts the rest of the chunk behind other mail: should it have been these emails
 // and not the CRM, they hold up nobody. Nothing is held against them.
 func (d *Deliverer) outage(ctx context.Context, es []state.Email, by map[string]int, r results) error {
 	var done []state.Delivery
@@ -254,8 +274,10 @@ func (d *Deliverer) outage(ctx context.Context, es []state.Email, by map[string]
 		done = append(done, state.Delivery{ID: e.ID, Revision: e.Revision, Empty: len(e.Effective()) == 0})
 	}
 	var fs []state.Failure
-	for id := range r.failed {
-		fs = append(fs, state.Failure{ID: es[by[id]].ID, Error: "the CRM does not answer", NextTry: d.Now(), Outage: true})
+	for id, i := range by {
+		if !slices.Contains(r.done, id) {
+			fs = append(fs, state.Failure{ID: es[i].ID, Error: "the CRM does not answer", NextTry: d.Now(), Outage: true})
+		}
 	}
 	if err := d.Store.Done(ctx, d.Lease.Org, done); err != nil {
 		return err
@@ -283,44 +305,76 @@ type unloadable struct{ err error }
 
 func (e *unloadable) Error() string { return e.err.Error() }
 
-// load reads an email's content from this mailbox, or from the sealed envelope where the mailbox no longer has it (rule 4).
-func (d *Deliverer) load(ctx context.Context, e state.Email) (crm.Email, error) {
-	row, ok := d.items[e.ID]
-	if !ok {
-		rows, _, err := d.Store.Lookup(ctx, d.Lease.Org, e.MessageID)
+// copies returns the rows of this mailbox that are an email, those in a folder first. The Message-ID may be another than ours, as
+// services replace it when they send.
+func (d *Deliverer) copies(ctx context.Context, e state.Email) ([]state.Row, error) {
+	var in, left []state.Row
+	seen := map[int64]bool{}
+	if row, ok := d.items[e.ID]; ok {
+		seen[row.ID] = true
+		in = append(in, row)
+	}
+	for _, h := range e.Aliases {
+		rows, _, err := d.Store.Lookup(ctx, d.Lease.Org, h)
 		if err != nil {
-			return crm.Email{}, err
+			return nil, err
 		}
 		for _, r := range rows {
-			if r.Email == e.ID && r.Connection == d.Lease.Connection && !r.Left {
-				row, ok = r, true
-				break
+			switch {
+			case r.Email != e.ID || r.Connection != d.Lease.Connection || seen[r.ID]:
+			case r.Left:
+				left = append(left, r)
+			default:
+				in = append(in, r)
 			}
+			seen[r.ID] = true
 		}
 	}
-	out := crm.Email{Outbound: row.Sent, History: row.History, When: row.Received}
+	return append(in, left...), nil
+}
+
+// load reads an email's content from this mailbox, or from the sealed envelope where the mailbox no longer has it (rule 4).
+func (d *Deliverer) load(ctx context.Context, e state.Email) (crm.Email, error) {
+	rows, err := d.copies(ctx, e)
+	if err != nil {
+		return crm.Email{}, err
+	}
+	var out crm.Email
 	reason := "the mailbox no longer has it"
-	if ok && d.Mailbox != nil {
+	for i, row := range rows {
+		if d.Mailbox == nil {
+			break
+		}
+		it := crm.Email{Outbound: row.Sent, History: row.History, When: row.Received}
+		if i == 0 {
+			out = it
+		}
 		m, err := d.fetch(ctx, row)
 		switch {
-		case err == nil && m != nil:
-			out.Message = *m
-			out.Message.Envelope = d.place(m.Envelope, row)
-			if row.Received.IsZero() {
-				// The listing told no time; now it is known.
-				out.When = out.Message.When()
-				out.History = out.When.Before(d.ConnectedAt)
-			}
-			return out, nil
-		case err != nil && !errors.Is(err, provider.ErrGone):
+		case errors.Is(err, provider.ErrGone):
+			continue // moved, perhaps: another row may have its new id
+		case err != nil:
 			return out, err
-		case err == nil && e.Tries < 5:
+		case m == nil && e.Tries < 5:
 			return out, &unloadable{errors.New("its content could not be read")}
-		case err == nil:
+		case m == nil:
 			reason = "its content could not be read"
+			continue
 		}
+		it.Message = *m
+		it.Message.Envelope = d.place(m.Envelope, row)
+		if row.Received.IsZero() {
+			// The listing told no time; now it is known.
+			it.History = it.Message.When().Before(d.ConnectedAt)
+		}
+		// Whichever mailbox delivers it, of several copies one says when it came and who wrote it.
+		if env, err := d.Keys.OpenEnvelope(d.Lease.Org, e.Envelope); err == nil {
+			it.Message.Received, it.Message.Sent = env.Received, env.Sent
+		}
+		it.When, it.Outbound = it.Message.When(), it.Message.Sent
+		return it, nil
 	}
-	if sent, err := d.Store.OutboxOf(ctx, d.Lease.Org, e.ID); err == nil && !ok {
+	if sent, err := d.Store.OutboxOf(ctx, d.Lease.Org, e.ID); err == nil && len(rows) == 0 {
 		// We sent it, and no mailbox has shown its copy yet.
 		out.Message = *message.Parse(sent.Raw)
 		out.Message.Sent, out.Message.Received = true, sent.Created
@@ -335,9 +389,9 @@ func (d *Deliverer) load(ctx context.Context, e state.Email) (crm.Email, error) 
 	}
 	out.Message.Envelope = env
 	if out.When.IsZero() {
-		out.When = out.Message.When()
+		out.History = env.When().Before(d.ConnectedAt)
 	}
-	out.Outbound = out.Outbound || out.Message.Sent
+	out.When, out.Outbound = env.When(), env.Sent
 	out.Partial = reason
 	return out, nil
 }

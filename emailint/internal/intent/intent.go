@@ -91,17 +91,19 @@ func (r *Runner) one(ctx context.Context, i state.Intent) error {
 	switch {
 	case planned && len(e.Effective()) == 0:
 		return cancel("the mail is no longer linked")
-	case any == nil && (planned || i.Do != Archive):
+	case any == nil && planned:
 		return cancel("the mail has left the mailbox")
 	case planned && i.Do == Archive && inbox == nil:
 		return cancel("the mail has left the inbox")
-	case !planned && i.Do == Archive && (inbox == nil || string(inbox.Item) != i.Item):
-		// It happened, by us or by its owner; if it is back in the inbox, somebody brought it (protocol, rule 17).
-		return r.step(ctx, i, state.IntentDone, state.IntentStep{Note: "the mail was seen outside the inbox"})
+	case !planned && i.Do == Archive && inbox != nil && string(inbox.Item) != i.Item:
+		// It was outside the inbox since, and somebody brought it back (protocol, rule 17).
+		return r.step(ctx, i, state.IntentDone, state.IntentStep{Note: "the mail was brought back to the inbox"})
 	}
-	row := any
+	row := &state.Row{Item: provider.ItemID(i.Item)} // attempted before: the Message-ID finds it
 	if inbox != nil {
 		row = inbox
+	} else if any != nil {
+		row = any
 	}
 	if planned {
 		if err := r.step(ctx, i, state.IntentAttempted, state.IntentStep{Item: string(row.Item)}); err != nil {
@@ -124,10 +126,11 @@ func (r *Runner) one(ctx context.Context, i state.Intent) error {
 	if err != nil {
 		return r.trouble(ctx, i, state.IntentFailed, err)
 	}
-	note := "nothing had to be done"
-	if m != (provider.Mutation{}) {
-		note = words(i, m)
+	note := words(i, m)
+	if m.Already && planned {
+		m, note = provider.Mutation{}, "it was so already"
 	}
+	m.Already = false // after an attempt without an answer it was ours
 	return r.done(ctx, i, state.IntentDone, m, note)
 }
 
@@ -135,11 +138,16 @@ func unsupported(do string) error {
 	return fmt.Errorf("this kind of mailbox can't %s: %w", do, provider.ErrUnsupported)
 }
 
+// words says what was done and how: a label that became a copy in a folder must not surprise its owner.
 func words(i state.Intent, m provider.Mutation) string {
-	if i.Do == Archive {
-		return fmt.Sprintf("archived to %q by %s", m.To, m.How)
+	text := "archived by " + m.How
+	if i.Do == Label {
+		text = fmt.Sprintf("labelled %q by %s", i.Label, m.How)
 	}
-	return fmt.Sprintf("labelled %q by %s", m.To, m.How)
+	if m.To != "" {
+		text += fmt.Sprintf(": %q", m.To)
+	}
+	return text
 }
 
 func (r *Runner) target(row state.Row, e state.Email) provider.Target {
@@ -188,7 +196,7 @@ func (r *Runner) undo(ctx context.Context, i state.Intent, e state.Email, any *s
 	if err != nil {
 		return r.trouble(ctx, i, state.IntentDone, err)
 	}
-	if back == (provider.Mutation{}) {
+	if back.Already || back == (provider.Mutation{}) {
 		back = m
 	}
 	return r.done(ctx, i, state.IntentUndone, back, "taken back: "+i.Do)

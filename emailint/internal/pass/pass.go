@@ -36,6 +36,9 @@ type Pass struct {
 	Seen func(provider.ItemID, message.Envelope)
 	// Renew is called before every page.
 	Renew func(context.Context) error
+
+	// Floor is the earliest time that was to be imported, once Live has run; zero: everything.
+	Floor time.Time
 }
 
 // honest refuses a page after which we would read the same for ever, or begin anew and skip what came in between.
@@ -53,6 +56,16 @@ func honest(page provider.Page, prev []byte) error {
 func (p *Pass) Live(ctx context.Context, each func(context.Context) error) error {
 	if err := p.begin(ctx); err != nil {
 		return err
+	}
+	runs, err := p.Store.Runs(ctx, p.Lease.Org, p.Lease.Connection)
+	if err != nil {
+		return err
+	}
+	p.Floor = p.ConnectedAt
+	for i, r := range runs {
+		if i == 0 || r.From.Before(p.Floor) {
+			p.Floor = r.From
+		}
 	}
 	for {
 		if err := p.Renew(ctx); err != nil {
@@ -152,7 +165,7 @@ func (p *Pass) HistoryPage(ctx context.Context) (more bool, err error) {
 }
 
 func (p *Pass) commit(ctx context.Context, page provider.Page, to state.Page) error {
-	to.Rows = Rows(page.Items, p.Hasher, p.ConnectedAt)
+	to.Rows = Rows(page.Items, p.Hasher, p.ConnectedAt, p.Floor)
 	to.Left, to.Restart, to.Recount, to.Cursor = page.Left, page.Restart, page.Recount, page.Next
 	if _, err := p.Store.CommitPage(ctx, p.Lease, to); err != nil {
 		return err

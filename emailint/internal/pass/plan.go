@@ -9,8 +9,9 @@ import (
 )
 
 // Rows is the pure heart of a pass: what the ledger keeps of the items of a page. Nothing is left out: every item has a row,
-// also one that could not be read.
-func Rows(items []provider.Item, h *ident.Hasher, connectedAt time.Time) []state.Row {
+// also one that could not be read, or was received before floor: a folder that is listed again, or mail that was moved, brings
+// up what nobody asked to import.
+func Rows(items []provider.Item, h *ident.Hasher, connectedAt, floor time.Time) []state.Row {
 	rows := make([]state.Row, 0, len(items))
 	for i := range items {
 		it := &items[i]
@@ -28,10 +29,19 @@ func Rows(items []provider.Item, h *ident.Hasher, connectedAt time.Time) []state
 		default:
 			r.Fate = folderFate(it.Folders)
 		}
+		if r.Fate == state.FatePending && TooOld(it.Envelope.Received, floor) {
+			r.Fate, r.Reason = state.FateUnread, TooOldReason
+		}
 		rows = append(rows, r)
 	}
 	return rows
 }
+
+// TooOld reports whether a mail was received before what was to be imported. An unknown time is not.
+func TooOld(received, floor time.Time) bool { return !received.IsZero() && received.Before(floor) }
+
+// TooOldReason is the reason of mail that is too old.
+const TooOldReason = "received before what was to be imported"
 
 // Headers fills the hashes that a header gives.
 func Headers(id *state.Hash, cites, participants *[]state.Hash, it *provider.Item, h *ident.Hasher) {

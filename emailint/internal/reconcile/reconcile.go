@@ -38,7 +38,8 @@ type Reconciler struct {
 	Hasher      *ident.Hasher
 	Keys        *seal.Keyring
 	ConnectedAt time.Time
-	Release     bool // the host's policy: a mailbox no longer holds what was deleted from it
+	Floor       time.Time // the earliest time that was to be imported
+	Release     bool      // the host's policy: a mailbox no longer holds what was deleted from it
 	Now         func() time.Time
 	Renew       func(context.Context) error
 }
@@ -317,7 +318,7 @@ func (r *Reconciler) fill(ctx context.Context, items []provider.Item) (int, erro
 		return 0, errors.New("the mailbox was never read: run a pass first")
 	}
 	_, err = r.Store.CommitPage(ctx, r.Lease, state.Page{Revision: pos.Revision, Cursor: pos.Cursor,
-		Rows: pass.Rows(page, r.Hasher, r.ConnectedAt), Generations: pos.Generations})
+		Rows: pass.Rows(page, r.Hasher, r.ConnectedAt, r.Floor), Generations: pos.Generations})
 	return len(page), err
 }
 
@@ -328,8 +329,12 @@ func (r *Reconciler) Tally(ctx context.Context, there map[provider.ItemID]bool, 
 			return nil
 		}
 		switch row.Fate {
-		case state.FatePending, state.FateUnread, state.FateFailed:
+		case state.FatePending, state.FateFailed:
 			return nil
+		case state.FateUnread:
+			if !pass.TooOld(row.Received, r.Floor) {
+				return nil
+			}
 		}
 		if row.Due > row.Settled && row.Fate.Decided() {
 			return nil // to be decided again

@@ -38,7 +38,7 @@ func (s *Store) OutboxAdd(ctx context.Context, org string, o state.Outgoing) (ou
 		} else if err != state.ErrNotFound {
 			return err
 		}
-		id, _, err := t.give(org, o.Connection, o.Value, true)
+		id, _, _, err := t.give(org, o.Connection, o.Value, true)
 		if err != nil {
 			return err
 		}

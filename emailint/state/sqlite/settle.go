@@ -68,8 +68,14 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 			return out, err
 		}
 	}
-	if st.Email != nil {
-		out.Email, out.Revision, err = t.give(l.Org, l.Connection, *st.Email, false)
+	switch {
+	case st.Email != nil:
+		var outranked bool
+		out.Email, out.Revision, outranked, err = t.give(l.Org, l.Connection, *st.Email, false)
+		current = current && !outranked
+	case r.Email == 0:
+		r.Email, err = t.sentAs(l, learnt.MessageID, st.Fingerprint)
+		out.Email = r.Email
 	}
 	if err != nil {
 		return out, err
@@ -100,9 +106,27 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 	return out, nil
 }
 
+// sentAs returns the Email as which the outbox registered what this mailbox sent (rule 12), 0 when there is none.
+func (t *tx) sentAs(l state.Lease, messageID, fingerprint state.Hash) (int64, error) {
+	if fingerprint == "" {
+		return 0, nil
+	}
+	ids, err := list(t, one[int64], `SELECT e.id FROM outbox o JOIN email e ON e.id = o.email WHERE o.org = ?1 AND o.conn = ?2 AND e.fingerprint = ?3
+		AND e.survivor = 0 ORDER BY NOT EXISTS (SELECT 1 FROM alias WHERE hash = ?4 AND email = e.id)`, l.Org, l.Connection, []byte(fingerprint), blob(messageID))
+	if err != nil || len(ids) == 0 {
+		return 0, err
+	}
+	var known int
+	err = t.row(`SELECT count(*) FROM alias WHERE hash = ? AND email = ?`, blob(messageID), ids[0]).Scan(&known)
+	if err != nil || known == 0 && len(ids) > 1 {
+		return 0, err // two of one second and subject, and neither is known by this Message-ID
+	}
+	return ids[0], nil
+}
+
 // give finds or makes the Email that a mail is (rule 12) and brings the mail's value into it. It returns the Email's
-// id and revision.
-func (t *tx) give(org string, connection int64, v state.EmailValue, ours bool) (id, revision int64, err error) {
+// id and revision, and whether another copy's envelope stands, by which the row is to be decided.
+func (t *tx) give(org string, connection int64, v state.EmailValue, ours bool) (id, revision int64, outranked bool, err error) {
 	hashes := []state.Hash{}
 	for _, h := range append([]state.Hash{v.MessageID}, v.Aliases...) {
 		if h != "" && !slices.Contains(hashes, h) {
@@ -114,7 +138,7 @@ func (t *tx) give(org string, connection int64, v state.EmailValue, ours bool) (
 		found, err := list(t, one[int64], `SELECT e.id FROM alias a JOIN email e ON e.id = a.email
 			WHERE a.hash = ? AND e.org = ? AND e.fingerprint IS ? AND e.survivor = 0`, []byte(h), org, blob(v.Fingerprint))
 		if err != nil {
-			return 0, 0, err
+			return 0, 0, false, err
 		}
 		ids = append(ids, found...)
 	}
@@ -127,7 +151,7 @@ func (t *tx) give(org string, connection int64, v state.EmailValue, ours bool) (
 		}
 		found, err := list(t, one[int64], q, org, []byte(v.Fingerprint), ours || len(hashes) == 0)
 		if err != nil {
-			return 0, 0, err
+			return 0, 0, false, err
 		}
 		if ours || len(ids) == 0 && len(found) == 1 {
 			ids = append(ids, found...)
@@ -138,24 +162,29 @@ func (t *tx) give(org string, connection int64, v state.EmailValue, ours bool) (
 	if len(ids) == 0 {
 		if id, err = t.insert(`INSERT INTO email (org, message_id, fingerprint, ours, held) VALUES (?, ?, ?, ?, ?)`,
 			org, blob(v.MessageID), blob(v.Fingerprint), ours, ours); err != nil {
-			return 0, 0, err
+			return 0, 0, false, err
 		}
 		ids = []int64{id}
 	}
 	id = ids[0]
 	e, err := t.email(id)
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, false, err
 	}
 	had := e
 	e.Holders, e.Aliases = slices.Clone(e.Holders), slices.Clone(e.Aliases)
 	for _, other := range ids[1:] {
 		if err := t.join(&e, other); err != nil {
-			return 0, 0, err
+			return 0, 0, false, err
 		}
 	}
-	e.Links = slices.Clone(v.Links)
-	state.SortLinks(e.Links)
+	if err := t.row(`SELECT envelope IS NOT NULL AND rank > ? FROM email WHERE id = ?`, v.Rank, id).Scan(&outranked); err != nil {
+		return 0, 0, false, err
+	}
+	if !outranked {
+		e.Links = slices.Clone(v.Links)
+		state.SortLinks(e.Links)
+	}
 	for _, h := range hashes {
 		if !slices.Contains(e.Aliases, h) {
 			e.Aliases = append(e.Aliases, h)
@@ -168,10 +197,10 @@ func (t *tx) give(org string, connection int64, v state.EmailValue, ours bool) (
 		e.Holders = without(e.Holders, connection)
 	}
 	var envelope bool
-	if v.Envelope != nil {
+	if v.Envelope != nil && !outranked {
 		if err := t.row(`SELECT envelope IS NULL OR envelope_tag <> ?1 OR (?1 = '' AND envelope <> ?2) FROM email WHERE id = ?3`,
 			v.EnvelopeTag, v.Envelope, id).Scan(&envelope); err != nil {
-			return 0, 0, err
+			return 0, 0, false, err
 		}
 	}
 	if ours {
@@ -180,16 +209,16 @@ func (t *tx) give(org string, connection int64, v state.EmailValue, ours bool) (
 		_, err = t.exec(`UPDATE email SET held = 0 WHERE id = ? AND held`, id) // a copy was found: it was sent
 	}
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, false, err
 	}
 	if err := t.store(had, &e, envelope); err != nil {
-		return 0, 0, err
+		return 0, 0, false, err
 	}
 	if envelope {
-		_, err = t.exec(`UPDATE email SET envelope = ?, envelope_tag = ?, envelope_revision = revision WHERE id = ?`,
-			v.Envelope, v.EnvelopeTag, id)
+		_, err = t.exec(`UPDATE email SET envelope = ?, envelope_tag = ?, envelope_revision = revision, rank = ? WHERE id = ?`,
+			v.Envelope, v.EnvelopeTag, v.Rank, id)
 	}
-	return id, e.Revision, err
+	return id, e.Revision, outranked, err
 }
 
 // join makes the Email e, which has the lower id, the survivor of another.

@@ -265,6 +265,37 @@ var cases = []testCase{
 		s.Email.Fingerprint = "another mail"
 		h.equal("a reused Message-ID is another email", h.settle(b, batch, s)[0].Email != other.ID, true)
 	}},
+	{"Rank", "of two copies the one with the higher rank gives links and envelope, whichever is decided last", func(h *house) {
+		high, low := h.claim(h.connect("high").ID), h.claim(h.connect("low").ID)
+		give := func(l state.Lease, rank int64, link linker.Link) state.Settled {
+			b := h.pending(l)
+			s := linked(b.Rows[0], link)
+			s.Email.Rank, s.Email.Envelope, s.Email.EnvelopeTag = rank, []byte(link.ID), link.ID
+			return h.settle(l, b, s)[0]
+		}
+		stands := func(id int64, want linker.Link) {
+			h.Helper()
+			e, err := h.s.Email(h.Context(), org, id)
+			h.ok(err)
+			h.equal("holders", len(e.Holders), 2)
+			h.equal("links", e.Links[0].Record, want.Record)
+			h.equal("envelope", string(e.Envelope), want.ID)
+		}
+		for _, item := range []string{"1", "2"} { // the higher rank first, and last
+			h.page(high, row(item))
+			h.page(low, row(item))
+			var id int64
+			if item == "1" {
+				id = give(high, 2, ada).Email
+				h.equal("the lower stays due", give(low, 1, bob).StillDue, true)
+				h.equal("decided by the higher it is settled", give(low, 2, ada).StillDue, false)
+			} else {
+				id = give(low, 1, bob).Email
+				h.equal("the higher is settled", give(high, 2, ada).StillDue, false)
+			}
+			stands(id, ada)
+		}
+	}},
 	{"Correction", "a person's word is stronger than the machine's and follows a merge (rule 11)", func(h *house) {
 		l := h.claim(h.connect("u").ID)
 		e := h.import1(l, "1", ada)
@@ -310,6 +341,20 @@ var cases = []testCase{
 		h.equal("email", copied.ID, o.Email)
 		h.equal("aliases", len(copied.Aliases), 2)
 		h.equal("delivered", len(h.undelivered()), 1)
+	}},
+	{"SentTakesBack", "a copy of what we sent that links to nothing takes back the links that sending gave (rule 12)", func(h *house) {
+		l := h.claim(h.connect("u").ID)
+		o, _, err := h.s.OutboxAdd(h.Context(), org, state.Outgoing{Key: "k", Connection: l.Connection, Raw: []byte("mail"), Created: start,
+			Value: state.EmailValue{MessageID: "ours", Fingerprint: "same", Links: []linker.Link{ada}, Holder: true}})
+		h.ok(err)
+		h.page(l, row("1"))
+		b := h.pending(l)
+		s := linked(b.Rows[0])
+		s.Fingerprint = "same"
+		h.equal("email", h.settle(l, b, s)[0].Email, o.Email)
+		e, err := h.s.Email(h.Context(), org, o.Email)
+		h.ok(err)
+		h.equal("links", len(e.Links), 0)
 	}},
 	{"Join", "when an alias joins two emails the lower id survives and the other is delivered empty (rule 12)", func(h *house) {
 		l := h.claim(h.connect("u").ID)

@@ -75,6 +75,7 @@ CREATE TABLE email (
   wanted INTEGER NOT NULL DEFAULT 0,        -- has links and holders
   known INTEGER NOT NULL DEFAULT 0,         -- the host has its content
   envelope BLOB, envelope_tag TEXT NOT NULL DEFAULT '', envelope_revision INTEGER NOT NULL DEFAULT 0,
+  rank INTEGER NOT NULL DEFAULT 0,          -- of the copy whose envelope it is
   error TEXT NOT NULL DEFAULT '', tries INTEGER NOT NULL DEFAULT 0, next_try INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX email_fingerprint ON email (org, fingerprint);

@@ -32,6 +32,7 @@ type Server struct {
 	Roots      *x509.CertPool // trust this to talk to it
 
 	user  *imapmemserver.User
+	news  news
 	owner string
 	imapd *imapserver.Server
 	smtpd *smtp.Server
@@ -74,12 +75,10 @@ func Serve(owner, password string, mails []Mail) (*Server, error) {
 			return nil, err
 		}
 	}
-	mem := imapmemserver.New()
-	mem.AddUser(s.user)
 	conf := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
 	s.imapd = imapserver.New(&imapserver.Options{
 		NewSession: func(*imapserver.Conn) (imapserver.Session, *imapserver.GreetingData, error) {
-			return mem.NewSession(), nil, nil
+			return &session{imapmemserver.NewUserSession(s.user), &s.news}, nil, nil
 		},
 		Caps: imap.CapSet{imap.CapIMAP4rev1: {}, imap.CapUIDPlus: {}, imap.CapMove: {}, imap.CapSpecialUse: {},
 			imap.CapListStatus: {}, imap.CapESearch: {}, imap.CapNamespace: {}},
@@ -108,6 +107,7 @@ func Serve(owner, password string, mails []Mail) (*Server, error) {
 
 // Deliver puts a mail into a folder.
 func (s *Server) Deliver(m Mail) error {
+	defer s.news.say()
 	if _, err := s.user.Append(m.Folder, literal{bytes.NewReader(m.Raw)}, &imap.AppendOptions{Time: m.At}); err != nil {
 		return fmt.Errorf("delivering to %s: %w", m.Folder, err)
 	}

@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/intellicon/email-integration/examples/internal/mbox"
+	"github.com/intellicon/email-integration/internal/mbox"
 )
 
 func TestSplit(t *testing.T) {
@@ -22,7 +22,7 @@ func TestSplit(t *testing.T) {
 func TestCorpus(t *testing.T) {
 	dir := os.Getenv("EMAILINT_CORPUS")
 	if dir == "" {
-		dir = "../../../../shared/corpus"
+		dir = "../../../shared/corpus"
 	}
 	path := filepath.Join(dir, "threads/spamassassin-easy-ham-1/spamassassin-easy-ham-1.mbox")
 	if _, err := os.Stat(path); err != nil {

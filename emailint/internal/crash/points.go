@@ -1,0 +1,100 @@
+package crash
+
+// Point is a place where a process can die: right before and right after the effect of one call to the outside.
+type Point struct {
+	Name  string
+	Means string // what is true when the process dies between the two
+	// Unreached says why the scenario can't come here; "" where it does. A reason that no longer holds fails the suite.
+	Unreached string
+}
+
+// Points is the table of all failpoints: every commit of the state, every call of a provider, a sender and the host's CRM.
+// TestTable compares it with the interfaces, so that a new method without a failpoint fails the suite.
+var Points = []Point{
+	{Name: "state.AddConnection", Means: "the mailbox is connected and the host was not told its id"},
+	{Name: "state.Connection", Means: "nothing: a reading"},
+	{Name: "state.Connections", Means: "nothing: a reading"},
+	{Name: "state.SetState", Means: "the mailbox is paused or resumed and the host was not told", Unreached: "the engine has no Pause yet"},
+	{Name: "state.SetCredential", Means: "the new credential is stored and the old one still in use",
+		Unreached: "no provider hands out new credentials yet"},
+	{Name: "state.SetRealTime", Means: "a note for the user", Unreached: "only Run waits for news; see TestRun"},
+	{Name: "state.Claim", Means: "a mailbox is leased by nobody", Unreached: "only Run claims what is due; see TestRun"},
+	{Name: "state.ClaimConnection", Means: "the mailbox is leased by nobody: the lease must run out or be taken over"},
+	{Name: "state.Renew", Means: "the lease is long and its holder dead"},
+	{Name: "state.Release", Means: "the pass is over and the worker doesn't know"},
+	{Name: "state.Wake", Means: "the mailbox is due and whoever woke it was not told"},
+
+	{Name: "state.Position", Means: "nothing: a reading"},
+	{Name: "state.AddRun", Means: "history is planned and the live cursor not taken"},
+	{Name: "state.Runs", Means: "nothing: a reading"},
+	{Name: "state.CommitPage", Means: "rows and cursor stand, and no envelope is in memory: pending mail is read again"},
+	{Name: "state.Sweep", Means: "one folder is swept and others are not"},
+	{Name: "state.Placed", Means: "nothing: a reading"},
+	{Name: "state.Leave", Means: "mail has left its folder, and the recount is still to be done"},
+	{Name: "state.Counted", Means: "a recount is over and the worker doesn't know"},
+	{Name: "state.Leavers", Means: "nothing: a reading"},
+	{Name: "state.Recheck", Means: "mail that left is looked at again later"},
+	{Name: "state.Gone", Means: "a deletion is noted and what follows from it is not done"},
+	{Name: "state.Pending", Means: "nothing: a reading"},
+	{Name: "state.Settle", Means: "links and revision stand and the CRM has not heard of them"},
+	{Name: "state.ThreadLinks", Means: "nothing: a reading"},
+	{Name: "state.Counts", Means: "nothing: a reading"},
+	{Name: "state.Lookup", Means: "nothing: a reading"},
+	{Name: "state.Missing", Means: "nothing: a reading"},
+	{Name: "state.Items", Means: "nothing: a reading"},
+
+	{Name: "state.Email", Means: "nothing: a reading"},
+	{Name: "state.Undelivered", Means: "nothing: a reading"},
+	{Name: "state.Attempt", Means: "the email counts as sent to the CRM and was not: it is sent until acknowledged (rule 2)"},
+	{Name: "state.Done", Means: "the CRM has it and we know, the host's event is not fired"},
+	{Name: "state.Failed", Means: "delivery is postponed"},
+	{Name: "state.Correct", Means: "a person's word is stored and the person was not told"},
+
+	{Name: "state.IntentsDue", Means: "nothing: a reading"},
+	{Name: "state.IntentStep", Means: "an intent counts as attempted and the mailbox was not asked, or was asked and nobody knows (rule 17)"},
+	{Name: "state.Undo", Means: "the wish to take something back is stored and the person was not told"},
+	{Name: "state.IntentsOf", Means: "nothing: a reading"},
+	{Name: "state.IntentLog", Means: "nothing: a reading"},
+
+	{Name: "state.Settings", Means: "nothing: a reading"},
+	{Name: "state.SaveSettings", Means: "the rules are new and the host was not told"},
+	{Name: "state.Change", Means: "mail of an address is due again and the contact is not made (rule 5)"},
+	{Name: "state.ChangeNumber", Means: "nothing: a reading", Unreached: "the engine doesn't ask Find before a page's commit"},
+
+	{Name: "state.OutboxAdd", Means: "the mail is accepted and the host was not told: it sends again with the same key"},
+	{Name: "state.OutboxGet", Means: "nothing: a reading",
+		Unreached: "Send asks after a commit that failed, which only a crash brings about; second crashes come by"},
+	{Name: "state.OutboxOf", Means: "nothing: a reading"},
+	{Name: "state.OutboxStep", Means: "the outbox says sending and nothing was sent, or sent and nobody was told"},
+	{Name: "state.OutboxDue", Means: "nothing: a reading"},
+	{Name: "state.CopiesDue", Means: "nothing: a reading"},
+	{Name: "state.CopyStep", Means: "a copy in Sent counts as filed and is not, or is and nobody knows: it is only looked for"},
+
+	{Name: "crm.Find", Means: "nothing: a reading"},
+	{Name: "crm.CreateContacts", Means: "the contact exists and no mail is linked to it (rule 5)"},
+	{Name: "crm.SaveEmails", Means: "the CRM has the email and the engine doesn't know"},
+	{Name: "crm.UpdateEmails", Means: "the CRM has the new links and the engine doesn't know"},
+	{Name: "crm.RemoveEmails", Means: "the CRM has removed the email and the engine doesn't know"},
+
+	{Name: "provider.Open", Means: "a connection is open that nobody will close"},
+	{Name: "mailbox.Profile", Means: "nothing: a reading"},
+	{Name: "mailbox.Start", Means: "a cursor was taken and not stored: the next one is later, history was planned before"},
+	{Name: "mailbox.Changes", Means: "a page was read and not stored"},
+	{Name: "mailbox.History", Means: "a page was read and not stored"},
+	{Name: "mailbox.Content", Means: "a mail was read for nothing"},
+	{Name: "mailbox.Attachment", Means: "nothing: a reading", Unreached: "the engine hands out no attachments yet"},
+	{Name: "mailbox.Locate", Means: "nothing: a reading"},
+	{Name: "mailbox.Inventory", Means: "nothing: a reading"},
+	{Name: "mailbox.Wait", Means: "news was heard and nobody woken: the poll finds it", Unreached: "only Run waits; see TestRun"},
+	{Name: "mailbox.Archive", Means: "the mail is archived and the engine doesn't know (rule 17)"},
+	{Name: "mailbox.Unarchive", Means: "the mail is back and the engine doesn't know"},
+	{Name: "mailbox.Label", Means: "the mail has its label and the engine doesn't know"},
+	{Name: "mailbox.Unlabel", Means: "the label is off and the engine doesn't know"},
+	{Name: "mailbox.FindSent", Means: "nothing: a reading"},
+	{Name: "mailbox.FileSent", Means: "the copy lies in Sent and the engine doesn't know"},
+
+	{Name: "sender.Open", Means: "a connection is open that nobody will close"},
+	{Name: "sender.Stage", Means: "a draft exists that nobody knows: it stays a draft"},
+	{Name: "sender.Release", Means: "the mail is out and nobody knows: it is looked up, never sent again"},
+	{Name: "sender.Lookup", Means: "nothing: a reading"},
+}

@@ -1,0 +1,217 @@
+package crash
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+)
+
+// Options say how much of the enumeration runs.
+type Options struct {
+	All  bool   // everything; else a sample by Seed
+	Seed uint64 // of the sample, and of where second crashes come
+	Only string // one entry, as a failure prints it
+}
+
+// Reached counts how often each point was passed, over all suites of a test.
+type Reached map[string]int
+
+// entries enumerates the crashes, by step.
+func (s *Suite) entries(o Options) [][]entry {
+	out := make([][]entry, len(script))
+	type place struct {
+		step, hit int
+	}
+	places := map[string][]place{}
+	for i, trail := range s.trails {
+		hits := map[string]int{}
+		for _, p := range trail {
+			hits[p]++
+			places[p] = append(places[p], place{i, hits[p]})
+			for _, m := range []Moment{Before, After, Lost} {
+				out[i] = append(out[i], entry{step: i, stop: Stop{p, hits[p], m}})
+			}
+		}
+	}
+	for _, p := range Points { // the first, the middle and the last hit of each point
+		at := places[p.Name]
+		if len(at) == 0 {
+			continue
+		}
+		chosen := map[place]bool{at[0]: true, at[len(at)/2]: true, at[len(at)-1]: true}
+		for _, pl := range at {
+			if !chosen[pl] {
+				continue
+			}
+			delete(chosen, pl)
+			for _, m := range []Moment{Before, After} {
+				for _, d := range []disturbance{crmDown, excluded, expunged} {
+					out[pl.step] = append(out[pl.step], entry{step: pl.step, stop: Stop{p.Name, pl.hit, m}, with: d})
+				}
+			}
+		}
+	}
+	random := rand.New(rand.NewPCG(o.Seed, 1))
+	for i, es := range out { // a second crash, while the first is recovered from
+		for _, e := range es {
+			if e.with == calm && e.stop.Moment != Lost && random.IntN(4) == 0 {
+				e.fuse = 1 + random.IntN(len(s.trails[i])+5)
+				out[i] = append(out[i], e)
+			}
+		}
+		random.Shuffle(len(out[i]), func(a, b int) { out[i][a], out[i][b] = out[i][b], out[i][a] })
+		if !o.All {
+			out[i] = sample(out[i])
+		}
+	}
+	return out
+}
+
+// sampled is how many crashes of a step run when not all do.
+const sampled = 12
+
+// sample keeps the first entries of a shuffled list, and puts in front the first of each point, moment and disturbance that
+// ends no run.
+func sample(es []entry) []entry {
+	var first, rest []entry
+	seen := map[string]bool{}
+	for _, e := range es {
+		if key := e.stop.Point + string(e.stop.Moment); e.with == calm && e.fuse == 0 && !seen[key] {
+			seen[key] = true
+			first = append(first, e)
+		} else {
+			rest = append(rest, e)
+		}
+	}
+	return append(first, rest...)[:min(sampled, len(es))]
+}
+
+// Run kills the process wherever the scenario passes a failpoint, and compares. Each run dies once in every step, at another
+// place each time, and is compared after every step, so that one run tries as many crashes as there are steps. A run in which
+// a mismatch is found is repeated with that crash alone, to say which of the two it was.
+func Run(t *testing.T, cfg Config, o Options, reached Reached) {
+	s, err := NewSuite(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	passes := 0
+	for _, trail := range s.trails {
+		passes += len(trail)
+		for _, p := range trail {
+			reached[p]++
+		}
+	}
+	queues := s.entries(o)
+	if o.Only != "" {
+		for i, es := range queues {
+			queues[i] = nil
+			for _, e := range es {
+				if e.String() == o.Only {
+					queues[i] = []entry{e}
+				}
+			}
+		}
+	}
+	limit := 5
+	if o.All {
+		limit = 15
+	}
+	total, runs, failures, alone := 0, 0, 0, 0
+	for _, q := range queues {
+		total += len(q)
+	}
+	if total == 0 {
+		t.Fatalf("no crash is called %q", o.Only)
+	}
+	for failures < limit {
+		var tried []string
+		last := -1
+		for i, q := range queues {
+			if len(q) > 0 {
+				last = i
+			}
+		}
+		if last < 0 {
+			break
+		}
+		runs++
+		e, r := s.run(last, func(step int) *entry {
+			if q := queues[step]; len(q) > 0 {
+				queues[step] = q[1:]
+				tried = append(tried, q[0].String())
+				return &q[0]
+			}
+			return nil
+		}, func(e entry) { // not met: an earlier crash of this run made the way another; alone it must be
+			alone++
+			if _, r := s.run(e.step, only(e), nil); r.err != nil {
+				failures++
+				t.Errorf("%s\n%v", e, r.err)
+			}
+		})
+		if r.err == nil {
+			continue
+		}
+		failures++
+		_, single := s.run(e.step, only(e), nil)
+		how := "that crash alone does it too:\n  EMAILINT_CRASH='" + e.String() + "' go test ./emailint/internal/crash -run '" + t.Name() + "$'"
+		if single.err == nil {
+			how = "that crash alone does not; before it in the same run:\n  " + strings.Join(tried[:len(tried)-1], "\n  ")
+		}
+		t.Errorf("%s (seed %d)\n%v\n%s", e, o.Seed, r.err, how)
+	}
+	t.Logf("%d points of %d passed %d times in the scenario of %d steps; %d crashes in %d runs, %d of them again alone",
+		len(count(s.trails)), len(Points), passes, len(script), total, runs+alone, alone)
+}
+
+func count(trails [][]string) map[string]bool {
+	seen := map[string]bool{}
+	for _, t := range trails {
+		for _, p := range t {
+			seen[p] = true
+		}
+	}
+	return seen
+}
+
+// only picks one crash.
+func only(e entry) func(int) *entry {
+	return func(step int) *entry {
+		if step == e.step {
+			return &e
+		}
+		return nil
+	}
+}
+
+// run runs the scenario up to a step with the crashes that pick names, and returns the one at which it failed. missed is told
+// of crashes that were not reached; nil: that is a failure.
+func (s *Suite) run(last int, pick func(step int) *entry, missed func(entry)) (entry, result) {
+	w, err := newWorld(s.ctx, s.cfg)
+	if err != nil {
+		return entry{}, result{err: err}
+	}
+	defer w.close()
+	for i := range last + 1 {
+		e := pick(i)
+		if e == nil {
+			if err := s.undisturbed(w, i, nil); err != nil {
+				return entry{step: i}, result{err: err}
+			}
+			continue
+		}
+		r := s.crash(w, *e)
+		if r.err == nil && !r.met {
+			if missed == nil {
+				r.err = fmt.Errorf("the scenario never came there")
+			} else {
+				missed(*e)
+			}
+		}
+		if r.err != nil || r.ended {
+			return *e, r
+		}
+	}
+	return entry{}, result{}
+}

@@ -1,0 +1,278 @@
+package statetest
+
+import (
+	"slices"
+	"time"
+
+	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/linker"
+	"github.com/intellicon/email-integration/provider"
+)
+
+// again ends a lease and takes the next one.
+func (h *house) again(l state.Lease) state.Lease {
+	h.Helper()
+	h.ok(h.s.Release(h.Context(), l, state.Released{}))
+	return h.claim(l.Connection)
+}
+
+func (h *house) leavers(l state.Lease, now time.Time) []state.Row {
+	h.Helper()
+	rows, err := h.s.Leavers(h.Context(), l, now, 10)
+	h.ok(err)
+	return rows
+}
+
+func (h *house) position(l state.Lease) state.Position {
+	h.Helper()
+	p, err := h.s.Position(h.Context(), l)
+	h.ok(err)
+	return p
+}
+
+// leave takes an item out of the inbox, without a page.
+func (h *house) leave(l state.Lease, item string) {
+	h.Helper()
+	n, err := h.s.Leave(h.Context(), l, []provider.Removal{{ID: provider.ItemID(item), Folder: inbox.ID}})
+	h.ok(err)
+	h.equal("left", n, 1)
+}
+
+func (h *house) intents(l state.Lease) []state.Intent {
+	h.Helper()
+	is, err := h.s.IntentsDue(h.Context(), l, start, 10)
+	h.ok(err)
+	return is
+}
+
+// archiving brings in a linked mail that a rule wants archived, acknowledged by the host.
+func (h *house) archiving(l state.Lease, item string) (state.Email, state.Intent) {
+	h.Helper()
+	h.page(l, row(item))
+	b := h.pending(l)
+	s := linked(b.Rows[0], ada)
+	s.Intents = []state.IntentPlan{{Rule: "r", Do: "archive"}}
+	out := h.settle(l, b, s)
+	e, err := h.s.Email(h.Context(), org, out[0].Email)
+	h.ok(err)
+	h.equal("due before the host has the mail", len(h.intents(l)), 0)
+	h.deliver(e)
+	is := h.intents(l)
+	h.equal("due", len(is), 1)
+	return e, is[0]
+}
+
+// mailboxCases are about what goes on in a mailbox besides new mail: what goes, what is done to it, and who is asked.
+var mailboxCases = []testCase{
+	{"Recount", "a recount is remembered with the page that asked for it, until it was done and not asked for again", func(h *house) {
+		l := h.claim(h.connect("u").ID)
+		h.page(l, row("1"), row("2"))
+		ask := func() state.Recount {
+			_, err := h.s.CommitPage(h.Context(), l, state.Page{Revision: h.position(l).Revision, Cursor: []byte("n"), Recount: []provider.Folder{inbox}})
+			h.ok(err)
+			rs := h.position(l).Recounts
+			h.equal("recounts", len(rs), 1)
+			h.equal("folder", rs[0].Folder, inbox.ID)
+			return rs[0]
+		}
+		first := ask()
+		second := ask()
+		h.ok(h.s.Counted(h.Context(), l, first))
+		h.equal("still to be counted", len(h.position(l).Recounts), 1)
+		rows, err := h.s.Placed(h.Context(), l, inbox.ID, 0, 10)
+		h.ok(err)
+		h.equal("placed", len(rows), 2)
+		rows, err = h.s.Placed(h.Context(), l, inbox.ID, rows[0].ID, 10)
+		h.ok(err)
+		h.equal("placed after the first", len(rows), 1)
+		h.leave(l, "1")
+		n, err := h.s.Leave(h.Context(), l, []provider.Removal{{ID: "1", Folder: inbox.ID}, {ID: "2", Folder: old.ID}, {ID: "9", Folder: inbox.ID}})
+		h.ok(err)
+		h.equal("left again, from elsewhere, unknown", n, 0)
+		h.ok(h.s.Counted(h.Context(), l, second))
+		h.equal("to be counted", len(h.position(l).Recounts), 0)
+		missing, err := h.s.Missing(h.Context(), org, l.Connection, []provider.ItemID{"1", "2", "3"})
+		h.ok(err)
+		h.equal("missing", slices.Equal(missing, []provider.ItemID{"1", "3"}), true)
+	}},
+	{"TwoStepDeletion", "deletion is confirmed in a later lease than the one in which the mail left, and postponed when it was found", func(h *house) {
+		l := h.claim(h.connect("u").ID)
+		e := h.import1(l, "1", ada)
+		h.page(l, row("2"))
+		b := h.pending(l)
+		h.settle(l, b, linked(b.Rows[0]))
+		h.leave(l, "1")
+		h.leave(l, "2")
+		h.equal("in the same lease", len(h.leavers(l, start)), 0)
+		l = h.again(l)
+		rows := h.leavers(l, start)
+		h.equal("leavers, the unlinked one is nobody's", len(rows), 1)
+		h.ok(h.s.Recheck(h.Context(), l, []int64{rows[0].ID}, start.Add(time.Hour)))
+		h.equal("found, to be looked at later", len(h.leavers(l, start)), 0)
+		h.equal("later", len(h.leavers(l, start.Add(time.Hour))), 1)
+		h.ok(h.s.Gone(h.Context(), l, []provider.ItemID{"1"}, false))
+		h.equal("gone", len(h.leavers(l, start.Add(time.Hour))), 0)
+		now, err := h.s.Email(h.Context(), org, e.ID)
+		h.ok(err)
+		h.equal("kept", len(now.Holders), 1)
+		h.equal("revision", now.Revision, e.Revision)
+	}},
+	{"MovedIsNotGone", "mail that lies in another folder of the mailbox is no candidate for deletion", func(h *house) {
+		l := h.claim(h.connect("u").ID)
+		h.import1(l, "1", ada)
+		moved := row("1b")
+		moved.MessageID, moved.Folders = "id-of-1", []provider.Folder{old}
+		h.page(l, moved)
+		b := h.pending(l)
+		s := linked(b.Rows[0], ada)
+		h.settle(l, b, s)
+		h.leave(l, "1")
+		l = h.again(l)
+		h.equal("leavers", len(h.leavers(l, start)), 0)
+	}},
+	{"Released", "with release a deleted mail is no longer held, unless it is elsewhere in the mailbox or a person linked it, and seen again it is held again", func(h *house) {
+		l := h.claim(h.connect("u").ID)
+		e := h.import1(l, "1", ada)
+		h.deliver(e)
+		h.leave(l, "1")
+		h.ok(h.s.Gone(h.Context(), l, []provider.ItemID{"1"}, true))
+		now, err := h.s.Email(h.Context(), org, e.ID)
+		h.ok(err)
+		h.equal("holders", len(now.Holders), 0)
+		h.equal("raised", now.Revision > e.Revision, true)
+		h.equal("to be delivered", len(h.undelivered()), 1)
+		h.deliver(now)
+		h.page(l, row("1"))
+		b := h.pending(l)
+		h.equal("seen again", len(b.Rows), 1)
+		h.settle(l, b, linked(b.Rows[0], ada))
+		es := h.undelivered()
+		h.equal("held again", len(es), 1)
+		h.equal("in full", es[0].Full, true)
+
+		kept := h.import1(l, "2", ada)
+		_, err = h.s.Correct(h.Context(), org, state.Correction{Email: kept.ID, Links: []linker.Link{bob}})
+		h.ok(err)
+		h.leave(l, "2")
+		h.ok(h.s.Gone(h.Context(), l, []provider.ItemID{"2"}, true))
+		now, err = h.s.Email(h.Context(), org, kept.ID)
+		h.ok(err)
+		h.equal("a person's link stands", len(now.Holders), 1)
+	}},
+	{"IntentOnce", "an intent is made with the links, is due once the host has the mail, and a rule acts once on an email", func(h *house) {
+		l := h.claim(h.connect("u").ID)
+		e, i := h.archiving(l, "1")
+		h.equal("email", i.Email, e.ID)
+		h.equal("rows", len(i.Rows), 1)
+		h.equal("folder", i.Rows[0].Folders[0].ID, inbox.ID)
+		_, _, err := h.s.Change(h.Context(), org, state.Change{Participants: []state.Hash{"hash-of-ada"}})
+		h.ok(err)
+		b := h.pending(l)
+		s := linked(b.Rows[0], ada)
+		s.Intents = []state.IntentPlan{{Rule: "r", Do: "archive"}}
+		h.settle(l, b, s)
+		h.equal("due", len(h.intents(l)), 1)
+		step := func(from, to state.IntentState, s state.IntentStep) error {
+			s.At = start
+			return h.s.IntentStep(h.Context(), l, i.ID, from, to, s)
+		}
+		h.ok(step(state.IntentPlanned, state.IntentAttempted, state.IntentStep{Item: "1"}))
+		h.is(step(state.IntentPlanned, state.IntentAttempted, state.IntentStep{}), state.ErrStale)
+		h.ok(step(state.IntentAttempted, state.IntentAttempted, state.IntentStep{Error: "x", Try: true, NextTry: start.Add(time.Minute)}))
+		h.equal("postponed", len(h.intents(l)), 0)
+		h.ok(step(state.IntentAttempted, state.IntentDone, state.IntentStep{Mutation: []byte("m"), Made: "a1", Note: "archived"}))
+		is, err := h.s.IntentsOf(h.Context(), org, e.ID)
+		h.ok(err)
+		h.equal("intents", len(is), 1)
+		h.equal("mutation", string(is[0].Mutation), "m")
+		h.equal("item", is[0].Item, "1")
+		log, err := h.s.IntentLog(h.Context(), org, l.Connection, 0, 10)
+		h.ok(err)
+		h.equal("log", len(log), 1)
+		h.equal("note", log[0].Note, "archived")
+		h.equal("at", log[0].At.Equal(start), true)
+
+		// Its own change comes back: it is no news.
+		mine := row("a1")
+		mine.MessageID, mine.Folders = "id-of-1", []provider.Folder{old}
+		h.page(l, mine)
+		h.equal("pending", len(h.pending(l).Rows), 0)
+		rows, _, err := h.s.Lookup(h.Context(), org, "id-of-1")
+		h.ok(err)
+		h.equal("fate", rows[1].Fate, state.FateLinked)
+		h.equal("email", rows[1].Email, e.ID)
+		h.ok(h.s.Release(h.Context(), l, state.Released{}))
+		h.is(step(state.IntentDone, state.IntentUndoing, state.IntentStep{}), state.ErrStale) // the lease is gone
+	}},
+	{"IntentUndo", "a planned intent is cancelled by undo, a done one is due to be taken back, and the wish ends with its outcome", func(h *house) {
+		l := h.claim(h.connect("u").ID)
+		_, i := h.archiving(l, "1")
+		i, err := h.s.Undo(h.Context(), org, i.ID, start)
+		h.ok(err)
+		h.equal("state", i.State, state.IntentCancelled)
+		h.equal("due", len(h.intents(l)), 0)
+		_, i = h.archiving(l, "2")
+		step := func(from, to state.IntentState) {
+			h.ok(h.s.IntentStep(h.Context(), l, i.ID, from, to, state.IntentStep{}))
+		}
+		step(state.IntentPlanned, state.IntentAttempted)
+		_, err = h.s.Undo(h.Context(), org, i.ID, start)
+		h.ok(err)
+		step(state.IntentAttempted, state.IntentDone)
+		is := h.intents(l)
+		h.equal("to be taken back", len(is) == 1 && is[0].Undo, true)
+		step(state.IntentDone, state.IntentUndoing)
+		step(state.IntentUndoing, state.IntentUndone)
+		h.equal("due", len(h.intents(l)), 0)
+		_, err = h.s.Undo(h.Context(), "another organisation", i.ID, start)
+		h.is(err, state.ErrNotFound)
+	}},
+	{"SentCopy", "a copy in Sent is due after its time, and of two workers one takes each step", func(h *house) {
+		l := h.claim(h.connect("u").ID)
+		_, _, err := h.s.OutboxAdd(h.Context(), org, state.Outgoing{Key: "k", Connection: l.Connection, Raw: []byte("mail"), Created: start,
+			Value: state.EmailValue{MessageID: "ours", Links: []linker.Link{ada}, Holder: true}})
+		h.ok(err)
+		_, err = h.s.OutboxStep(h.Context(), org, "k", state.OutQueued, state.OutSent, state.Step{CopyAt: start.Add(time.Minute)})
+		h.ok(err)
+		due := func(now time.Time) []state.Outgoing {
+			os, err := h.s.CopiesDue(h.Context(), "", now, 10)
+			h.ok(err)
+			return os
+		}
+		h.equal("too early", len(due(start)), 0)
+		h.equal("due", due(start.Add(time.Minute))[0].Copy, state.CopyDue)
+		h.ok(h.s.CopyStep(h.Context(), org, "k", state.CopyDue, state.CopyTried, state.CopyStep{}))
+		h.is(h.s.CopyStep(h.Context(), org, "k", state.CopyDue, state.CopyTried, state.CopyStep{}), state.ErrStale)
+		h.ok(h.s.CopyStep(h.Context(), org, "k", state.CopyTried, state.CopyTried, state.CopyStep{Try: true, Error: "x"}))
+		o := due(start)[0]
+		h.equal("tries", o.CopyTries, 1)
+		h.equal("error", o.CopyError, "x")
+		h.ok(h.s.CopyStep(h.Context(), org, "k", state.CopyTried, state.CopyFiled, state.CopyStep{}))
+		h.equal("due", len(due(start)), 0)
+		o, err = h.s.OutboxOf(h.Context(), org, o.Email)
+		h.ok(err)
+		h.equal("of the email", o.Key, "k")
+		_, err = h.s.OutboxOf(h.Context(), org, o.Email+1)
+		h.is(err, state.ErrNotFound)
+	}},
+	{"RefusedSignIns", "refused sign-ins are counted, and forgotten when the mailbox is connected again", func(h *house) {
+		c := h.connect("u")
+		h.ok(h.s.Release(h.Context(), h.claim(c.ID), state.Released{Refused: 2}))
+		now, err := h.s.Connection(h.Context(), org, c.ID)
+		h.ok(err)
+		h.equal("refused", now.Refused, 2)
+		h.ok(h.s.SetRealTime(h.Context(), org, c.ID, "waiting"))
+		now = h.connect("u")
+		h.equal("refused", now.Refused, 0)
+		h.equal("real time", now.RealTime, "waiting")
+	}},
+	{"OutageIsNotPoison", "an outage is held against no email, and what was tried comes after the others", func(h *house) {
+		l := h.claim(h.connect("u").ID)
+		first, second := h.import1(l, "1", ada), h.import1(l, "2", ada)
+		h.ok(h.s.Failed(h.Context(), org, []state.Failure{{ID: first.ID, Error: "down", NextTry: start, Outage: true}}))
+		es := h.undelivered()
+		h.equal("undelivered", len(es), 2)
+		h.equal("first", es[0].ID, second.ID)
+		h.equal("tries", es[1].Tries, 0)
+	}},
+}
