@@ -83,6 +83,13 @@ func (m *Mailbox) connectWith(ctx context.Context, token string) error {
 		return err
 	}
 	conn := &watchedConn{Conn: raw, stall: m.cfg.Stall}
+	m.mu.Lock()
+	m.opening, closed = conn, m.closed
+	m.mu.Unlock()
+	if closed {
+		conn.abort()
+		return net.ErrClosed
+	}
 	stop := context.AfterFunc(ctx, conn.abort)
 	defer stop()
 	conn.watch(true)
@@ -107,7 +114,7 @@ func (m *Mailbox) connectWith(ctx context.Context, token string) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.polling = polling
+	m.polling, m.opening = polling, nil
 	if m.closed {
 		conn.abort()
 		return net.ErrClosed
