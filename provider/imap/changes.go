@@ -224,8 +224,8 @@ func (m *Mailbox) folderChanges(ctx context.Context, f provider.Folder, cur *cur
 		uids = uids[:room]
 	}
 	rows, err := m.fetch(ctx, f.ID, sel.validity, uids, true, reconnects)
-	if errors.Is(err, errStale) {
-		page.More = true // renumbered under our hands: the next call sees it
+	if err != nil && skippable(err) {
+		page.More = true // renumbered or removed under our hands: the next call sees it
 		return nil
 	}
 	if err != nil {
