@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -111,6 +112,11 @@ func (f *fetcher) batch(ctx context.Context, uids []uint32) error {
 		err = f.m.once(ctx, func(c *imapclient.Client) error { return f.read(c, uids) })
 		uids = f.missing(uids)
 		if err == nil {
+			// go-imap takes the first that is said of a message for the answer, a change of its flags too, and drops what follows: ask
+			// for those again.
+			if try < 2 && slices.ContainsFunc(uids, func(uid uint32) bool { return f.partial[uid] != nil }) {
+				continue
+			}
 			return f.settle(ctx, uids)
 		}
 		if ctx.Err() != nil || len(uids) == 0 {
