@@ -196,7 +196,7 @@ func (s *Suite) run(last int, pick func(step int) *entry, missed func(entry)) (e
 	for i := range last + 1 {
 		e := pick(i)
 		if e == nil {
-			if err := s.undisturbed(w, i, nil); err != nil {
+			if err := s.undisturbed(w, i); err != nil {
 				return entry{step: i}, result{err: err}
 			}
 			continue

@@ -125,7 +125,6 @@ type world struct {
 	engine *emailint.Engine
 	own    *store // the process's state
 	lives  int
-	gate   func(point string)
 	// next is what the host does first when a process has come back; nil: nothing but what it was in the middle of.
 	next func(w *world) error
 }
@@ -153,7 +152,12 @@ func (w *world) close() error { return w.store.Close() }
 
 // start starts a process.
 func (w *world) start(worker string) (*Process, *store, *emailint.Engine, error) {
-	p := newProcess(w.gate)
+	return w.startWith(worker, nil)
+}
+
+// startWith starts a process that stops at a gate before each failpoint.
+func (w *world) startWith(worker string, gate func(string)) (*Process, *store, *emailint.Engine, error) {
+	p := newProcess(gate)
 	own := &store{w.store, p}
 	boxes := map[string]Service{}
 	for _, b := range w.boxes {
@@ -411,14 +415,19 @@ func (w *world) connect(b *box) error {
 
 var errUnfinished = errors.New("the mail is neither sent nor failed nor unknown yet")
 
-// send sends a mail to one recipient under its name as key.
-func (w *world) send(b *box, m mail) error {
+// outgoing is a mail to one recipient, under its name as key.
+func (w *world) outgoing(b *box, m mail) emailint.Outgoing {
 	if !slices.Contains(w.keys, m.name) {
 		w.keys = append(w.keys, m.name)
 	}
 	w.learn(id(m.name), m.name)
-	out, err := w.engine.Send(w.ctx, org, emailint.Outgoing{Connection: b.conn, Key: m.name, From: b.address, Recipients: []string{m.to},
-		Raw: m.raw("", day0.Add(time.Duration(len(w.keys))*time.Hour))})
+	return emailint.Outgoing{Connection: b.conn, Key: m.name, From: b.address, Recipients: []string{m.to},
+		Raw: m.raw("", day0.Add(time.Duration(len(w.keys))*time.Hour))}
+}
+
+// send sends a mail, until it is known what became of it.
+func (w *world) send(b *box, m mail) error {
+	out, err := w.engine.Send(w.ctx, org, w.outgoing(b, m))
 	if err != nil {
 		return err
 	}
