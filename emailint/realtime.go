@@ -95,10 +95,22 @@ func (s *waiters) wait(ctx context.Context, org string, id int64, box provider.M
 		s.say(ctx, org, id, "polling: this kind of mailbox can't be waited on")
 		return false
 	}
+	// Where waiting is but a pause the connection is better given back.
+	pauses := func() bool {
+		p, ok := box.(provider.Poller)
+		if !ok || p.Polling() == "" {
+			return false
+		}
+		s.say(ctx, org, id, "polling: "+p.Polling())
+		return true
+	}
+	if pauses() {
+		return false
+	}
 	s.say(ctx, org, id, "waiting")
 	err := w.Wait(ctx)
 	if err == nil {
-		return true
+		return !pauses()
 	}
 	if ctx.Err() == nil {
 		s.engine.o.Logger.InfoContext(ctx, "real time ended, the poll goes on", "connection", id, "error", err)

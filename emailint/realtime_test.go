@@ -71,6 +71,23 @@ func TestRealTime(t *testing.T) {
 	})
 }
 
+// A server without IDLE is polled, says so, and no connection is kept open for it.
+func TestNoIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := emailinttest.New(t, emailinttest.WithClock(time.Now))
+		w.Fake.NoIdle(true)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- w.Engine.Run(ctx) }()
+		synctest.Wait()
+		if got := realTime(t, w); got != "polling: the server has no IDLE" || w.Fake.Calls().Wait != 0 {
+			t.Errorf("real time = %q, %d waits", got, w.Fake.Calls().Wait)
+		}
+		cancel()
+		<-done
+	})
+}
+
 // When the connection breaks while waiting it says so, the poll goes on, and real time comes back by itself.
 func TestRealTimeFallsBackToPolling(t *testing.T) {
 	running(t, providertest.IMAP, func(t *testing.T, w *emailinttest.World) {

@@ -150,15 +150,9 @@ func (e *Engine) sent(ctx context.Context, org string, row state.Outgoing, sent 
 	step := state.Step{}
 	// Where the service drafted it, the draft became the copy in Sent; after SMTP somebody has to file one.
 	var staged provider.Staged
-	if err := json.Unmarshal(row.Staged, &staged); err != nil {
-		return row, err
-	}
-	if staged.ID == "" {
-		s, _, err := e.Settings(context.WithoutCancel(ctx), org)
-		if err != nil {
-			return row, err
-		}
-		if s.FileSent {
+	if err := json.Unmarshal(row.Staged, &staged); err == nil && staged.ID == "" {
+		// The mail is out: settings that can't be read must not keep that from being stored.
+		if s, _, err := e.Settings(context.WithoutCancel(ctx), org); err != nil || s.FileSent {
 			step.CopyAt = e.o.Now().Add(copyGrace)
 		}
 	}

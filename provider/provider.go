@@ -120,11 +120,17 @@ type Mailbox interface {
 	Close() error
 }
 
-// What a Mailbox may be besides, probed once: Waiter, Archiver, Labeler, SentFiler.
+// What a Mailbox may be besides, probed once: Waiter, Poller, Archiver, Labeler, SentFiler.
 
 // Waiter is a mailbox that can wait for news, as IMAP IDLE does. Wait returns nil when there may be something new.
 type Waiter interface {
 	Wait(ctx context.Context) error
+}
+
+// Poller is a Waiter that may have nothing to wait with. Polling says why Wait only pauses, in a sentence for the user; "" while the
+// service tells of news by itself. It may change with the connection, and be asked from any goroutine.
+type Poller interface {
+	Polling() string
 }
 
 // Target names the message that is to be changed. An id dies when the message moves; the Message-ID (without angle brackets,

@@ -71,6 +71,23 @@ func newEngine(ctx context.Context, srv *server, crmFile string) (*engine, error
 	return e, err
 }
 
+// read imports the mailbox, which holds so many messages, and returns how long it took.
+func (e *engine) read(ctx context.Context, messages int) (time.Duration, error) {
+	start := time.Now()
+	if err := e.Sync(ctx, org, e.conn.ID); err != nil {
+		return 0, err
+	}
+	took := time.Since(start)
+	st, err := e.Status(ctx, org, e.conn.ID)
+	if err != nil {
+		return 0, err
+	}
+	if st.Completeness() != 1 || st.Counts.Total != messages {
+		return 0, fmt.Errorf("the engine read %d of %d messages, completeness %v: nothing was measured", st.Counts.Total, messages, st.Completeness())
+	}
+	return took, nil
+}
+
 // start runs the engine until stop, and returns when a mail that arrives is noticed by IDLE.
 func (e *engine) start(ctx context.Context, in *post) (stop func() error, err error) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -81,7 +98,7 @@ func (e *engine) start(ctx context.Context, in *post) (stop func() error, err er
 		cancel()
 		wg.Wait()
 		if !errors.Is(failed, context.Canceled) {
-			return fmt.Errorf("Run ended with: %w", failed)
+			return fmt.Errorf("the engine ended with: %w", failed)
 		}
 		return nil
 	}

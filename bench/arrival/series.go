@@ -84,7 +84,4 @@ func compare(ours, plain *series) {
 	line("emailint: after the server's word (EXISTS)", ours.told)
 	line("plain IDLE and FETCH", plain.told)
 	ratio("ratio", ours.told, plain.told)
-	n := len(ours.appended)
-	fmt.Printf("  all %d, from the first APPEND to the last: emailint %.0f ms, %.0f mails/s; plain %.0f ms, %.0f mails/s\n",
-		n, ms(ours.all), float64(n)/ours.all.Seconds(), ms(plain.all), float64(n)/plain.all.Seconds())
 }

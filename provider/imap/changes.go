@@ -17,12 +17,33 @@ type cursor struct {
 	Folders map[string]mark `json:"f"`
 }
 
-// mark: every message of UID up to Last was listed; when UIDNEXT was Next, there was none above.
+// mark is how far a folder has been read, and how many messages it should hold.
+//
+// Every message of UID up to Last was listed, or was there at Start. Count is at least the number of those that nobody has been
+// told to recount: EXISTS, less what lies above Last, is compared with it, and what is missing went out of the folder. An estimate
+// errs upwards only: too high a Count costs a recount in vain, too low a one would lose a deletion.
 type mark struct {
 	Validity uint32 `json:"v"`
 	Last     uint32 `json:"u"`
-	Next     uint32 `json:"n,omitempty"`
-	ModSeq   uint64 `json:"m,omitempty"` // HIGHESTMODSEQ at that time, 0 without CONDSTORE
+	// Next and ModSeq are UIDNEXT and HIGHESTMODSEQ of the moment when nothing lay above Last; 0: there was more, or the server
+	// doesn't tell.
+	Next   uint32 `json:"n,omitempty"`
+	ModSeq uint64 `json:"m,omitempty"`
+	// Count is nil in cursors of before it was kept: what went since then nobody has noticed, so the folder is recounted once.
+	Count *uint32 `json:"c,omitempty"`
+}
+
+// current says whether a folder is as it was: as many messages, and none came. That none came is told by UIDNEXT (RFC 3501,
+// 2.3.1.1), and where the server leaves it out by HIGHESTMODSEQ, which each arrival raises (RFC 7162, 3.1.2.1). An expunge need
+// not raise it where there is no QRESYNC, and a value that fell says nothing: the number is always compared.
+func (mk mark) current(s selection) bool {
+	if mk.Validity != s.validity || mk.Count == nil || !s.counted || *mk.Count != s.num {
+		return false
+	}
+	if s.next != 0 {
+		return mk.Next == s.next
+	}
+	return s.modSeq != 0 && mk.ModSeq == s.modSeq
 }
 
 func (c cursor) encode() provider.Cursor {
@@ -38,11 +59,12 @@ func (m *Mailbox) Start(ctx context.Context) (provider.Cursor, error) {
 	cur := cursor{Folders: map[string]mark{}}
 	err := m.do(ctx, "reading the folders", func(c *imapclient.Client) error {
 		clear(cur.Folders)
-		folders, err := m.watched(c)
+		all, told, err := m.list(c, true)
 		if err != nil {
 			return err
 		}
-		states, err := m.states(c, folders)
+		folders := m.watched(all)
+		states, err := m.states(c, folders, told)
 		if err != nil {
 			return err
 		}
@@ -51,25 +73,27 @@ func (m *Mailbox) Start(ctx context.Context) (provider.Cursor, error) {
 			if !ok {
 				continue // can't be opened: new on the day it can
 			}
-			if s.next == 0 { // RFC 2060 servers need not tell UIDNEXT
+			last := s.next - 1
+			if s.next == 0 || !s.counted { // RFC 2060 servers need not tell UIDNEXT
 				if s, err = m.examine(c, f.ID, true); err != nil {
 					if skippable(err) {
 						continue
 					}
 					return err
 				}
-				if s.next == 0 {
-					uids, err := search(c, s, &goimap.SearchCriteria{}, 0, 0)
+				if last = s.next - 1; s.next == 0 {
+					uids, err := m.search(c, s, &goimap.SearchCriteria{}, 0)
 					if err != nil {
 						return err
 					}
-					s.next = 1
+					// What arrived in between counts as there: SEARCH names it.
+					last, s.num = 0, max(s.num, uint32(len(uids)))
 					if len(uids) > 0 {
-						s.next = uids[len(uids)-1] + 1
+						last = uids[len(uids)-1]
 					}
 				}
 			}
-			cur.Folders[f.ID] = mark{Validity: s.validity, Last: s.next - 1, Next: s.next, ModSeq: s.modSeq}
+			cur.Folders[f.ID] = mark{Validity: s.validity, Last: last, Next: s.next, ModSeq: s.modSeq, Count: &s.num}
 		}
 		return nil
 	})
@@ -79,43 +103,8 @@ func (m *Mailbox) Start(ctx context.Context) (provider.Cursor, error) {
 	return cur.encode(), nil
 }
 
-// states asks for the state of many folders in few round trips. Folders that refuse are absent.
-func (m *Mailbox) states(c *imapclient.Client, folders []provider.Folder) (map[string]selection, error) {
-	opts := &goimap.StatusOptions{UIDNext: true, UIDValidity: true, HighestModSeq: c.Caps().Has(goimap.CapCondStore)}
-	if m.selected.name != "" && c.Caps().Has(goimap.CapUnselect) {
-		// RFC 9051, 6.3.11: STATUS should not be asked of the open folder.
-		m.selected = selection{}
-		if err := c.Unselect().Wait(); err != nil && connectionDied(err) {
-			return nil, err
-		}
-	}
-	out := map[string]selection{}
-	const pipelined = 40
-	for len(folders) > 0 {
-		n := min(pipelined, len(folders))
-		cmds := make([]*imapclient.StatusCommand, n)
-		for i, f := range folders[:n] {
-			cmds[i] = c.Status(f.ID, opts)
-		}
-		var failed error
-		for i, cmd := range cmds {
-			d, err := cmd.Wait()
-			switch {
-			case err == nil:
-				out[folders[i].ID] = selection{validity: d.UIDValidity, next: uint32(d.UIDNext), modSeq: d.HighestModSeq}
-			case !skippable(err):
-				failed = err
-			}
-		}
-		if failed != nil {
-			return nil, failed
-		}
-		folders = folders[n:]
-	}
-	return out, nil
-}
-
-// Changes lists new mail of all watched folders. A folder that appeared, or was renumbered, is listed from its start.
+// Changes lists new mail of all watched folders, and names those that messages went out of. A folder that appeared, or was
+// renumbered, is listed from its start.
 func (m *Mailbox) Changes(ctx context.Context, c provider.Cursor) (provider.Page, error) {
 	var cur cursor
 	if err := json.Unmarshal(c, &cur); err != nil || cur.Folders == nil {
@@ -123,11 +112,13 @@ func (m *Mailbox) Changes(ctx context.Context, c provider.Cursor) (provider.Page
 	}
 	var folders []provider.Folder
 	var states map[string]selection
-	err := m.do(ctx, "reading the folders", func(c *imapclient.Client) (err error) {
-		if folders, err = m.watched(c); err != nil {
+	err := m.do(ctx, "reading the folders", func(c *imapclient.Client) error {
+		all, told, err := m.list(c, true)
+		if err != nil {
 			return err
 		}
-		states, err = m.states(c, folders)
+		folders = m.watched(all)
+		states, err = m.states(c, folders, told)
 		return err
 	})
 	if err != nil {
@@ -144,11 +135,8 @@ func (m *Mailbox) Changes(ctx context.Context, c provider.Cursor) (provider.Page
 		if !ok {
 			continue
 		}
-		mk, known := cur.Folders[f.ID]
-		if known && mk.Validity == st.validity && mk.Next != 0 && mk.Next == st.next {
-			if f.Role == provider.RoleInbox {
-				m.inboxNext = st.next
-			}
+		if mk, known := cur.Folders[f.ID]; known && mk.current(st) {
+			m.saw(f, mk)
 			continue
 		}
 		room := m.cfg.PageSize - len(page.Items)
@@ -176,30 +164,53 @@ func (m *Mailbox) Changes(ctx context.Context, c provider.Cursor) (provider.Page
 	return page, nil
 }
 
+// saw notes for Wait how the inbox stood.
+func (m *Mailbox) saw(f provider.Folder, mk mark) {
+	if f.Role == provider.RoleInbox {
+		m.inbox = &mk
+	}
+}
+
 // folderChanges adds a folder's news to the page and moves its mark.
 func (m *Mailbox) folderChanges(ctx context.Context, f provider.Folder, cur *cursor, room int, reconnects *int, page *provider.Page) error {
 	var sel selection
 	var uids []uint32
 	var mk mark
-	restart := false
+	var now uint32
+	known, restart := false, false
 	err := m.run(ctx, func(c *imapclient.Client) error {
 		var err error
 		if sel, err = m.examine(c, f.ID, true); err != nil {
 			return err
 		}
-		var known bool
 		mk, known = cur.Folders[f.ID]
+		// RFC 3501, 2.3.1.1: UIDNEXT never falls while UIDVALIDITY stays; if it did, the folder is another, made within the same second.
 		restart = known && mk.Validity != sel.validity
+		if known && !restart && sel.next != 0 && (sel.next <= mk.Last || sel.next < mk.Next) {
+			above := goimap.UIDSet{{Start: goimap.UID(sel.next), Stop: 0}}
+			beyond, err := m.search(c, sel, &goimap.SearchCriteria{UID: []goimap.UIDSet{above}}, sel.next-1)
+			if err != nil {
+				return err
+			}
+			if restart = len(beyond) == 0; !restart {
+				sel.next = 0 // it has messages above its UIDNEXT: what it tells is worth nothing
+			}
+		}
 		if !known || restart {
-			mk = mark{Validity: sel.validity}
+			mk = mark{Validity: sel.validity, Count: new(uint32)}
 		}
 		uids = nil
-		if sel.num == 0 {
-			return nil
+		if sel.num > 0 {
+			above := goimap.UIDSet{{Start: goimap.UID(mk.Last + 1), Stop: 0}}
+			if uids, err = m.search(c, sel, &goimap.SearchCriteria{UID: []goimap.UIDSet{above}}, mk.Last); err != nil {
+				return err
+			}
 		}
-		above := goimap.UIDSet{{Start: goimap.UID(mk.Last + 1), Stop: 0}}
-		uids, err = search(c, sel, &goimap.SearchCriteria{UID: []goimap.UIDSet{above}}, mk.Last, room+1)
-		return err
+		now = sel.num
+		if box := c.Mailbox(); box != nil {
+			now = box.NumMessages // what the server said of arrivals and removals while it searched is in it
+		}
+		return nil
 	})
 	if err != nil {
 		if skippable(err) {
@@ -207,6 +218,7 @@ func (m *Mailbox) folderChanges(ctx context.Context, f provider.Folder, cur *cur
 		}
 		return err
 	}
+	gone := mk.recount(sel, uids, now)
 	more := len(uids) > room
 	if more {
 		uids = uids[:room]
@@ -222,20 +234,44 @@ func (m *Mailbox) folderChanges(ctx context.Context, f provider.Folder, cur *cur
 	if restart {
 		page.Restart = append(page.Restart, f)
 	}
+	if gone {
+		page.Recount = append(page.Recount, f)
+	}
 	for _, uid := range uids {
 		mk.Last = uid
+		// One that was expunged since the search is nobody's: it was never listed, and isn't counted.
 		if r := rows[uid]; r != nil {
 			page.Items = append(page.Items, r.item(f, sel.validity))
+			*mk.Count++
 		}
 	}
+	mk.Next, mk.ModSeq = sel.next, sel.modSeq
 	if more {
-		mk.Next, page.More = 0, true
-	} else {
-		mk.Next, mk.ModSeq = sel.next, sel.modSeq
-		if f.Role == provider.RoleInbox {
-			m.inboxNext = sel.next
-		}
+		mk.Next, mk.ModSeq, page.More = 0, 0, true
 	}
+	m.saw(f, mk)
 	cur.Folders[f.ID] = mk
 	return nil
+}
+
+// recount compares how many of the messages up to Last are left with Count, which it sets, and says whether some went. sel is the
+// folder when it was opened, uids all that a SEARCH found above Last then, now what the server said last of the number.
+func (mk *mark) recount(sel selection, uids []uint32, now uint32) bool {
+	// Of one moment are EXISTS and UIDNEXT of EXAMINE: what the search found at UIDNEXT or above came after. What was expunged
+	// before the search is counted as an old one, that is, too high.
+	then := len(uids)
+	for then > 0 && sel.next != 0 && uids[then-1] >= sel.next {
+		then--
+	}
+	old := uint32(max(int(sel.num)-then, 0))
+	// Without UIDNEXT an arrival between the two makes that too low, and so does a server that shows a message late. Then what
+	// it announced helps, which in turn is too low only when one that was found went away again.
+	most := max(old, uint32(max(int(now)-len(uids), 0)))
+	if mk.Count == nil || most < *mk.Count {
+		mk.Count = &most
+		return true
+	}
+	count := max(old, *mk.Count)
+	mk.Count = &count
+	return false
 }

@@ -27,14 +27,12 @@ func (m *Mailbox) open(c *imapclient.Client, i id) error {
 		if asServerError(err) == nil || !skippable(err) {
 			return err
 		}
-		list, lerr := c.List("", i.folder, nil).Collect()
-		if lerr != nil {
+		_, there, lerr := m.folder(c, i.folder)
+		switch {
+		case lerr != nil:
 			return lerr
-		}
-		for _, d := range list {
-			if d.Mailbox == i.folder && !hasAttr(d, `\NonExistent`) && !hasAttr(d, `\Noselect`) {
-				return err
-			}
+		case there:
+			return err
 		}
 		return provider.ErrGone
 	}
@@ -100,16 +98,8 @@ func (m *Mailbox) Content(ctx context.Context, item provider.ItemID) (*message.M
 		msg.Defects = append(msg.Defects, message.Defect{Name: "truncated",
 			Detail: fmt.Sprintf("the first %d of %d bytes were read", limit, r.size)})
 	}
-	var folders []provider.Folder
-	err = m.do(ctx, "reading the folders", func(c *imapclient.Client) (err error) {
-		folders, err = m.watched(c)
-		return err
-	})
-	for _, f := range folders {
-		if f.ID == i.folder {
-			msg.Sent = f.Role == provider.RoleSent
-		}
-	}
+	role, err := m.role(ctx, i.folder)
+	msg.Sent = role == provider.RoleSent
 	return msg, err
 }
 
@@ -260,53 +250,4 @@ func (a *alphabet) Read(b []byte) (int, error) {
 	n := copy(b, a.out)
 	a.out = a.out[n:]
 	return n, nil
-}
-
-// locateLimit bounds how many messages of a folder Locate looks at: a header search finds more than the exact id.
-const locateLimit = 50
-
-// Locate searches the watched folders. Mail that lies in junk, trash or drafts is not found.
-func (m *Mailbox) Locate(ctx context.Context, messageID string) ([]provider.Item, error) {
-	messageID = strings.Trim(messageID, "<> ")
-	if messageID == "" || strings.ContainsAny(messageID, "\r\n\x00") {
-		return nil, nil
-	}
-	type hits struct {
-		folder   provider.Folder
-		validity uint32
-		uids     []uint32
-	}
-	var all []hits
-	err := m.onFolders(ctx, "searching a message", func(c *imapclient.Client, f provider.Folder, sel selection) error {
-		if sel.num == 0 {
-			return nil
-		}
-		crit := &goimap.SearchCriteria{Header: []goimap.SearchCriteriaHeaderField{{Key: "Message-ID", Value: messageID}}}
-		uids, err := search(c, sel, crit, 0, locateLimit)
-		if err == nil && len(uids) > 0 {
-			all = append(all, hits{f, sel.validity, uids})
-		}
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	var out []provider.Item
-	reconnects := 0
-	for _, h := range all {
-		rows, err := m.fetch(ctx, h.folder.ID, h.validity, h.uids, true, &reconnects)
-		if errors.Is(err, errStale) {
-			continue
-		}
-		if err != nil {
-			return nil, m.wrap(ctx, "searching a message", err)
-		}
-		for _, uid := range h.uids {
-			// The server matches parts of an id too.
-			if r := rows[uid]; r != nil && r.err == nil && message.ParseHeader(r.header).MessageID == messageID {
-				out = append(out, provider.Item{ID: id{h.validity, uid, h.folder.ID}.item(), Folders: []provider.Folder{h.folder}})
-			}
-		}
-	}
-	return out, nil
 }

@@ -29,6 +29,11 @@ func Dial(ctx context.Context, c Config) (*Mailbox, error) {
 	case c.Security == Insecure && !loopback(c.Host):
 		return nil, fmt.Errorf("imap: refusing to sign in to %s in clear text: use tls or starttls", c.Host)
 	}
+	switch c.Auth {
+	case Auto, Plain, Login, XOAuth2, OAuthBearer:
+	default:
+		return nil, fmt.Errorf("imap: unknown way to sign in %q: use auto", c.Auth)
+	}
 	m := &Mailbox{cfg: c, news: make(chan struct{}, 1)}
 	if err := m.connect(ctx); err != nil {
 		return nil, m.wrap(ctx, "connecting", err)
@@ -41,11 +46,32 @@ func loopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// connect opens a connection and signs in. The error is raw.
+// connect opens a connection and signs in, with another token when the first is refused and there is one. The error is raw.
 func (m *Mailbox) connect(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if m.cfg.TokenSource == nil {
+		return m.connectWith(ctx, m.cfg.Token)
+	}
+	token, err := m.cfg.TokenSource(ctx)
+	if err != nil {
+		return err
+	}
+	err = m.connectWith(ctx, token)
+	if refused := (*tokenRefusal)(nil); errors.As(err, &refused) && ctx.Err() == nil {
+		fresh, terr := m.cfg.TokenSource(context.WithValue(ctx, refusedKey{}, token))
+		switch {
+		case terr != nil:
+			return terr
+		case fresh != token:
+			return m.connectWith(ctx, fresh)
+		}
+	}
+	return err
+}
+
+func (m *Mailbox) connectWith(ctx context.Context, token string) error {
 	m.mu.Lock()
 	closed := m.closed
 	m.mu.Unlock()
@@ -64,7 +90,7 @@ func (m *Mailbox) connect(ctx context.Context) error {
 
 	client, err := m.handshake(ctx, conn)
 	if err == nil {
-		if err = m.signIn(ctx, client); err != nil {
+		if err = m.signIn(client, token); err != nil {
 			conn.abort()
 			client.Close() //nolint:errcheck // the sign-in error is what matters
 		}
@@ -73,11 +99,15 @@ func (m *Mailbox) connect(ctx context.Context) error {
 		conn.abort()
 		return err
 	}
-	caps := client.Caps()
-	m.gmail = caps.Has("X-GM-EXT-1")
-	m.selected = selection{}
+	m.gmail = m.has(client, "X-GM-EXT-1")
+	m.selected, m.plainList, m.plainSelect, m.namespaces, m.prefixes = selection{}, false, false, false, nil
+	polling := "the mail server has no IDLE: it is asked for new mail from time to time"
+	if m.has(client, goimap.CapIdle) || m.has(client, goimap.CapIMAP4rev2) {
+		polling = ""
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.polling = polling
 	if m.closed {
 		conn.abort()
 		return net.ErrClosed
@@ -89,14 +119,17 @@ func (m *Mailbox) connect(ctx context.Context) error {
 // handshake brings the connection to where signing in is safe.
 func (m *Mailbox) handshake(ctx context.Context, conn *watchedConn) (*imapclient.Client, error) {
 	// go-imap's DebugWriter would see credentials: it stays unset.
+	tell := func() {
+		select {
+		case m.news <- struct{}{}:
+		default:
+		}
+	}
 	opts := &imapclient.Options{UnilateralDataHandler: &imapclient.UnilateralDataHandler{
+		Expunge: func(uint32) { tell() },
 		Mailbox: func(d *imapclient.UnilateralDataMailbox) {
-			if d.NumMessages == nil {
-				return
-			}
-			select {
-			case m.news <- struct{}{}:
-			default:
+			if d.NumMessages != nil {
+				tell()
 			}
 		},
 	}}
@@ -121,7 +154,8 @@ func (m *Mailbox) handshake(ctx context.Context, conn *watchedConn) (*imapclient
 		opts.TLSConfig = tc
 		var err error
 		if client, err = imapclient.NewStartTLS(conn, opts); err != nil {
-			if se := (*goimap.Error)(nil); errors.As(err, &se) {
+			// A refusal with a reason, or a greeting with BYE, is of the day.
+			if se := (*goimap.Error)(nil); errors.As(err, &se) && se.Code == "" && se.Type != goimap.StatusResponseTypeBye && limited(se) == nil {
 				return nil, &ConnectError{Reason: "the server does not offer STARTTLS, and the password is not sent in clear text: choose TLS", Err: err}
 			}
 			return nil, err
@@ -197,7 +231,7 @@ func (m *Mailbox) drop(conn *watchedConn, client *imapclient.Client) {
 func connectionDied(err error) bool {
 	var se *goimap.Error
 	var own localError
-	return !errors.As(err, &se) && !errors.As(err, &own) && !errors.Is(err, provider.ErrGone)
+	return !errors.As(err, &se) && !errors.As(err, &own) && !errors.Is(err, provider.ErrGone) && !errors.Is(err, provider.ErrUnsupported)
 }
 
 // localError is an error of this package with the connection in order.
@@ -230,12 +264,24 @@ func (c *watchedConn) watch(on bool) {
 
 func (c *watchedConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if n > 0 {
-		c.mu.Lock()
-		if c.timer != nil {
-			c.timer.Reset(c.stall)
-		}
-		c.mu.Unlock()
-	}
+	c.alive(n)
 	return n, err
+}
+
+// Write counts as life too: a server says nothing while it is sent a large message.
+func (c *watchedConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	c.alive(n)
+	return n, err
+}
+
+func (c *watchedConn) alive(n int) {
+	if n == 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.timer != nil {
+		c.timer.Reset(c.stall)
+	}
 }

@@ -15,16 +15,6 @@ import (
 	"github.com/intellicon/email-integration/provider"
 )
 
-// AuthError is a refused sign-in that may pass: a stale access token, or a server that gave no reason.
-type AuthError struct {
-	Status string // the status of an OAuth refusal: "400", "401"
-	Reason string // a sentence
-	Err    error
-}
-
-func (e *AuthError) Error() string { return "imap: " + e.Reason }
-func (e *AuthError) Unwrap() error { return e.Err }
-
 // ConnectError is a server that could not be reached or trusted.
 type ConnectError struct {
 	Reason string // a sentence that says what is wrong
@@ -46,12 +36,12 @@ func (m *Mailbox) wrap(ctx context.Context, verb string, err error) error {
 	var (
 		needs *provider.NeedsAction
 		rate  *provider.RateLimitError
-		auth  *AuthError
+		auth  *provider.SignInError
 		conn  *ConnectError
 		se    *goimap.Error
 	)
 	switch {
-	case errors.Is(err, provider.ErrGone), errors.As(err, &needs), errors.As(err, &rate), errors.As(err, &auth), errors.As(err, &conn):
+	case errors.Is(err, provider.ErrGone), errors.Is(err, provider.ErrUnsupported), errors.As(err, &needs), errors.As(err, &rate), errors.As(err, &auth), errors.As(err, &conn):
 		return err
 	case errors.As(err, &se):
 		if rate := limited(se); rate != nil {

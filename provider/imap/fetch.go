@@ -172,7 +172,7 @@ func (f *fetcher) settle(ctx context.Context, uids []uint32) error {
 		if sel.validity != f.validity {
 			return errStale
 		}
-		left, err = search(c, sel, &goimap.SearchCriteria{UID: []goimap.UIDSet{uidSet(uids)}}, 0, 0)
+		left, err = f.m.search(c, sel, &goimap.SearchCriteria{UID: []goimap.UIDSet{uidSet(uids)}}, 0)
 		return err
 	})
 	if err != nil {

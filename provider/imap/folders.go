@@ -2,6 +2,7 @@ package imap
 
 import (
 	"context"
+	"slices"
 	"sort"
 	"strings"
 
@@ -11,97 +12,96 @@ import (
 	"github.com/intellicon/email-integration/provider"
 )
 
-// roleOfAttr are the special-use attributes of RFC 6154 that matter here, in lower case.
-var roleOfAttr = map[string]provider.Role{
-	`\sent`: provider.RoleSent, `\archive`: provider.RoleArchive, `\all`: provider.RoleAll,
-	`\drafts`: provider.RoleDrafts, `\junk`: provider.RoleJunk, `\trash`: provider.RoleTrash,
+// has says whether the server offers a capability.
+func (m *Mailbox) has(c *imapclient.Client, cap goimap.Cap) bool {
+	return !slices.Contains(m.ignored, cap) && c.Caps().Has(cap)
 }
 
-// roleOfName serves servers without special-use. Seen in practice: names that mail programs create in their language.
-var roleOfName = names(map[provider.Role]string{
-	provider.RoleSent: "sent|sent items|sent messages|sent mail|sent-mail|gesendet|gesendete elemente|gesendete objekte|" +
-		"gesendete nachrichten|envoyés|éléments envoyés|messages envoyés|objets envoyés|enviados|elementos enviados|" +
-		"mensajes enviados|itens enviados|mensagens enviadas|inviati|posta inviata|inviata|elementi inviati|verzonden|" +
-		"verzonden items|verzonden berichten|wysłane|elementy wysłane|skickat|skickade objekt|sendt|sendte elementer|" +
-		"sendt post|lähetetyt|odeslaná pošta|odeslané|elküldött|elküldött elemek|trimise|отправленные|gönderilmiş öğeler|" +
-		"gönderilmiş|送信済み|送信済みアイテム|已发送|已发送邮件|寄件備份|보낸편지함",
-	provider.RoleDrafts: "drafts|draft|entwürfe|brouillons|borradores|rascunhos|bozze|concepten|kopie robocze|szkice|" +
-		"utkast|kladder|luonnokset|koncepty|piszkozatok|ciorne|черновики|taslaklar|下書き|草稿|草稿箱|임시보관함",
-	provider.RoleJunk: "junk|spam|junk e-mail|junk email|junk mail|bulk mail|junk-e-mail|spamverdacht|unerwünscht|" +
-		"courrier indésirable|indésirables|pourriel|correo no deseado|lixo eletrônico|lixo electrónico|posta indesiderata|" +
-		"ongewenste e-mail|ongewenst|wiadomości-śmieci|skräppost|søppelpost|uønsket e-post|roskaposti|nevyžádaná pošta|" +
-		"levélszemét|спам|нежелательная почта|önemsiz|önemsiz e-posta|迷惑メール|垃圾邮件|垃圾郵件|스팸메일함",
-	provider.RoleTrash: "trash|deleted items|deleted messages|deleted|bin|papierkorb|gelöschte elemente|gelöschte objekte|" +
-		"gelöscht|corbeille|éléments supprimés|messages supprimés|papelera|elementos eliminados|lixeira|itens excluídos|" +
-		"itens eliminados|cestino|posta eliminata|elementi eliminati|prullenbak|verwijderde items|kosz|elementy usunięte|" +
-		"papperskorgen|borttagna objekt|papirkurv|slettede elementer|slettet post|roskakori|poistetut|koš|odstraněná pošta|" +
-		"kuka|törölt elemek|coș de gunoi|корзина|удаленные|удалённые|çöp kutusu|silinmiş öğeler|ゴミ箱|削除済みアイテム|" +
-		"已删除|已删除邮件|刪除的郵件|휴지통",
-	provider.RoleArchive: "archive|archives|archiv|archiviert|archivo|arquivo|archivio|archief|archiwum|arkiv|arkisto|архив|arşiv",
-})
-
-func names(m map[provider.Role]string) map[string]provider.Role {
-	out := map[string]provider.Role{}
-	for role, list := range m {
-		for n := range strings.SplitSeq(list, "|") {
-			out[n] = role
-		}
-	}
-	return out
-}
-
-// watched returns the folders whose mail is listed, inbox first, then sent, then by name.
-func (m *Mailbox) watched(c *imapclient.Client) ([]provider.Folder, error) {
+// list returns the owner's folders that can be opened. With status it returns their states too, as far as they come along: in one
+// round trip where the server has LIST-STATUS.
+func (m *Mailbox) list(c *imapclient.Client, status bool) ([]provider.Folder, map[string]selection, error) {
 	var opts *goimap.ListOptions
-	caps := c.Caps()
-	if caps.Has(goimap.CapSpecialUse) && (caps.Has(goimap.CapListExtended) || caps.Has(goimap.CapIMAP4rev2)) {
-		opts = &goimap.ListOptions{ReturnSpecialUse: true}
+	if (m.has(c, goimap.CapListExtended) || m.has(c, goimap.CapIMAP4rev2)) && !m.plainList {
+		// RFC 6154, 2: without LIST-EXTENDED the attributes come unasked.
+		opts = &goimap.ListOptions{ReturnSpecialUse: m.has(c, goimap.CapSpecialUse)}
+		// Gmail counts each label for it, of which we watch a few.
+		if status && m.has(c, goimap.CapListStatus) && !m.gmail {
+			closed, err := m.unselect(c)
+			if err != nil {
+				return nil, nil, err
+			}
+			if closed {
+				opts.ReturnStatus = m.statusItems(c)
+			}
+		}
+		if *opts == (goimap.ListOptions{}) {
+			opts = nil
+		}
 	}
-	list, err := c.List("", "*", opts).Collect()
+	data, err := c.List("", "*", opts).Collect()
+	if se := asServerError(err); opts != nil && se != nil && se.Type == goimap.StatusResponseTypeBad {
+		m.plainList = true // it offers what it doesn't understand
+		return m.list(c, status)
+	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var foreign []string // namespaces of other people
-	if caps.Has(goimap.CapNamespace) {
-		ns, err := c.Namespace().Wait()
-		if err != nil && connectionDied(err) {
-			return nil, err
-		}
-		if err == nil {
-			for _, d := range append(append([]goimap.NamespaceDescriptor(nil), ns.Other...), ns.Shared...) {
-				if d.Prefix != "" {
-					foreign = append(foreign, d.Prefix)
-				}
-			}
-		}
+	if len(data) == 0 {
+		return nil, nil, localError("imap: the server lists no folder at all")
 	}
-	all := roles(list)
-	var out []provider.Folder
+	foreign, err := m.foreign(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	var all []provider.Folder
 next:
-	for _, f := range all {
-		switch f.Role {
-		case provider.RoleJunk, provider.RoleTrash, provider.RoleDrafts:
-			continue
-		case provider.RoleAll:
-			// A view of the other folders, which are listed themselves; with Gmail it is the other way round.
-			if !m.gmail {
-				continue
-			}
-		case provider.RoleInbox, provider.RoleSent:
-		default:
-			if m.gmail && hasAll(all) {
-				continue
-			}
-		}
+	for _, f := range roles(data) {
 		for _, p := range foreign {
 			if strings.HasPrefix(f.Name, p) || f.Name == strings.TrimRight(p, "/.\\") {
 				continue next
 			}
 		}
-		out = append(out, f)
+		all = append(all, f)
 	}
-	if len(list) == 0 {
-		return nil, localError("imap: the server lists no folder at all")
+	states := map[string]selection{}
+	for _, d := range data {
+		// Seen in practice: some say nothing of a folder that they can't look into (RFC 5819, 2 allows it).
+		if d.Status != nil && d.Status.UIDValidity != 0 {
+			states[d.Mailbox] = stateOf(d.Status)
+		}
+	}
+	m.folders = all
+	return all, states, nil
+}
+
+// foreign returns the prefixes of other people's folders, asked once a connection.
+func (m *Mailbox) foreign(c *imapclient.Client) ([]string, error) {
+	if m.namespaces || !m.has(c, goimap.CapNamespace) {
+		return m.prefixes, nil
+	}
+	ns, err := c.Namespace().Wait()
+	if err != nil {
+		if connectionDied(err) {
+			return nil, err
+		}
+		ns = &goimap.NamespaceData{} // it won't say: all is the owner's
+	}
+	m.prefixes, m.namespaces = nil, true
+	for _, d := range slices.Concat(ns.Other, ns.Shared) {
+		if d.Prefix != "" {
+			m.prefixes = append(m.prefixes, d.Prefix)
+		}
+	}
+	return m.prefixes, nil
+}
+
+// watched returns the folders whose mail is listed, inbox first, then sent, then by name.
+func (m *Mailbox) watched(all []provider.Folder) []provider.Folder {
+	var out []provider.Folder
+	for _, f := range all {
+		if m.watches(f, all) {
+			out = append(out, f)
+		}
 	}
 	rank := map[provider.Role]int{provider.RoleInbox: -2, provider.RoleSent: -1}
 	sort.SliceStable(out, func(i, j int) bool {
@@ -110,84 +110,74 @@ next:
 		}
 		return out[i].Name < out[j].Name
 	})
-	return out, nil
-}
-
-func hasAll(fs []provider.Folder) bool {
-	for _, f := range fs {
-		if f.Role == provider.RoleAll {
-			return true
-		}
-	}
-	return false
-}
-
-// roles returns the folders that can be opened, with their roles: by attribute, else by name, else from above.
-func roles(list []*goimap.ListData) []provider.Folder {
-	role := map[string]provider.Role{}
-	known := map[provider.Role]bool{}
-	for _, d := range list {
-		for _, a := range d.Attrs {
-			if r := roleOfAttr[strings.ToLower(string(a))]; r != "" {
-				role[d.Mailbox] = r
-				known[r] = true
-			}
-		}
-		if strings.EqualFold(d.Mailbox, "INBOX") {
-			role[d.Mailbox] = provider.RoleInbox
-		}
-	}
-	for _, d := range list {
-		if role[d.Mailbox] != "" {
-			continue
-		}
-		// Only at the top or right below the inbox: "Projects/Trash" may be a folder about rubbish.
-		name := d.Mailbox
-		if d.Delim != 0 {
-			if top, rest, ok := strings.Cut(name, string(d.Delim)); ok && (strings.EqualFold(top, "INBOX") || top == "[Gmail]" || top == "[Google Mail]") {
-				name = rest
-			}
-		}
-		if r := roleOfName[strings.ToLower(name)]; r != "" && !known[r] {
-			role[d.Mailbox] = r
-		}
-	}
-	var out []provider.Folder
-	for _, d := range list {
-		if hasAttr(d, `\Noselect`) || hasAttr(d, `\NonExistent`) {
-			continue
-		}
-		f := provider.Folder{ID: d.Mailbox, Name: d.Mailbox, Role: role[d.Mailbox]}
-		// What lies below the trash was thrown away, what lies below Sent was sent.
-		for name := d.Mailbox; f.Role == "" && d.Delim != 0; {
-			i := strings.LastIndex(name, string(d.Delim))
-			if i < 0 {
-				break
-			}
-			name = name[:i]
-			if r := role[name]; r != provider.RoleInbox && r != provider.RoleAll {
-				f.Role = r
-			}
-		}
-		out = append(out, f)
-	}
 	return out
 }
 
-func hasAttr(d *goimap.ListData, attr string) bool {
-	for _, a := range d.Attrs {
-		if strings.EqualFold(string(a), attr) {
-			return true
-		}
+func (m *Mailbox) watches(f provider.Folder, all []provider.Folder) bool {
+	switch f.Role {
+	case provider.RoleJunk, provider.RoleTrash, provider.RoleDrafts:
+		return false
+	case provider.RoleAll:
+		// A view of the other folders, which are listed themselves; with Gmail it is the other way round.
+		return m.gmail
+	case provider.RoleInbox, provider.RoleSent:
+		return true
 	}
-	return false
+	return !m.gmail || !slices.ContainsFunc(all, func(f provider.Folder) bool { return f.Role == provider.RoleAll })
 }
 
-// selection is the folder that is open, as it was when it was opened.
+// watchedNow asks the server.
+func (m *Mailbox) watchedNow(ctx context.Context) ([]provider.Folder, error) {
+	var all []provider.Folder
+	err := m.do(ctx, "reading the folders", func(c *imapclient.Client) (err error) {
+		all, _, err = m.list(c, false)
+		return err
+	})
+	return m.watched(all), err
+}
+
+// folder returns a folder with its role, as far as it is known without asking for others. ok is false when it does not exist
+// or can't be selected.
+func (m *Mailbox) folder(c *imapclient.Client, name string) (f provider.Folder, ok bool, err error) {
+	data, err := c.List("", name, nil).Collect()
+	if err != nil {
+		return f, false, err
+	}
+	// A name may hold a wildcard, and then others answer too.
+	data = slices.DeleteFunc(data, func(d *goimap.ListData) bool { return d.Mailbox != name })
+	for _, f := range roles(data) {
+		for _, known := range m.folders {
+			if known.ID == name {
+				f = known
+			}
+		}
+		return f, true, nil
+	}
+	return f, false, nil
+}
+
+// selection is a folder's state: when it was opened, or when the server was asked.
 type selection struct {
 	name                string
-	validity, next, num uint32
-	modSeq              uint64
+	validity, next, num uint32 // next is 0 where the server doesn't tell
+	counted             bool   // num is known
+	modSeq              uint64 // 0 without CONDSTORE, and for a folder that has none
+}
+
+func stateOf(d *goimap.StatusData) selection {
+	s := selection{validity: d.UIDValidity, next: uint32(d.UIDNext), modSeq: d.HighestModSeq}
+	if d.NumMessages != nil {
+		s.num, s.counted = *d.NumMessages, true
+	}
+	return s
+}
+
+func (m *Mailbox) condStore(c *imapclient.Client) bool {
+	return m.has(c, goimap.CapCondStore) && !m.plainSelect
+}
+
+func (m *Mailbox) statusItems(c *imapclient.Client) *goimap.StatusOptions {
+	return &goimap.StatusOptions{NumMessages: true, UIDNext: true, UIDValidity: true, HighestModSeq: m.condStore(c)}
 }
 
 // examine opens a folder read-only; one that is open stays so unless its present state is wanted.
@@ -196,12 +186,78 @@ func (m *Mailbox) examine(c *imapclient.Client, name string, fresh bool) (select
 		return m.selected, nil
 	}
 	m.selected = selection{}
-	d, err := c.Select(name, &goimap.SelectOptions{ReadOnly: true, CondStore: c.Caps().Has(goimap.CapCondStore)}).Wait()
+	opts := &goimap.SelectOptions{ReadOnly: true, CondStore: m.condStore(c)}
+	d, err := c.Select(name, opts).Wait()
+	if se := asServerError(err); opts.CondStore && se != nil && se.Type == goimap.StatusResponseTypeBad {
+		m.plainSelect = true // it offers what it doesn't understand
+		return m.examine(c, name, fresh)
+	}
 	if err != nil {
 		return selection{}, err
 	}
-	m.selected = selection{name: name, validity: d.UIDValidity, next: uint32(d.UIDNext), num: d.NumMessages, modSeq: d.HighestModSeq}
+	m.selected = selection{name: name, validity: d.UIDValidity, next: uint32(d.UIDNext), num: d.NumMessages, counted: true, modSeq: d.HighestModSeq}
 	return m.selected, nil
+}
+
+// unselect closes the open folder where that can be done without expunging it, and says whether none is open now.
+func (m *Mailbox) unselect(c *imapclient.Client) (bool, error) {
+	if m.selected.name == "" {
+		return true, nil
+	}
+	if !m.has(c, goimap.CapUnselect) {
+		return false, nil
+	}
+	m.selected = selection{}
+	err := c.Unselect().Wait()
+	if err != nil && !connectionDied(err) {
+		return false, nil
+	}
+	return true, err
+}
+
+// states completes what LIST has told of folders, in few round trips. Folders that refuse are absent.
+func (m *Mailbox) states(c *imapclient.Client, folders []provider.Folder, told map[string]selection) (map[string]selection, error) {
+	out := map[string]selection{}
+	var ask []string
+	for _, f := range folders {
+		if s, ok := told[f.ID]; ok {
+			out[f.ID] = s
+		} else {
+			ask = append(ask, f.ID)
+		}
+	}
+	// RFC 3501, 6.3.10: STATUS is not for the open folder; opening it again tells as much.
+	if open := m.selected.name; slices.Contains(ask, open) {
+		ask = slices.DeleteFunc(ask, func(n string) bool { return n == open })
+		s, err := m.examine(c, open, true)
+		switch {
+		case err == nil:
+			out[open] = s
+		case !skippable(err):
+			return nil, err
+		}
+	}
+	const pipelined = 40
+	for batch := range slices.Chunk(ask, pipelined) {
+		cmds := make([]*imapclient.StatusCommand, len(batch))
+		for i, name := range batch {
+			cmds[i] = c.Status(name, m.statusItems(c))
+		}
+		var failed error
+		for i, cmd := range cmds {
+			d, err := cmd.Wait()
+			switch {
+			case err == nil:
+				out[batch[i]] = stateOf(d)
+			case !skippable(err):
+				failed = err
+			}
+		}
+		if failed != nil {
+			return nil, failed
+		}
+	}
+	return out, nil
 }
 
 // skippable reports whether a folder's refusal concerns this folder only and lasts: it is looked at again each time.
@@ -223,44 +279,17 @@ func skippable(err error) bool {
 	return true
 }
 
-// search returns the UIDs that match, ascending, at most limit of the lowest (0: all).
-func search(c *imapclient.Client, sel selection, crit *goimap.SearchCriteria, above uint32, limit int) ([]uint32, error) {
-	data, err := c.UIDSearch(crit, nil).Wait()
-	if err != nil {
-		return nil, err
-	}
-	set, _ := data.All.(goimap.UIDSet)
-	var out []uint32
-	for _, r := range set {
-		// n:* names the last message also when its UID is below n.
-		for uid := uint64(max(uint32(r.Start), above+1)); uid <= uint64(r.Stop); uid++ {
-			if limit > 0 && len(out) >= limit {
-				return out, nil
-			}
-			if len(out) > int(sel.num)+1_000_000 {
-				return nil, localError("imap: the server found more messages than the folder holds")
-			}
-			out = append(out, uint32(uid))
-		}
-	}
-	return out, nil
-}
-
-// onFolders runs f for every watched folder, which it opens first. Folders that can't be opened are left out.
-func (m *Mailbox) onFolders(ctx context.Context, verb string, f func(c *imapclient.Client, folder provider.Folder, sel selection) error) error {
-	var folders []provider.Folder
-	err := m.do(ctx, verb, func(c *imapclient.Client) (err error) {
-		folders, err = m.watched(c)
-		return err
-	})
-	if err != nil {
-		return err
-	}
+// onFolders runs f for each folder, which it opens first; refused, which may be nil, is told of those that can't be opened.
+func (m *Mailbox) onFolders(ctx context.Context, verb string, folders []provider.Folder, refused func(error),
+	f func(c *imapclient.Client, folder provider.Folder, sel selection) error) error {
 	for _, folder := range folders {
 		err := m.do(ctx, verb, func(c *imapclient.Client) error {
 			sel, err := m.examine(c, folder.ID, true)
 			if err != nil {
 				if skippable(err) {
+					if refused != nil {
+						refused(err)
+					}
 					return nil
 				}
 				return err

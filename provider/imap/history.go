@@ -5,7 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"iter"
+	"math"
 	"slices"
 	"time"
 
@@ -41,7 +41,7 @@ type entry struct {
 	Time     int64  `json:"t"`
 	Folder   string `json:"f"`
 	UID      uint32 `json:"u"`
-	validity uint32
+	Validity uint32 `json:"v"`
 }
 
 // compare puts the newest first.
@@ -55,6 +55,24 @@ type slice struct {
 	window    provider.Window
 	entries   []entry
 	folders   map[string]provider.Folder
+	validity  map[string]uint32 // of the folders that were searched
+}
+
+// after returns where the entries begin that come after one that was listed.
+func (s *slice) after(last *entry) int {
+	if last == nil {
+		return 0
+	}
+	key := *last
+	if v, ok := s.validity[key.Folder]; !ok || v != key.Validity {
+		// Renumbered since: its UID says nothing. What has the same second is listed again.
+		key.Folder, key.UID = "", math.MaxUint32
+	}
+	from, exact := slices.BinarySearchFunc(s.entries, key, entry.compare)
+	if exact {
+		from++
+	}
+	return from
 }
 
 // History lists the mail of the window over all watched folders, by INTERNALDATE, newest first.
@@ -82,13 +100,7 @@ func (m *Mailbox) History(ctx context.Context, w provider.Window, c provider.Cur
 		if err != nil {
 			return provider.Page{}, err
 		}
-		from := 0
-		if pos.After != nil {
-			var exact bool
-			if from, exact = slices.BinarySearchFunc(s.entries, *pos.After, entry.compare); exact {
-				from++
-			}
-		}
+		from := s.after(pos.After)
 		todo := s.entries[from:]
 		todo = todo[:min(len(todo), m.cfg.PageSize)]
 		if page.Items, err = m.items(ctx, s, todo, &reconnects); err != nil {
@@ -172,7 +184,11 @@ func bounds(w provider.Window) (low, high int64) {
 }
 
 func (m *Mailbox) estimate(ctx context.Context, w provider.Window) (n int, err error) {
-	err = m.onFolders(ctx, "counting messages", func(c *imapclient.Client, _ provider.Folder, sel selection) error {
+	folders, err := m.watchedNow(ctx)
+	if err != nil {
+		return 0, err
+	}
+	err = m.onFolders(ctx, "counting messages", folders, nil, func(c *imapclient.Client, _ provider.Folder, sel selection) error {
 		if w.From.IsZero() && w.To.IsZero() {
 			n += int(sel.num)
 			return nil
@@ -180,7 +196,7 @@ func (m *Mailbox) estimate(ctx context.Context, w provider.Window) (n int, err e
 		if sel.num == 0 {
 			return nil
 		}
-		uids, err := search(c, sel, criteria(bounds(w)), 0, 0)
+		uids, err := m.search(c, sel, criteria(bounds(w)), 0)
 		n += len(uids)
 		return err
 	})
@@ -192,37 +208,22 @@ func (m *Mailbox) index(ctx context.Context, w provider.Window, low, high int64,
 	if s := m.slice; s != nil && s.low == low && s.high == high && s.window == w {
 		return s, nil
 	}
-	s := &slice{low: low, high: high, window: w, folders: map[string]provider.Folder{}}
-	type found struct {
-		folder   provider.Folder
-		validity uint32
-		uids     []uint32
-	}
-	var all []found
-	err := m.onFolders(ctx, "searching history", func(c *imapclient.Client, f provider.Folder, sel selection) error {
-		if sel.num == 0 {
-			return nil
-		}
-		uids, err := search(c, sel, criteria(low, high), 0, 0)
-		if err == nil && len(uids) > 0 {
-			all = append(all, found{f, sel.validity, uids})
-		}
-		return err
-	})
+	folders, err := m.watchedNow(ctx)
 	if err != nil {
 		return nil, err
 	}
-	for _, f := range all {
-		rows, err := m.fetch(ctx, f.folder.ID, f.validity, f.uids, false, reconnects)
-		if errors.Is(err, errStale) {
-			continue // renumbered: Changes lists it again in full
-		}
+	s := &slice{low: low, high: high, window: w, folders: map[string]provider.Folder{}, validity: map[string]uint32{}}
+	for _, f := range folders {
+		found, rows, err := m.dates(ctx, f, low, high, reconnects)
 		if err != nil {
-			return nil, m.wrap(ctx, "reading dates", err)
+			return nil, err
 		}
-		s.folders[f.folder.ID] = f.folder
+		if found.validity == 0 {
+			continue
+		}
+		s.folders[f.ID], s.validity[f.ID] = f, found.validity
 		for uid, r := range rows {
-			e := entry{Time: r.date.Unix(), Folder: f.folder.ID, UID: uid, validity: f.validity}
+			e := entry{Time: r.date.Unix(), Folder: f.ID, UID: uid, Validity: found.validity}
 			switch {
 			case r.date.IsZero():
 				e.Time = low // no date to be had: in any slice whose search found it
@@ -237,13 +238,43 @@ func (m *Mailbox) index(ctx context.Context, w provider.Window, low, high int64,
 	return s, nil
 }
 
+// found is what a search of a folder gave; zero where the folder can't be opened.
+type found struct {
+	validity uint32
+	uids     []uint32
+}
+
+// dates searches a folder and reads when the messages came. A folder that is renumbered meanwhile is searched again.
+func (m *Mailbox) dates(ctx context.Context, f provider.Folder, low, high int64, reconnects *int) (found, map[uint32]*row, error) {
+	for try := 0; ; try++ {
+		var all found
+		err := m.onFolders(ctx, "searching history", []provider.Folder{f}, nil, func(c *imapclient.Client, _ provider.Folder, sel selection) (err error) {
+			all = found{validity: sel.validity}
+			if sel.num > 0 {
+				all.uids, err = m.search(c, sel, criteria(low, high), 0)
+			}
+			return err
+		})
+		if err != nil {
+			return found{}, nil, err
+		}
+		rows, err := m.fetch(ctx, f.ID, all.validity, all.uids, false, reconnects)
+		switch {
+		case err == nil:
+			return all, rows, nil
+		case !errors.Is(err, errStale) || try > 2:
+			return found{}, nil, m.wrap(ctx, "reading dates", err)
+		}
+	}
+}
+
 // items reads the headers of entries, folder by folder, and returns them in their order.
 func (m *Mailbox) items(ctx context.Context, s *slice, es []entry, reconnects *int) ([]provider.Item, error) {
 	uids := map[string][]uint32{}
 	validity := map[string]uint32{}
 	for _, e := range es {
 		uids[e.Folder] = append(uids[e.Folder], e.UID)
-		validity[e.Folder] = e.validity
+		validity[e.Folder] = e.Validity
 	}
 	rows := map[string]map[uint32]*row{}
 	for name, us := range uids {
@@ -257,69 +288,8 @@ func (m *Mailbox) items(ctx context.Context, s *slice, es []entry, reconnects *i
 	out := make([]provider.Item, 0, len(es))
 	for _, e := range es {
 		if r := rows[e.Folder][e.UID]; r != nil {
-			out = append(out, r.item(s.folders[e.Folder], e.validity))
+			out = append(out, r.item(s.folders[e.Folder], e.Validity))
 		}
 	}
 	return out, nil
-}
-
-// Inventory lists the ids of the scope, folder by folder.
-func (m *Mailbox) Inventory(ctx context.Context, s provider.Scope) iter.Seq2[provider.Item, error] {
-	w := s.Window
-	return func(yield func(provider.Item, error) bool) {
-		var folders []provider.Folder
-		err := m.do(ctx, "reading the folders", func(c *imapclient.Client) (err error) {
-			folders, err = m.watched(c)
-			return err
-		})
-		if err != nil {
-			yield(provider.Item{}, err)
-			return
-		}
-		reconnects := 0
-		low, high := bounds(w)
-		for _, f := range folders {
-			if s.Folder != "" && f.ID != s.Folder {
-				continue
-			}
-			var uids []uint32
-			var validity uint32
-			var rows map[uint32]*row
-			err := m.run(ctx, func(c *imapclient.Client) error {
-				sel, err := m.examine(c, f.ID, true)
-				if err != nil {
-					return err
-				}
-				validity, uids = sel.validity, nil
-				if sel.num > 0 {
-					uids, err = search(c, sel, criteria(low, high), 0, 0)
-				}
-				return err
-			})
-			if err == nil && (low != 0 || high != 0) {
-				rows, err = m.fetch(ctx, f.ID, validity, uids, false, &reconnects)
-			}
-			if err != nil {
-				// A folder that is left out would look as if its mail were gone: say so and end.
-				yield(provider.Item{}, m.wrap(ctx, "listing ids", err))
-				return
-			}
-			for _, uid := range uids {
-				if rows != nil {
-					r := rows[uid]
-					if r == nil || !r.date.IsZero() && !w.Contains(r.date) {
-						continue
-					}
-				}
-				it := provider.Item{ID: id{validity, uid, f.ID}.item(), Folders: []provider.Folder{f}}
-				it.Envelope.Sent = f.Role == provider.RoleSent
-				if rows != nil {
-					it.Envelope.Received = rows[uid].date
-				}
-				if !yield(it, nil) {
-					return
-				}
-			}
-		}
-	}
 }

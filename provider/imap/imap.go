@@ -1,11 +1,20 @@
-// Package imap reads mailboxes over IMAP. It is for hosts that connect servers without an API of their own, and fulfils
-// provider.Provider.
+// Package imap reads mailboxes over IMAP, and archives, labels and files Sent copies in them. It is for hosts that connect
+// servers without an API of their own, and fulfils provider.Provider.
 //
 // New makes the provider that opens stored credentials; Dial opens one mailbox from a Config. Folders are opened
-// read-only and messages are peeked at: reading changes no flag. The password or token never travels in clear text
+// read-only and messages are peeked at: reading changes no flag. Only Archive, Unarchive, Label, Unlabel and FileSent write. The password or token never travels in clear text
 // unless Insecure is asked for by name, and then only to this machine.
 //
-// What it will not do: tell which messages were expunged (compare Inventory), or watch junk, trash and drafts.
+// A message is named by folder, UIDVALIDITY and UID, and that name dies when it moves. Changes tells of mail that came. Of mail
+// that went it tells the folder (Page.Recount), for plain IMAP says no more: Inventory of that folder has what is left. A folder
+// that was renumbered, renamed, or made again is announced in Page.Restart and listed from its start.
+//
+// It wants IMAP4rev1 and uses what is offered besides: IDLE, LIST-STATUS, SPECIAL-USE, ESEARCH, NAMESPACE, UNSELECT, CONDSTORE.
+// Where a server lacks one it asks more often, never less exactly; only without IDLE does mail come later (Mailbox.Polling).
+//
+// What it will not do: watch junk, trash and drafts, or folders of other people; notice that flags changed; say which message
+// went. A message in two folders is two items. A folder that can't be opened is left out of Changes and History, and looked at
+// again each time. The server's word is taken for UIDVALIDITY: one that keeps it and reuses UIDs is beyond help.
 package imap
 
 import (
@@ -18,15 +27,19 @@ import (
 	"sync"
 	"time"
 
+	goimap "github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
 
 	"github.com/intellicon/email-integration/provider"
 )
 
 var (
-	_ provider.Provider = (*Provider)(nil)
-	_ provider.Mailbox  = (*Mailbox)(nil)
-	_ provider.Waiter   = (*Mailbox)(nil)
+	_ provider.Provider  = (*Provider)(nil)
+	_ provider.Mailbox   = (*Mailbox)(nil)
+	_ provider.Waiter    = (*Mailbox)(nil)
+	_ provider.Archiver  = (*Mailbox)(nil)
+	_ provider.Labeler   = (*Mailbox)(nil)
+	_ provider.SentFiler = (*Mailbox)(nil)
 )
 
 // Security of the connection. The zero value is TLS.
@@ -61,7 +74,8 @@ type Config struct {
 	Address  string   `json:"address,omitempty"` // the owner's address, where Username isn't one
 	Aliases  []string `json:"aliases,omitempty"` // further addresses the owner sends as
 
-	// TokenSource is asked for an access token at each sign-in; nil: Token is used.
+	// TokenSource is asked for an access token at each sign-in, and once more when the server refuses the one it gave: then
+	// RefusedToken tells which. nil: Token is used.
 	TokenSource func(ctx context.Context) (string, error) `json:"-"`
 	// TLSConfig is cloned; nil: the system's roots, TLS 1.2 or newer.
 	TLSConfig *tls.Config `json:"-"`
@@ -72,7 +86,7 @@ type Config struct {
 	PageSize     int           `json:"-"` // items a page, 0: 500
 	ContentLimit int64         `json:"-"` // bytes Content reads of a message, 0: 5 MiB
 	WaitLimit    time.Duration `json:"-"` // Wait returns after this, so that other folders are looked at; 0: 5 minutes
-	Stall        time.Duration `json:"-"` // a server silent for this long in a command is dead, 0: 1 minute
+	Stall        time.Duration `json:"-"` // a server silent for this long in a command, or when IDLE is renewed, is dead; 0: 1 minute
 }
 
 // LogValue keeps secrets out of logs.
@@ -123,10 +137,11 @@ func (c Config) withDefaults() Config {
 type Options struct {
 	TLSConfig     *tls.Config
 	Dial          func(ctx context.Context, network, addr string) (net.Conn, error)
-	TokenSource   func(ctx context.Context, c Config) (string, error) // nil: the credential's token is used
+	TokenSource   func(ctx context.Context, c Config) (string, error) // as Config's; nil: the credential's token is used
 	PageSize      int
 	ContentLimit  int64
 	WaitLimit     time.Duration
+	Stall         time.Duration
 	AllowInsecure bool // credentials may ask for Insecure: for tests
 }
 
@@ -155,7 +170,7 @@ func (p *Provider) Open(ctx context.Context, credential []byte) (provider.Mailbo
 		return nil, &provider.NeedsAction{Who: provider.User, Reason: "the mailbox is set up without encryption: choose TLS or STARTTLS"}
 	}
 	c.TLSConfig, c.Dial = p.opts.TLSConfig, p.opts.Dial
-	c.PageSize, c.ContentLimit, c.WaitLimit = p.opts.PageSize, p.opts.ContentLimit, p.opts.WaitLimit
+	c.PageSize, c.ContentLimit, c.WaitLimit, c.Stall = p.opts.PageSize, p.opts.ContentLimit, p.opts.WaitLimit, p.opts.Stall
 	if src := p.opts.TokenSource; src != nil {
 		stored := c
 		c.TokenSource = func(ctx context.Context) (string, error) { return src(ctx, stored) }
@@ -170,17 +185,26 @@ func (p *Provider) Open(ctx context.Context, credential []byte) (provider.Mailbo
 // Mailbox is an open mailbox. One goroutine at a time may use it; Close may be called from any.
 type Mailbox struct {
 	cfg  Config
-	news chan struct{} // the server spoke of new mail in the selected folder
+	news chan struct{} // the server spoke of mail that came or went in the selected folder
 
-	mu     sync.Mutex // guards conn, client and closed against Close
-	conn   *watchedConn
-	client *imapclient.Client
-	closed bool
+	mu      sync.Mutex // guards what follows against Close and Polling
+	conn    *watchedConn
+	client  *imapclient.Client
+	closed  bool
+	polling string // why Wait is a pause, "" when it is not
 
-	gmail     bool      // the server is Gmail's: \All holds everything, labels are folders
-	selected  selection // what is selected on this connection
-	inboxNext uint32    // UIDNEXT of the inbox when Changes last had read it to its end, 0 unknown
-	slice     *slice    // the part of the history listed last
+	// Of this connection.
+	gmail       bool      // the server is Gmail's: \All holds everything, labels are folders
+	selected    selection // what is selected
+	plainList   bool      // LIST takes no options, whatever the server says
+	plainSelect bool      // nor does EXAMINE
+	namespaces  bool      // prefixes are known
+	prefixes    []string  // of other people's folders
+
+	ignored []goimap.Cap      // for tests: capabilities that are not used
+	folders []provider.Folder // what LIST told last
+	inbox   *mark             // how Changes left the inbox, nil before it looked
+	slice   *slice            // the part of the history listed last
 }
 
 // Profile returns the owner as configured: IMAP knows none.

@@ -1,20 +1,16 @@
 package imap_test
 
 import (
-	"net"
-	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	goimap "github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
-	"github.com/emersion/go-imap/v2/imapserver"
-	"github.com/emersion/go-imap/v2/imapserver/imapmemserver"
 
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
 	"github.com/intellicon/email-integration/provider/imap"
+	"github.com/intellicon/email-integration/provider/imap/imaptest"
 	"github.com/intellicon/email-integration/provider/providertest"
 )
 
@@ -80,66 +76,53 @@ func (h *harness) Reset(_ *testing.T, role provider.Role) bool {
 	return role == provider.RoleInbox && h.reset != nil && h.reset()
 }
 
-// plain is a memory server without our traps, whose inbox can be renumbered.
-type plain struct {
-	imapserver.Session
-	epoch *atomic.Uint32
+// memory drives the suite over imaptest.
+type memory struct {
+	*imaptest.Server
 }
 
-func (s *plain) Select(name string, o *goimap.SelectOptions) (*goimap.SelectData, error) {
-	d, err := s.Session.Select(name, o)
-	if err == nil && strings.EqualFold(name, "INBOX") {
-		d.UIDValidity += 1000 * s.epoch.Load()
-	}
-	return d, err
+func (h memory) Open(t *testing.T) provider.Mailbox {
+	return dial(t, h.Server, func(c *imap.Config) { c.PageSize = 2 })
 }
 
-func (s *plain) Status(name string, o *goimap.StatusOptions) (*goimap.StatusData, error) {
-	d, err := s.Session.Status(name, o)
-	if err == nil && o.UIDValidity && strings.EqualFold(name, "INBOX") {
-		d.UIDValidity += 1000 * s.epoch.Load()
-	}
-	return d, err
+func (h memory) Deliver(_ *testing.T, raw []byte, at time.Time, r provider.Role) providertest.Handle {
+	return h.Server.Deliver(raw, at, r)
 }
+func (h memory) Move(_ *testing.T, m providertest.Handle, to provider.Role) { h.Server.Move(m, to) }
+func (h memory) Delete(_ *testing.T, m providertest.Handle)                 { h.Server.Delete(m) }
+func (h memory) Reset(_ *testing.T, r provider.Role) bool                   { h.ResetFolder(r); return true }
 
+// A server may lack whatever RFC 3501 does not ask for, and all of it.
 func TestSuiteOverMemoryServer(t *testing.T) {
-	providertest.TestMailbox(t, func(t *testing.T) providertest.MailboxHarness {
-		user := imapmemserver.NewUser("ada@example.com", "secret")
-		mem := imapmemserver.New()
-		mem.AddUser(user)
-		h := &harness{folders: map[provider.Role]string{provider.RoleInbox: "INBOX", provider.RoleSent: "Sent",
-			provider.RoleArchive: "Archive", provider.RoleTrash: "Trash"}}
-		for _, f := range h.folders {
-			if err := user.Create(f, nil); err != nil {
-				t.Fatal(err)
-			}
-		}
-		var epoch atomic.Uint32
-		srv := imapserver.New(&imapserver.Options{
-			NewSession: func(*imapserver.Conn) (imapserver.Session, *imapserver.GreetingData, error) {
-				return &plain{mem.NewSession(), &epoch}, nil, nil
-			},
-			Caps:         goimap.CapSet{goimap.CapIMAP4rev1: {}, goimap.CapIdle: {}, goimap.CapUIDPlus: {}},
-			InsecureAuth: true,
+	bare := &imaptest.Options{Without: imaptest.Default}
+	for name, c := range map[string]struct {
+		opts   *imaptest.Options
+		change func(*imaptest.Server)
+	}{
+		"modern":               {},
+		"bare":                 {opts: bare},
+		"bare, UIDNEXT untold": {opts: bare, change: func(s *imaptest.Server) { s.HideUIDNext(true) }},
+		"no LIST-STATUS":       {opts: without(goimap.CapListStatus)},
+		"no SPECIAL-USE":       {opts: without(goimap.CapSpecialUse)},
+		"no ESEARCH":           {opts: without(goimap.CapESearch)},
+		"no IDLE":              {opts: without(goimap.CapIdle)},
+		"no NAMESPACE":         {opts: without(goimap.CapNamespace)},
+		"no UNSELECT":          {opts: without(goimap.CapUnselect)},
+		"UIDNEXT untold":       {change: func(s *imaptest.Server) { s.HideUIDNext(true) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			providertest.TestMailbox(t, func(t *testing.T) providertest.MailboxHarness {
+				s := imaptest.Start(t, c.opts)
+				if c.change != nil {
+					c.change(s)
+				}
+				return memory{s}
+			})
 		})
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		go srv.Serve(ln) //nolint:errcheck // ends with Close
-		t.Cleanup(func() { srv.Close() })
-		h.cfg = imap.Config{Host: "127.0.0.1", Port: ln.Addr().(*net.TCPAddr).Port, Username: "ada@example.com", Password: "secret", Security: imap.Insecure, PageSize: 2}
-		h.reset = func() bool { epoch.Add(1); return true }
-		if h.admin, err = imapclient.DialInsecure(ln.Addr().String(), nil); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { h.admin.Close() })
-		if err := h.admin.Login("ada@example.com", "secret").Wait(); err != nil {
-			t.Fatal(err)
-		}
-		return h
-	})
+	}
 }
+
+func without(caps ...goimap.Cap) *imaptest.Options { return &imaptest.Options{Without: caps} }
 
 // The reset case is skipped here: Dovecot renumbers a folder only when its files are touched. TestDovecot renumbers one by
 // deleting and making it.

@@ -65,7 +65,7 @@ type Fake struct {
 
 	refuse                        int // sign-ins left to refuse
 	noKeywords, noUIDPlus, noMove bool
-	noSentCopy                    bool
+	noSentCopy, noIdle            bool
 }
 
 type folder struct {

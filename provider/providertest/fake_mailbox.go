@@ -20,6 +20,7 @@ var (
 	_ provider.Provider = (*fakeProvider)(nil)
 	_ provider.Mailbox  = (*mailbox)(nil)
 	_ provider.Waiter   = (*imapMailbox)(nil)
+	_ provider.Poller   = (*imapMailbox)(nil)
 )
 
 type fakeProvider struct{ f *Fake }
@@ -460,16 +461,33 @@ func (b *mailbox) Inventory(ctx context.Context, s provider.Scope) iter.Seq2[pro
 // imapMailbox is an IMAP mailbox: it can IDLE, and keeps copies of what was sent by SMTP.
 type imapMailbox struct{ *mailbox }
 
+// Polling implements provider.Poller.
+func (b *imapMailbox) Polling() string {
+	b.f.mu.Lock()
+	defer b.f.mu.Unlock()
+	if b.f.noIdle {
+		return "the server has no IDLE"
+	}
+	return ""
+}
+
+// Wait implements provider.Waiter.
 func (b *imapMailbox) Wait(ctx context.Context) error {
 	f := b.f
 	f.mu.Lock()
 	err := b.enter(ctx, &f.calls.Wait, 1)
-	news, fresh := f.news, f.seq > b.seen
+	news, fresh, deaf := f.news, f.seq > b.seen, f.noIdle
 	f.mu.Unlock()
 	if err != nil || fresh {
 		return err
 	}
+	var pause <-chan time.Time
+	if deaf {
+		news, pause = nil, time.After(5*time.Minute)
+	}
 	select {
+	case <-pause:
+		return nil
 	case <-news:
 		f.mu.Lock()
 		defer f.mu.Unlock()

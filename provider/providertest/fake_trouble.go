@@ -180,6 +180,13 @@ func (f *Fake) NoSentCopy(on bool) {
 	f.noSentCopy = on
 }
 
+// NoIdle takes IDLE from the IMAP personality: Wait is no more than a pause, and Polling says so.
+func (f *Fake) NoIdle(on bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.noIdle = on
+}
+
 // NoMove takes MOVE from the IMAP personality: archiving copies and expunges, for which it needs UIDPLUS (facts 3.1).
 func (f *Fake) NoMove(on bool) {
 	f.mu.Lock()

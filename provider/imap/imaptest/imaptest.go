@@ -15,6 +15,7 @@
 package imaptest
 
 import (
+	"context"
 	"net"
 	"slices"
 	"strings"
@@ -42,6 +43,8 @@ type Options struct {
 	Folders []string     // folders every mailbox has besides the usual ones, "/" between levels
 	// Foreign is the prefix of other users' folders, as NAMESPACE tells it (RFC 2342): "Other Users/".
 	Foreign string
+	// Pipe serves over net.Pipe instead of a socket, for a bubble of testing/synctest: Config says how to dial.
+	Pipe bool
 	// Bare leaves out the usual folders but INBOX.
 	Bare bool
 	// Mechanisms are the ways to sign in beside LOGIN: PLAIN, XOAUTH2, OAUTHBEARER; nil: PLAIN.
@@ -54,7 +57,8 @@ type Server struct {
 	tb      testing.TB
 	opts    Options
 	caps    goimap.CapSet
-	addr    *net.TCPAddr
+	port    int
+	pipes   chan net.Conn // nil unless Options.Pipe
 	imapd   *imapserver.Server
 	serving sync.WaitGroup
 
@@ -81,11 +85,17 @@ func Start(tb testing.TB, opts *Options) *Server {
 	}
 	s.Mailbox = s.AddMailbox(Owner)
 	s.imapd = imapserver.New(&imapserver.Options{NewSession: s.newSession, Caps: s.caps, InsecureAuth: true, Logger: logger{s}})
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatalf("imaptest: %v", err)
+	var ln net.Listener
+	if s.opts.Pipe {
+		s.pipes, s.port = make(chan net.Conn), 143
+		ln = &pipes{s.pipes, make(chan struct{})}
+	} else {
+		var err error
+		if ln, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			tb.Fatalf("imaptest: %v", err)
+		}
+		s.port = ln.Addr().(*net.TCPAddr).Port
 	}
-	s.addr = ln.Addr().(*net.TCPAddr)
 	s.serving.Go(func() { s.imapd.Serve(listener{ln, s}) }) //nolint:errcheck // ends with Close
 	tb.Cleanup(s.Close)
 	return s
@@ -116,8 +126,40 @@ const password = "secret"
 
 // Config reaches the mailbox. Its JSON is a credential for imap.New(&imap.Options{AllowInsecure: true}).
 func (m *Mailbox) Config() imap.Config {
-	return imap.Config{Host: "127.0.0.1", Port: m.server.addr.Port, Username: m.owner, Password: password, Security: imap.Insecure}
+	c := imap.Config{Host: "127.0.0.1", Port: m.server.port, Username: m.owner, Password: password, Security: imap.Insecure}
+	if m.server.pipes != nil {
+		c.Dial = m.server.pipe
+	}
+	return c
 }
+
+func (s *Server) pipe(ctx context.Context, _, _ string) (net.Conn, error) {
+	ours, theirs := net.Pipe()
+	select {
+	case s.pipes <- ours:
+		return theirs, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// pipes is a listener for them.
+type pipes struct {
+	conns chan net.Conn
+	done  chan struct{}
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error   { close(p.done); return nil }
+func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "pipe"} }
 
 // Close ends the server and all connections.
 func (s *Server) Close() {
