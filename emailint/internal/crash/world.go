@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"sync"
 	"time"
@@ -40,6 +41,8 @@ type Service interface {
 	// Look returns every place where a message lies.
 	Look(messageID string) []providertest.Sight
 	Forget() // what happened since cursors were last read is never told; does nothing where a service can't
+	// A Service that is an io.Closer is closed with its world.
+
 	// ItemID is what the mailbox calls the message now; "" when it is gone or the service can't tell.
 	ItemID(h providertest.Handle) provider.ItemID
 }
@@ -148,7 +151,15 @@ func newWorld(ctx context.Context, cfg Config) (*world, error) {
 	return w, err
 }
 
-func (w *world) close() error { return w.store.Close() }
+func (w *world) close() error {
+	errs := []error{w.store.Close()}
+	for _, b := range w.boxes {
+		if c, ok := b.service.(io.Closer); ok {
+			errs = append(errs, c.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
 
 // start starts a process.
 func (w *world) start(worker string) (*Process, *store, *emailint.Engine, error) {
