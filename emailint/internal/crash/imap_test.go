@@ -117,7 +117,5 @@ func (s *imapService) Lookup(context.Context, provider.Staged) (provider.Outcome
 }
 
 func TestCrashOverIMAP(t *testing.T) {
-	o := options(t)
-	o.Sample = 3
-	Run(t, Config{Store: memory, Service: overIMAP(t)}, o, Reached{})
+	Run(t, Config{Store: memory, Service: overIMAP(t)}, sampled(t, 3, 60), Reached{})
 }

@@ -67,15 +67,19 @@ type Config struct {
 	Service func(address string, now func() time.Time) Service
 }
 
-// clock stands still until it is set.
+// clock stands still until it is set, unless it runs: then it goes on with the time of a bubble of testing/synctest.
 type clock struct {
-	mu sync.Mutex // guards t
-	t  time.Time
+	mu    sync.Mutex // guards all below
+	t     time.Time
+	since time.Time // zero: it stands still
 }
 
 func (c *clock) now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.since.IsZero() {
+		return c.t.Add(time.Since(c.since))
+	}
 	return c.t
 }
 
@@ -89,6 +93,12 @@ func (c *clock) set(t time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.t = t
+}
+
+func (c *clock) run() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.since = time.Now()
 }
 
 // day0 is when the script begins. Steps are two days apart, so that recoveries, which take minutes, change no date, and what is to
@@ -175,7 +185,7 @@ func (w *world) startWith(worker string, gate func(string)) (*Process, *store, *
 		boxes[b.name] = b.service
 	}
 	e, err := emailint.New(emailint.Options{
-		State: own, CRM: &hostStore{w.crm, p, func() bool { return w.down > 0 }, w.refuses}, Now: w.clock.now, Worker: worker, Lease: lease,
+		State: own, CRM: &hostStore{w.crm, p, func() bool { return w.down > 0 }, w.refuses}, Now: w.clock.now, Worker: worker, Workers: 2, Lease: lease,
 		Providers: []provider.Provider{&opener{providerName, p, boxes}},
 		Keys:      []emailint.Key{{ID: "test", Secret: make([]byte, 32)}}, IndexKey: make([]byte, 32),
 		Sender: func(_ context.Context, c emailint.Connection) (provider.Sender, error) {
