@@ -3,7 +3,9 @@ package crash
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/intellicon/email-integration/emailint/state"
@@ -28,6 +30,57 @@ func options(t *testing.T) Options {
 	return Options{All: v != "", Only: v, Seed: 1}
 }
 
+// The undisturbed run, to which all others are compared, ends as the mails of the script deserve.
+func TestScenario(t *testing.T) {
+	for _, p := range services {
+		s, err := NewSuite(t.Context(), Config{Store: memory, Service: Fake(p)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		end := s.plain[len(s.plain)-1]
+		emails := map[string]string{}
+		for _, l := range end {
+			if name, rest, ok := strings.Cut(strings.TrimPrefix(l, "email "), " of "); ok && strings.HasPrefix(l, "email ") {
+				if _, twice := emails[name]; twice {
+					t.Errorf("%s: %s is in the CRM twice", p, name)
+				}
+				emails[name] = rest
+			}
+		}
+		for name, want := range map[string][]string{
+			"old-both":      {"[ann bob], with content", "contact:ada by address", "account:customer by domain", "history"},
+			"old-reply":     {"[ann], ", "contact:ada by thread old-both", "contact:new:private@elsewhere.example"},
+			"old-sent":      {"[ann], with content", "contact:pat", "outbound", "history"},
+			"old-zoe":       {"contact:pat", "contact:zoe"},
+			"both":          {"[ann bob], with content", "contact:ada", "lead:lee by person"},
+			"memo":          {"[bob], with content", "contact:ada", "contact:pat", "outbound"}, // the sender deleted his copy
+			"grandchild":    {"contact:pat by thread child"},
+			"offer":         {"[ann], with content", "contact:ada", "outbound"},
+			"offer-bob":     {"[bob], with content", "contact:ada", "outbound"},
+			"answer":        {"[bob], with content", "contact:ada by thread offer", "opportunity:deal"},
+			"lead":          {"lead:lee", "contact:ada"},
+			"new-in-outage": {"contact:new:olaf@novel.example"},
+			"untold":        {"[ann], with content", "contact:pat"},
+		} {
+			for _, part := range want {
+				if !strings.Contains(emails[name], part) {
+					t.Errorf("%s: %s is %q, want %q in it", p, name, emails[name], part)
+				}
+			}
+		}
+		for _, gone := range []string{"old-pat", "robot-nobody", "old-junk", "draft", "old-internal"} {
+			if is, ok := emails[gone]; ok {
+				t.Errorf("%s: %s is in the CRM: %s", p, gone, is)
+			}
+		}
+		for _, l := range end {
+			if strings.Contains(l, "unknown mail") || strings.Contains(l, "item ") {
+				t.Errorf("%s: a mail without a name: %s", p, l)
+			}
+		}
+	}
+}
+
 func TestCrash(t *testing.T) {
 	reached := Reached{}
 	for _, p := range services {
@@ -46,4 +99,40 @@ func TestCrash(t *testing.T) {
 			t.Errorf("the scenario comes by %s, and the table says that it can't: %s", p.Name, p.Unreached)
 		}
 	}
+}
+
+// sampled is for what is too slow to be enumerated: few crashes of each step, more where everything runs.
+func sampled(t *testing.T, few, more int) Options {
+	o := options(t)
+	o.Sample = few
+	if o.All && o.Only == "" {
+		o.All, o.Sample = false, more
+	}
+	return o
+}
+
+// A store in a file that every life opens anew shows that nothing but the file is carried over.
+func TestCrashOnAFile(t *testing.T) {
+	dir := t.TempDir()
+	paths := map[state.Store]string{}
+	open := func(ctx context.Context, path string) (state.Store, error) {
+		s, err := sqlite.Open(ctx, path)
+		if err == nil {
+			paths[s] = path
+		}
+		return s, err
+	}
+	o := sampled(t, 1, 10)
+	Run(t, Config{
+		Service: Fake(providertest.Graph),
+		Store: func(ctx context.Context) (state.Store, error) {
+			return open(ctx, filepath.Join(dir, strconv.Itoa(len(paths))+".db"))
+		},
+		Reopen: func(ctx context.Context, s state.Store) (state.Store, error) {
+			if err := s.Close(); err != nil {
+				return nil, err
+			}
+			return open(ctx, paths[s])
+		},
+	}, o, Reached{})
 }

@@ -103,6 +103,14 @@ func (b waiter) Wait(ctx context.Context) error {
 	return b.p.pass("mailbox.Wait", func() error { return b.w.Wait(ctx) })
 }
 
+// Polling passes through: it says how the mailbox waits, and reaches nothing. "" is what a mailbox without it would mean.
+func (b waiter) Polling() string {
+	if p, ok := b.w.(provider.Poller); ok {
+		return p.Polling()
+	}
+	return ""
+}
+
 type archiver struct {
 	p *Process
 	a provider.Archiver

@@ -50,17 +50,14 @@ func (w *world) victim() string {
 	return b.live[len(b.live)-1]
 }
 
-// begin lets a step's events happen, and returns its day.
-func (w *world) begin(i int, instead func(w *world)) error {
+// begin lets a step's events happen.
+func (w *world) begin(i int) error {
 	day := day0.AddDate(0, 0, 2*i)
 	if w.clock.now().After(day) {
 		return fmt.Errorf("the clock stands at %s, after the day of step %s", w.clock.now(), script[i].name)
 	}
 	w.clock.set(day)
-	switch s := script[i]; {
-	case instead != nil:
-		instead(w)
-	case s.world != nil:
+	if s := script[i]; s.world != nil {
 		s.world(w, day)
 	}
 	return nil
@@ -87,7 +84,7 @@ type result struct {
 
 // crash runs the step of an entry, dies where it says, and compares.
 func (s *Suite) crash(w *world, e entry) (r result) {
-	if err := w.begin(e.step, nil); err != nil {
+	if err := w.begin(e.step); err != nil {
 		return result{err: err}
 	}
 	// What was true at the moment of the crash.
@@ -136,11 +133,12 @@ func (s *Suite) crash(w *world, e entry) (r result) {
 	switch e.with {
 	case expunged:
 		r.ended = true
-		r.err = s.compareExpunged(e.step, got, victim, committed)
+		r.err = s.compareExpunged(e.step, got, victim, window, committed)
 		return r
 	case excluded:
 		r.ended = true
-		want, r.err = s.reference(e.step, "excluded")
+		got = got.settled()
+		want, r.err = s.reference(e.step, "", string(excluded))
 	default:
 		want = s.plain[e.step]
 	}
@@ -152,7 +150,11 @@ func (s *Suite) crash(w *world, e entry) (r result) {
 		// SMTP has nowhere to look: between the commit that says "sending" and the server's answer nobody can know, and it stays
 		// unknown. So with the copy in Sent, which is filed at most once (design, "Send knows what happened").
 		r.ended = true
-		if want, r.err = s.reference(e.step, window); r.err != nil {
+		then := ""
+		if e.with == excluded {
+			then = string(excluded)
+		}
+		if want, r.err = s.reference(e.step, window, then); r.err != nil {
 			return r
 		}
 		d = got.diff(want)
@@ -166,12 +168,12 @@ func (s *Suite) crash(w *world, e entry) (r result) {
 // compareExpunged: nothing but the expunged mail may differ from a run in which it was expunged before it was read, or else
 // after it was decided. If its links were committed before the crash it is the latter, and the CRM has the mail with its
 // links, the header at least (protocol, Delivery 4).
-func (s *Suite) compareExpunged(step int, got picture, victim string, committed bool) error {
-	after, err := s.reference(step, "expunged after")
+func (s *Suite) compareExpunged(step int, got picture, victim, window string, committed bool) error {
+	after, err := s.reference(step, window, expungedAfter)
 	if err != nil {
 		return err
 	}
-	before, err := s.reference(step, "expunged before")
+	before, err := s.reference(step, window, expungedBefore)
 	if err != nil {
 		return err
 	}
@@ -230,15 +232,10 @@ func (w *world) unprovable() string {
 	return ""
 }
 
-func (w *world) eachBox(f func(Service)) {
-	for _, b := range w.boxes {
-		f(b.service)
-	}
-}
-
-// reference is the picture after a step that nothing interrupted and that was disturbed in one way. It is computed once.
-func (s *Suite) reference(step int, how string) (picture, error) {
-	key := fmt.Sprint(step, how)
+// reference is the picture after a step that nothing interrupted: with the loss of an answer that the window names, and with what
+// somebody does then. It is computed once.
+func (s *Suite) reference(step int, window, then string) (picture, error) {
+	key := fmt.Sprint(step, window, "/", then)
 	if p, ok := s.references[key]; ok {
 		return p, nil
 	}
@@ -248,49 +245,58 @@ func (s *Suite) reference(step int, how string) (picture, error) {
 	}
 	defer w.close()
 	for i := range step {
-		if err := s.undisturbed(w, i, nil); err != nil {
+		if err := s.undisturbed(w, i); err != nil {
 			return nil, err
 		}
 	}
-	switch how {
-	case "excluded":
-		if err = s.undisturbed(w, step, nil); err == nil {
-			err = w.host(noFuse, func() error { return w.settings(exclude) })
+	for _, b := range w.boxes { // ahead of what the step itself loses
+		switch window {
+		case "unsent":
+			b.service.Lose(providertest.LostBefore)
+		case "unheard":
+			b.service.Lose(providertest.LostAfter)
+		case "unfiled":
+			b.service.LoseMutation(providertest.LostBefore)
 		}
-	case "expunged after":
-		if err = s.undisturbed(w, step, nil); err == nil {
-			w.expunge(w.boxes[0], w.victim())
-		}
-	case "expunged before":
-		if err = w.begin(step, nil); err == nil {
-			w.expunge(w.boxes[0], w.victim())
-			err = w.finish(step, noFuse)
-		}
-	case "unsent":
-		err = s.undisturbed(w, step, func(w *world) { w.eachBox(func(s Service) { s.Lose(providertest.LostBefore) }) })
-	case "unheard":
-		err = s.undisturbed(w, step, func(w *world) { w.eachBox(func(s Service) { s.Lose(providertest.LostAfter) }) })
-	case "unfiled":
-		err = s.undisturbed(w, step, func(w *world) { w.eachBox(func(s Service) { s.LoseMutation(providertest.LostBefore) }) })
-	default:
-		err = fmt.Errorf("crash: no reference %q", how)
+	}
+	if err = w.begin(step); err != nil {
+		return nil, err
+	}
+	if then == expungedBefore {
+		w.expunge(w.boxes[0], w.victim())
+	}
+	err = w.finish(step, noFuse)
+	if err == nil && then == string(excluded) {
+		err = w.host(noFuse, func() error { return w.settings(exclude) })
+	}
+	if then == expungedAfter {
+		w.expunge(w.boxes[0], w.victim())
 	}
 	if err == nil {
 		err = w.drain(noFuse)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("the reference %q of step %s: %w", how, script[step].name, err)
+		return nil, fmt.Errorf("the reference of step %s, %s %s: %w", script[step].name, window, then, err)
 	}
 	p, err := w.picture()
+	if then == string(excluded) {
+		p = p.settled()
+	}
 	if err == nil {
 		s.references[key] = p
 	}
 	return p, err
 }
 
+// What happens after a reference's step, besides an exclusion.
+const (
+	expungedBefore = "expunged before"
+	expungedAfter  = "expunged after"
+)
+
 // undisturbed runs a step without a crash.
-func (s *Suite) undisturbed(w *world, i int, instead func(w *world)) error {
-	if err := w.begin(i, instead); err != nil {
+func (s *Suite) undisturbed(w *world, i int) error {
+	if err := w.begin(i); err != nil {
 		return err
 	}
 	w.proc.arm(nil, 0)
@@ -318,7 +324,7 @@ func NewSuite(ctx context.Context, cfg Config) (*Suite, error) {
 	}
 	defer w.close()
 	for i := range script {
-		if err := s.undisturbed(w, i, nil); err != nil {
+		if err := s.undisturbed(w, i); err != nil {
 			return nil, err
 		}
 		p, err := w.picture()

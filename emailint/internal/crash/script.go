@@ -219,6 +219,11 @@ var script = []step{
 			return err
 		}}},
 
+	{name: "rules-again", // what is deleted is not brought back by deciding it again
+		host: []func(w *world) error{func(w *world) error {
+			return w.settings(func(s *emailint.Settings) { s.Rules.Opportunities = true })
+		}}},
+
 	{name: "reconnect",
 		world: func(w *world, day time.Time) {
 			arrivals(w, day)(w.boxes[0], mail{name: "last", from: fromAda, re: id("offer")}, provider.RoleInbox)

@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -11,7 +12,9 @@ import (
 type Options struct {
 	All  bool   // everything; else a sample by Seed
 	Seed uint64 // of the sample, and of where second crashes come
-	Only string // one entry, as a failure prints it
+	// Sample is how many crashes of a step run when not all do; 0: 12.
+	Sample int
+	Only   string // one entry, as a failure prints it
 }
 
 // Reached counts how often each point was passed, over all suites of a test.
@@ -62,18 +65,15 @@ func (s *Suite) entries(o Options) [][]entry {
 		}
 		random.Shuffle(len(out[i]), func(a, b int) { out[i][a], out[i][b] = out[i][b], out[i][a] })
 		if !o.All {
-			out[i] = sample(out[i])
+			out[i] = sample(out[i], cmp.Or(o.Sample, 12))
 		}
 	}
 	return out
 }
 
-// sampled is how many crashes of a step run when not all do.
-const sampled = 12
-
 // sample keeps the first entries of a shuffled list, and puts in front the first of each point, moment and disturbance that
 // ends no run.
-func sample(es []entry) []entry {
+func sample(es []entry, n int) []entry {
 	var first, rest []entry
 	seen := map[string]bool{}
 	for _, e := range es {
@@ -84,7 +84,7 @@ func sample(es []entry) []entry {
 			rest = append(rest, e)
 		}
 	}
-	return append(first, rest...)[:min(sampled, len(es))]
+	return append(first, rest...)[:min(n, len(es))]
 }
 
 // Run kills the process wherever the scenario passes a failpoint, and compares. Each run dies once in every step, at another
@@ -196,7 +196,7 @@ func (s *Suite) run(last int, pick func(step int) *entry, missed func(entry)) (e
 	for i := range last + 1 {
 		e := pick(i)
 		if e == nil {
-			if err := s.undisturbed(w, i, nil); err != nil {
+			if err := s.undisturbed(w, i); err != nil {
 				return entry{step: i}, result{err: err}
 			}
 			continue

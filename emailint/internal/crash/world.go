@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"sync"
 	"time"
@@ -40,6 +41,8 @@ type Service interface {
 	// Look returns every place where a message lies.
 	Look(messageID string) []providertest.Sight
 	Forget() // what happened since cursors were last read is never told; does nothing where a service can't
+	// A Service that is an io.Closer is closed with its world.
+
 	// ItemID is what the mailbox calls the message now; "" when it is gone or the service can't tell.
 	ItemID(h providertest.Handle) provider.ItemID
 }
@@ -64,15 +67,19 @@ type Config struct {
 	Service func(address string, now func() time.Time) Service
 }
 
-// clock stands still until it is set.
+// clock stands still until it is set, unless it runs: then it goes on with the time of a bubble of testing/synctest.
 type clock struct {
-	mu sync.Mutex // guards t
-	t  time.Time
+	mu    sync.Mutex // guards all below
+	t     time.Time
+	since time.Time // zero: it stands still
 }
 
 func (c *clock) now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.since.IsZero() {
+		return c.t.Add(time.Since(c.since))
+	}
 	return c.t
 }
 
@@ -86,6 +93,12 @@ func (c *clock) set(t time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.t = t
+}
+
+func (c *clock) run() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.since = time.Now()
 }
 
 // day0 is when the script begins. Steps are two days apart, so that recoveries, which take minutes, change no date, and what is to
@@ -125,7 +138,6 @@ type world struct {
 	engine *emailint.Engine
 	own    *store // the process's state
 	lives  int
-	gate   func(point string)
 	// next is what the host does first when a process has come back; nil: nothing but what it was in the middle of.
 	next func(w *world) error
 }
@@ -149,18 +161,31 @@ func newWorld(ctx context.Context, cfg Config) (*world, error) {
 	return w, err
 }
 
-func (w *world) close() error { return w.store.Close() }
+func (w *world) close() error {
+	errs := []error{w.store.Close()}
+	for _, b := range w.boxes {
+		if c, ok := b.service.(io.Closer); ok {
+			errs = append(errs, c.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
 
 // start starts a process.
 func (w *world) start(worker string) (*Process, *store, *emailint.Engine, error) {
-	p := newProcess(w.gate)
+	return w.startWith(worker, nil)
+}
+
+// startWith starts a process that stops at a gate before each failpoint.
+func (w *world) startWith(worker string, gate func(string)) (*Process, *store, *emailint.Engine, error) {
+	p := newProcess(gate)
 	own := &store{w.store, p}
 	boxes := map[string]Service{}
 	for _, b := range w.boxes {
 		boxes[b.name] = b.service
 	}
 	e, err := emailint.New(emailint.Options{
-		State: own, CRM: &hostStore{w.crm, p, func() bool { return w.down > 0 }, w.refuses}, Now: w.clock.now, Worker: worker, Lease: lease,
+		State: own, CRM: &hostStore{w.crm, p, func() bool { return w.down > 0 }, w.refuses}, Now: w.clock.now, Worker: worker, Workers: 2, Lease: lease,
 		Providers: []provider.Provider{&opener{providerName, p, boxes}},
 		Keys:      []emailint.Key{{ID: "test", Secret: make([]byte, 32)}}, IndexKey: make([]byte, 32),
 		Sender: func(_ context.Context, c emailint.Connection) (provider.Sender, error) {
@@ -411,14 +436,19 @@ func (w *world) connect(b *box) error {
 
 var errUnfinished = errors.New("the mail is neither sent nor failed nor unknown yet")
 
-// send sends a mail to one recipient under its name as key.
-func (w *world) send(b *box, m mail) error {
+// outgoing is a mail to one recipient, under its name as key.
+func (w *world) outgoing(b *box, m mail) emailint.Outgoing {
 	if !slices.Contains(w.keys, m.name) {
 		w.keys = append(w.keys, m.name)
 	}
 	w.learn(id(m.name), m.name)
-	out, err := w.engine.Send(w.ctx, org, emailint.Outgoing{Connection: b.conn, Key: m.name, From: b.address, Recipients: []string{m.to},
-		Raw: m.raw("", day0.Add(time.Duration(len(w.keys))*time.Hour))})
+	return emailint.Outgoing{Connection: b.conn, Key: m.name, From: b.address, Recipients: []string{m.to},
+		Raw: m.raw("", day0.Add(time.Duration(len(w.keys))*time.Hour))}
+}
+
+// send sends a mail, until it is known what became of it.
+func (w *world) send(b *box, m mail) error {
+	out, err := w.engine.Send(w.ctx, org, w.outgoing(b, m))
 	if err != nil {
 		return err
 	}

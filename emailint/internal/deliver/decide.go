@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/intellicon/email-integration/emailint/crm"
@@ -21,6 +22,7 @@ type work struct {
 	thread []linker.Link
 	dec    linker.Decision
 	out    *state.Settlement // decided without the linker
+	freed  bool              // deleted here for good, and no longer held by this mailbox
 	alone  bool              // the envelope of the Email it belongs to can't be had: this copy's stands for it
 }
 
@@ -112,6 +114,7 @@ func (d *Deliverer) read(ctx context.Context, row state.Row) (*work, error) {
 		if err != nil {
 			return nil, err
 		}
+		w.freed = row.Gone && !slices.Contains(e.Holders, d.Lease.Connection)
 		if w.env, err = d.Keys.OpenEnvelope(d.Lease.Org, e.Envelope); err == nil {
 			w.env.Thread = row.Thread // a thread id counts within one mailbox
 			return w, nil
@@ -365,7 +368,7 @@ func (d *Deliverer) settlement(w *work) (state.Settlement, error) {
 		return s, err
 	}
 	s.Email = &state.EmailValue{
-		MessageID: s.MessageID, Fingerprint: s.Fingerprint, Links: w.dec.Links, Holder: true, Rank: rank(w),
+		MessageID: s.MessageID, Fingerprint: s.Fingerprint, Links: w.dec.Links, Holder: !w.freed, Rank: rank(w),
 		Envelope: sealed, EnvelopeTag: string(d.Hasher.MessageID(string(plain))),
 	}
 	return s, nil
