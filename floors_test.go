@@ -18,6 +18,7 @@ var floors = []struct {
 	{"message", nil},
 	{"linker", []string{"message"}},
 	{"signature", []string{"message"}},
+	{"provider/dialguard", nil},
 	{"provider/providertest", []string{"message", "provider"}},
 	{"provider/imap", []string{"message", "provider"}},
 	{"provider/gmail", []string{"message", "provider"}},

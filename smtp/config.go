@@ -50,7 +50,8 @@ type Config struct {
 	MaxSize int           `json:"max_size,omitempty"` // bytes of a message; 0: 35 MiB
 
 	TLSConfig *tls.Config `json:"-"` // nil: the system's roots. ServerName and TLS 1.2 are filled in.
-	// Dial connects; nil is a net.Dialer. A host that takes server names from users should refuse private addresses here.
+	// Dial connects; nil is a net.Dialer. A host that takes server names from users sets it to a dialguard.Guard's DialContext,
+	// which refuses private addresses.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error) `json:"-"`
 }
 

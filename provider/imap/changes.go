@@ -176,7 +176,7 @@ func (m *Mailbox) folderChanges(ctx context.Context, f provider.Folder, cur *cur
 	var sel selection
 	var uids []uint32
 	var mk mark
-	var now uint32
+	var old, most uint32
 	known, restart := false, false
 	err := m.run(ctx, func(c *imapclient.Client) error {
 		var err error
@@ -206,9 +206,20 @@ func (m *Mailbox) folderChanges(ctx context.Context, f provider.Folder, cur *cur
 				return err
 			}
 		}
-		now = sel.num
+		now := sel.num
 		if box := c.Mailbox(); box != nil {
 			now = box.NumMessages // what the server said of arrivals and removals while it searched is in it
+		}
+		old, most = remaining(sel, uids, now)
+		if sel.next == 0 && mk.Last > 0 && (mk.Count == nil || most < *mk.Count) {
+			// Without UIDNEXT, one that came after the folder was opened may have been found: then there are more old ones left than it
+			// seems. To be sure they are counted.
+			upTo := goimap.UIDSet{{Start: 1, Stop: goimap.UID(mk.Last)}}
+			left, err := m.search(c, sel, &goimap.SearchCriteria{UID: []goimap.UIDSet{upTo}}, 0)
+			if err != nil {
+				return err
+			}
+			old, most = uint32(len(left)), uint32(len(left))
 		}
 		return nil
 	})
@@ -218,14 +229,14 @@ func (m *Mailbox) folderChanges(ctx context.Context, f provider.Folder, cur *cur
 		}
 		return err
 	}
-	gone := mk.recount(sel, uids, now)
+	gone := mk.recount(old, most)
 	more := len(uids) > room
 	if more {
 		uids = uids[:room]
 	}
 	rows, err := m.fetch(ctx, f.ID, sel.validity, uids, true, reconnects)
-	if errors.Is(err, errStale) {
-		page.More = true // renumbered under our hands: the next call sees it
+	if err != nil && skippable(err) {
+		page.More = true // renumbered or removed under our hands: the next call sees it
 		return nil
 	}
 	if err != nil {
@@ -254,19 +265,23 @@ func (m *Mailbox) folderChanges(ctx context.Context, f provider.Folder, cur *cur
 	return nil
 }
 
-// recount compares how many of the messages up to Last are left with Count, which it sets, and says whether some went. sel is the
-// folder when it was opened, uids all that a SEARCH found above Last then, now what the server said last of the number.
-func (mk *mark) recount(sel selection, uids []uint32, now uint32) bool {
+// remaining tells how many of the messages up to Last are left: at least old by what was said at one moment, at most most by all that
+// was said. sel is the folder when it was opened, uids all that a SEARCH found above Last then, now what the server said last of the
+// number.
+func remaining(sel selection, uids []uint32, now uint32) (old, most uint32) {
 	// Of one moment are EXISTS and UIDNEXT of EXAMINE: what the search found at UIDNEXT or above came after. What was expunged
 	// before the search is counted as an old one, that is, too high.
 	then := len(uids)
 	for then > 0 && sel.next != 0 && uids[then-1] >= sel.next {
 		then--
 	}
-	old := uint32(max(int(sel.num)-then, 0))
-	// Without UIDNEXT an arrival between the two makes that too low, and so does a server that shows a message late. Then what
-	// it announced helps, which in turn is too low only when one that was found went away again.
-	most := max(old, uint32(max(int(now)-len(uids), 0)))
+	old = uint32(max(int(sel.num)-then, 0))
+	// A server that shows a message late makes that too low; what it announced meanwhile is in now.
+	return old, max(old, uint32(max(int(now)-len(uids), 0)))
+}
+
+// recount compares what is left with Count, which it sets, and says whether some went.
+func (mk *mark) recount(old, most uint32) bool {
 	if mk.Count == nil || most < *mk.Count {
 		mk.Count = &most
 		return true

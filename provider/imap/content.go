@@ -67,8 +67,8 @@ func (m *Mailbox) fetchSection(c *imapclient.Client, i id, s *goimap.FetchItemBo
 		UID: true, Flags: true, InternalDate: true, RFC822Size: true, BodySection: []*goimap.FetchItemBodySection{s}})
 	var got *row
 	for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
-		if r, whole := readRow(msg, limit); whole && r.uid == i.uid {
-			got = r
+		if r, whole := readRow(msg, limit); whole && r.uid == i.uid && (got == nil || !got.body) {
+			got = r // the server may say more than once: flags that changed have no body
 		}
 	}
 	return got, cmd.Close()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -75,11 +76,12 @@ type fetcher struct {
 	header     bool
 	reconnects *int
 	rows       map[uint32]*row
+	partial    map[uint32]*row // what was said of messages without what was asked for
 }
 
 // fetch returns a row for every UID that still exists.
 func (m *Mailbox) fetch(ctx context.Context, folder string, validity uint32, uids []uint32, header bool, reconnects *int) (map[uint32]*row, error) {
-	f := &fetcher{m: m, folder: folder, validity: validity, header: header, reconnects: reconnects, rows: map[uint32]*row{}}
+	f := &fetcher{m: m, folder: folder, validity: validity, header: header, reconnects: reconnects, rows: map[uint32]*row{}, partial: map[uint32]*row{}}
 	size := batchSize
 	if !header {
 		size = 20 * batchSize
@@ -110,6 +112,11 @@ func (f *fetcher) batch(ctx context.Context, uids []uint32) error {
 		err = f.m.once(ctx, func(c *imapclient.Client) error { return f.read(c, uids) })
 		uids = f.missing(uids)
 		if err == nil {
+			// go-imap takes the first that is said of a message for the answer, a change of its flags too, and drops what follows: ask
+			// for those again.
+			if try < 2 && slices.ContainsFunc(uids, func(uid uint32) bool { return f.partial[uid] != nil }) {
+				continue
+			}
 			return f.settle(ctx, uids)
 		}
 		if ctx.Err() != nil || len(uids) == 0 {
@@ -145,7 +152,7 @@ func (f *fetcher) batch(ctx context.Context, uids []uint32) error {
 func (f *fetcher) poison(ctx context.Context, uid uint32) error {
 	r := &row{uid: uid}
 	if f.header {
-		bare := &fetcher{m: f.m, folder: f.folder, validity: f.validity, reconnects: f.reconnects, rows: map[uint32]*row{}}
+		bare := &fetcher{m: f.m, folder: f.folder, validity: f.validity, reconnects: f.reconnects, rows: map[uint32]*row{}, partial: map[uint32]*row{}}
 		if err := bare.batch(ctx, []uint32{uid}); err != nil {
 			return err
 		}
@@ -180,9 +187,17 @@ func (f *fetcher) settle(ctx context.Context, uids []uint32) error {
 	}
 	asked := uidSet(uids)
 	for _, uid := range left {
-		if asked.Contains(goimap.UID(uid)) {
-			f.rows[uid] = &row{uid: uid, err: errors.New("imap: the server lists the message and does not hand it out")}
+		if !asked.Contains(goimap.UID(uid)) {
+			continue
 		}
+		r := f.partial[uid]
+		if r == nil {
+			r = &row{uid: uid}
+		}
+		if f.header {
+			r.err = errors.New("imap: the server lists the message and does not hand it out")
+		}
+		f.rows[uid] = r
 	}
 	return nil
 }
@@ -222,13 +237,16 @@ func (f *fetcher) read(c *imapclient.Client, uids []uint32) error {
 			f.rows[last.uid] = last
 		}
 		last = nil
-		if r.uid == 0 || !whole {
-			continue
+		switch {
+		case r.uid == 0 || !whole:
+		case f.header && !r.body, !f.header && r.date.IsZero():
+			// Of another client's change of flags (RFC 3501, 7.4.2), beside the answer, before or after; or all there is.
+			if p := f.partial[r.uid]; p == nil || p.date.IsZero() {
+				f.partial[r.uid] = r
+			}
+		default:
+			last = r
 		}
-		if f.header && !r.body {
-			r.err = errors.New("imap: the server hands out no header for the message")
-		}
-		last = r
 	}
 	err := cmd.Close()
 	// The last message before a break may lack what came after the break.

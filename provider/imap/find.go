@@ -89,10 +89,10 @@ func (m *Mailbox) matching(c *imapclient.Client, folder string, crit *goimap.Sea
 		return sel.validity, nil, err
 	}
 	uids, err := m.search(c, sel, crit, 0)
-	uids = uids[:min(len(uids), locateLimit)]
 	if err != nil || len(uids) == 0 {
 		return sel.validity, nil, err
 	}
+	uids = uids[max(0, len(uids)-locateLimit):] // those that came last
 	cmd := c.Fetch(uidSet(uids), &goimap.FetchOptions{UID: true, Flags: true, InternalDate: true, RFC822Size: true,
 		BodySection: []*goimap.FetchItemBodySection{{Specifier: goimap.PartSpecifierHeader, Peek: true}}})
 	for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
@@ -142,7 +142,7 @@ func (m *Mailbox) change(c *imapclient.Client, i id, f func(*goimap.SelectData) 
 	// is done: an error here is met by the next command.
 	switch {
 	case err != nil && connectionDied(err):
-	case c.Caps().Has(goimap.CapUnselect):
+	case m.has(c, goimap.CapUnselect):
 		c.Unselect().Wait() //nolint:errcheck // as said above
 	default:
 		m.examine(c, i.folder, true) //nolint:errcheck // as said above

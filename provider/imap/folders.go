@@ -70,7 +70,7 @@ next:
 			states[d.Mailbox] = stateOf(d.Status)
 		}
 	}
-	m.folders = all
+	m.folders, m.listed = all, data
 	return all, states, nil
 }
 
@@ -86,7 +86,10 @@ func (m *Mailbox) foreign(c *imapclient.Client) ([]string, error) {
 		}
 		ns = &goimap.NamespaceData{} // it won't say: all is the owner's
 	}
-	m.prefixes, m.namespaces = nil, true
+	m.prefixes, m.personal, m.namespaces = nil, nil, true
+	if len(ns.Personal) > 0 {
+		m.personal = &ns.Personal[0]
+	}
 	for _, d := range slices.Concat(ns.Other, ns.Shared) {
 		if d.Prefix != "" {
 			m.prefixes = append(m.prefixes, d.Prefix)

@@ -105,10 +105,10 @@ func (m *Mailbox) History(ctx context.Context, w provider.Window, c provider.Cur
 		todo = todo[:min(len(todo), m.cfg.PageSize)]
 		if page.Items, err = m.items(ctx, s, todo, &reconnects); err != nil {
 			m.slice = nil
-			if !errors.Is(err, errStale) {
+			if !skippable(err) {
 				return provider.Page{}, m.wrap(ctx, "reading history", err)
 			}
-			page.Items = nil // renumbered since it was indexed: index again
+			page.Items = nil // renumbered or removed since it was indexed: index again
 			continue
 		}
 		if from+len(todo) < len(s.entries) {
@@ -244,7 +244,7 @@ type found struct {
 	uids     []uint32
 }
 
-// dates searches a folder and reads when the messages came. A folder that is renumbered meanwhile is searched again.
+// dates searches a folder and reads when the messages came. A folder that is renumbered or removed meanwhile is searched again.
 func (m *Mailbox) dates(ctx context.Context, f provider.Folder, low, high int64, reconnects *int) (found, map[uint32]*row, error) {
 	for try := 0; ; try++ {
 		var all found
@@ -262,7 +262,7 @@ func (m *Mailbox) dates(ctx context.Context, f provider.Folder, low, high int64,
 		switch {
 		case err == nil:
 			return all, rows, nil
-		case !errors.Is(err, errStale) || try > 2:
+		case !skippable(err) || try > 2:
 			return found{}, nil, m.wrap(ctx, "reading dates", err)
 		}
 	}

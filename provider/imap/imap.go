@@ -2,15 +2,17 @@
 // servers without an API of their own, and fulfils provider.Provider.
 //
 // New makes the provider that opens stored credentials; Dial opens one mailbox from a Config. Folders are opened
-// read-only and messages are peeked at: reading changes no flag. Only Archive, Unarchive, Label, Unlabel and FileSent write. The password or token never travels in clear text
-// unless Insecure is asked for by name, and then only to this machine.
+// read-only and messages are peeked at: reading changes no flag. Archive, Unarchive, Label, Unlabel and FileSent alone write, and
+// never expunge a message but the one they are about. The password or token never travels in clear text unless Insecure is asked
+// for by name, and then only to this machine.
 //
 // A message is named by folder, UIDVALIDITY and UID, and that name dies when it moves. Changes tells of mail that came. Of mail
 // that went it tells the folder (Page.Recount), for plain IMAP says no more: Inventory of that folder has what is left. A folder
 // that was renumbered, renamed, or made again is announced in Page.Restart and listed from its start.
 //
-// It wants IMAP4rev1 and uses what is offered besides: IDLE, LIST-STATUS, SPECIAL-USE, ESEARCH, NAMESPACE, UNSELECT, CONDSTORE.
-// Where a server lacks one it asks more often, never less exactly; only without IDLE does mail come later (Mailbox.Polling).
+// It wants IMAP4rev1 and uses what is offered besides: IDLE, LIST-STATUS, SPECIAL-USE, ESEARCH, NAMESPACE, UNSELECT, CONDSTORE, MOVE,
+// UIDPLUS. Where a server lacks one it asks more often, never less exactly; only without IDLE does mail come later
+// (Mailbox.Polling), and with neither MOVE nor UIDPLUS nothing is archived.
 //
 // What it will not do: watch junk, trash and drafts, or folders of other people; notice that flags changed; say which message
 // went. A message in two folders is two items. A folder that can't be opened is left out of Changes and History, and looked at
@@ -79,8 +81,8 @@ type Config struct {
 	TokenSource func(ctx context.Context) (string, error) `json:"-"`
 	// TLSConfig is cloned; nil: the system's roots, TLS 1.2 or newer.
 	TLSConfig *tls.Config `json:"-"`
-	// Dial opens the connection. A server that connects where its users say sets it to refuse private addresses.
-	// nil: a net.Dialer.
+	// Dial opens the connection. A host that connects where its users say sets it to a dialguard.Guard's DialContext, which
+	// refuses private addresses. nil: a net.Dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error) `json:"-"`
 
 	PageSize     int           `json:"-"` // items a page, 0: 500
@@ -194,12 +196,14 @@ type Mailbox struct {
 	polling string // why Wait is a pause, "" when it is not
 
 	// Of this connection.
-	gmail       bool      // the server is Gmail's: \All holds everything, labels are folders
-	selected    selection // what is selected
-	plainList   bool      // LIST takes no options, whatever the server says
-	plainSelect bool      // nor does EXAMINE
-	namespaces  bool      // prefixes are known
-	prefixes    []string  // of other people's folders
+	gmail       bool                        // the server is Gmail's: \All holds everything, labels are folders
+	selected    selection                   // what is selected
+	plainList   bool                        // LIST takes no options, whatever the server says
+	plainSelect bool                        // nor does EXAMINE
+	namespaces  bool                        // prefixes are known
+	prefixes    []string                    // of other people's folders
+	personal    *goimap.NamespaceDescriptor // of the owner's, nil when it is not told
+	listed      []*goimap.ListData          // what LIST answered last
 
 	ignored []goimap.Cap      // for tests: capabilities that are not used
 	folders []provider.Folder // what LIST told last

@@ -2,7 +2,6 @@ package imap
 
 import (
 	"context"
-	"errors"
 	"iter"
 	"slices"
 
@@ -113,7 +112,7 @@ func (m *Mailbox) stock(ctx context.Context, f provider.Folder, w provider.Windo
 		switch {
 		case err == nil:
 			return all, rows, nil
-		case !errors.Is(err, errStale) || try > 2:
+		case !skippable(err) || try > 2:
 			return all, nil, m.wrap(ctx, "listing ids", err)
 		}
 	}

@@ -2,7 +2,6 @@ package imap
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 
@@ -72,8 +71,8 @@ func (m *Mailbox) Locate(ctx context.Context, messageID string) ([]provider.Item
 	reconnects := 0
 	for _, h := range found {
 		rows, err := m.fetch(ctx, h.folder.ID, h.validity, h.uids, true, &reconnects)
-		if errors.Is(err, errStale) {
-			missed = err // renumbered since it was searched
+		if err != nil && skippable(err) {
+			missed = err // renumbered or removed since it was searched
 			continue
 		}
 		if err != nil {

@@ -19,54 +19,28 @@ type tree struct {
 }
 
 func (m *Mailbox) tree(c *imapclient.Client) (*tree, error) {
-	var opts *goimap.ListOptions
-	caps := c.Caps()
-	if caps.Has(goimap.CapSpecialUse) && (caps.Has(goimap.CapListExtended) || caps.Has(goimap.CapIMAP4rev2)) {
-		opts = &goimap.ListOptions{ReturnSpecialUse: true}
-	}
-	list, err := c.List("", "*", opts).Collect()
+	folders, _, err := m.list(c, false)
 	if err != nil {
 		return nil, err
 	}
-	t := &tree{}
-	var foreign []string
-	var personal *goimap.NamespaceDescriptor
-	if caps.Has(goimap.CapNamespace) {
-		ns, err := c.Namespace().Wait()
-		if err != nil && connectionDied(err) {
-			return nil, err
-		}
-		if err == nil {
-			if len(ns.Personal) > 0 {
-				personal = &ns.Personal[0]
-			}
-			for _, d := range slices.Concat(ns.Other, ns.Shared) {
-				if d.Prefix != "" {
-					foreign = append(foreign, d.Prefix)
-				}
-			}
-		}
-	}
-	for _, d := range list {
+	t := &tree{folders: slices.Clone(folders)}
+	for _, d := range m.listed {
 		if t.delim == 0 {
 			t.delim = d.Delim
 		}
-		if !slices.ContainsFunc(foreign, func(p string) bool {
-			return strings.HasPrefix(d.Mailbox, p) || d.Mailbox == strings.TrimRight(p, "/.\\")
-		}) {
+		if !slices.ContainsFunc(m.prefixes, func(p string) bool { return strings.HasPrefix(d.Mailbox, p) }) {
 			t.list = append(t.list, d)
 		}
 	}
 	switch {
-	case personal != nil:
-		t.prefix = personal.Prefix
-		if personal.Delim != 0 {
-			t.delim = personal.Delim
+	case m.personal != nil:
+		t.prefix = m.personal.Prefix
+		if m.personal.Delim != 0 {
+			t.delim = m.personal.Delim
 		}
 	case t.allBelowInbox():
 		t.prefix = "INBOX" + string(t.delim)
 	}
-	t.folders = roles(t.list)
 	if !m.gmail {
 		// A view of the other folders: what is found there lies elsewhere.
 		t.folders = slices.DeleteFunc(t.folders, func(f provider.Folder) bool { return f.Role == provider.RoleAll })

@@ -426,6 +426,16 @@ func (m *Mailbox) find(h handle) *mail {
 }
 
 func (m *Mailbox) copy(x *mail, dest string) (validity, uid uint32) {
+	if x.folder == dest {
+		// RFC 3501, 6.4.7 allows it, go-imap's memory does not.
+		const aside = "\x00aside"
+		m.must("copying within "+dest, m.mem.Create(aside, nil))
+		y := &mail{folder: aside}
+		y.validity, y.uid = m.copy(x, aside)
+		validity, uid = m.copy(y, dest)
+		m.must("copying within "+dest, m.mem.Delete(aside))
+		return validity, uid
+	}
 	m.in(x.folder, func(s *imapmemserver.UserSession) {
 		d, err := s.Copy(goimap.UIDSetNum(goimap.UID(x.uid)), dest)
 		m.must("copying to "+dest, err)

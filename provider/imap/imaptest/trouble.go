@@ -86,11 +86,11 @@ func (m *Mailbox) Poison(h providertest.Handle) {
 	m.server.trouble.poison = append(m.server.trouble.poison, poison{m, h})
 }
 
-// Heal undoes every Poison.
+// Heal undoes every Poison, and forgets what was to happen when a command arrives.
 func (s *Server) Heal() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.trouble.poison = nil
+	s.trouble.poison, s.trouble.hooks = nil, nil
 }
 
 func (s *Server) poisoned(m *Mailbox, folder string, uids goimap.UIDSet) bool {
