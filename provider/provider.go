@@ -62,8 +62,8 @@ type Page struct {
 	// Recount names folders that messages went out of without the service saying which, as IMAP without QRESYNC does: what
 	// Inventory lists of the folder tells.
 	Recount []Folder
-	Next    Cursor   // valid also when More is false
-	More    bool     // another call would return something now
+	Next    Cursor // valid also when More is false
+	More    bool   // another call would return something now
 	// Estimated is the number of messages the window holds, 0 when the service does not tell.
 	Estimated int
 }
