@@ -70,6 +70,7 @@ next:
 		// Seen in practice: some say nothing of a folder that they can't look into (RFC 5819, 2 allows it).
 		if d.Status != nil && d.Status.UIDValidity != 0 {
 			states[d.Mailbox] = stateOf(d.Status)
+			m.opened[d.Mailbox] = true
 		}
 	}
 	m.folders = all

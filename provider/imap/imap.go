@@ -201,7 +201,7 @@ type Mailbox struct {
 
 	ignored []goimap.Cap      // for tests: capabilities that are not used
 	folders []provider.Folder // what LIST told last
-	opened  map[string]bool   // folders that could be opened
+	opened  map[string]bool   // folders that could be opened, or told their state
 	inbox   *mark             // how Changes left the inbox, nil before it looked
 	slice   *slice            // the part of the history listed last
 }
