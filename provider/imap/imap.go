@@ -212,6 +212,7 @@ type Mailbox struct {
 	polling string // why Wait is a pause, "" when it is not
 
 	// Of this connection.
+	connected   time.Time                   // since when
 	gmail       bool                        // the server is Gmail's: \All holds everything, labels are folders
 	selected    selection                   // what is selected
 	plainList   bool                        // LIST takes no options, whatever the server says
@@ -223,6 +224,7 @@ type Mailbox struct {
 
 	ignored []goimap.Cap      // for tests: capabilities that are not used
 	folders []provider.Folder // what LIST told last
+	opened  map[string]bool   // folders that could be opened, or told their state
 	inbox   *mark             // how Changes left the inbox, nil before it looked
 	slice   *slice            // the part of the history listed last
 }
