@@ -159,8 +159,9 @@ func caseLabelNames(ctx context.Context, s *mutatorRun) error {
 		return err
 	}
 	seen := map[string]string{}
-	for _, name := range []string{"Big customer", "big_customer", "Größe", "客户 №1", "e\u0301", `(){%*"\]`, "a/b", "a.b", "/", "\\Seen", "$Junk", "NonJunk",
-		"~", "#news", "&-", "..", "-", "\U0001F600", "tab\there", strings.Repeat("long ", 60), strings.Repeat("long ", 60) + "er", strings.Repeat("ü", 150)} {
+	for _, name := range []string{"Big customer", "big_customer", "Größe", "客户 №1", "e\u0301", `(){%*"\]`,
+		"a/b", "a.b", "/", "\\Seen", "$Junk", "NonJunk", "~", "#news", "&-", "..", "-", "\U0001F600", "tab\there",
+		strings.Repeat("long ", 60), strings.Repeat("long ", 60) + "er", strings.Repeat("ü", 150)} {
 		m, err := s.label(ctx, "a", t, name)
 		if err != nil {
 			return fmt.Errorf("%q: %w", name, err)
