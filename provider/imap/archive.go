@@ -145,7 +145,8 @@ func (m *Mailbox) move(c *imapclient.Client, at id, r *row, to string, tried *pr
 	} else {
 		did.How = "copy and expunge"
 		if !m.has(c, goimap.CapUIDPlus) {
-			return provider.Mutation{}, unsupported("the server has neither MOVE nor UIDPLUS: taking a message out of its folder would expunge others with it")
+			return provider.Mutation{}, unsupported("the server has neither MOVE nor UIDPLUS: taking a message out of its folder would " +
+				"expunge others with it")
 		}
 		*tried = did
 		if now, err = m.copyAndExpunge(c, at, r, to); err == nil && now.uid == 0 {

@@ -132,6 +132,9 @@ func TestArchiveByHandKeepsWhatIsNotACopy(t *testing.T) {
 	other = strings.Replace(other, "Subject: a", "Subject: b", 1)
 	for name, prepare := range map[string]func(*imaptest.Server){
 		"another mail": func(s *imaptest.Server) { s.Deliver([]byte(other), noon, provider.RoleArchive) },
+		"another body": func(s *imaptest.Server) {
+			s.Deliver(append(providertest.Mail("a", "a"), "P.S.\r\n"...), noon, provider.RoleArchive)
+		},
 		"thrown away": func(s *imaptest.Server) {
 			s.Flag(s.Deliver(providertest.Mail("a", "a"), noon, provider.RoleArchive), goimap.FlagDeleted)
 		},

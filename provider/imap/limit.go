@@ -148,8 +148,10 @@ func (p *place) idle() (end func(), err error) {
 	return end, nil
 }
 
+type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
+
 // dial is Config.Dial with a seat for the connection.
-func (p *place) dial(dial func(ctx context.Context, network, addr string) (net.Conn, error)) func(ctx context.Context, network, addr string) (net.Conn, error) {
+func (p *place) dial(dial dialer) dialer {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		stand, err := p.sit(ctx)
 		if err != nil {
