@@ -111,8 +111,8 @@ func (t *tx) sentAs(l state.Lease, messageID, fingerprint state.Hash) (int64, er
 	if fingerprint == "" {
 		return 0, nil
 	}
-	ids, err := list(t, one[int64], `SELECT e.id FROM outbox o JOIN email e ON e.id = o.email WHERE o.org = ?1 AND o.conn = ?2 AND e.fingerprint = ?3
-		AND e.survivor = 0 ORDER BY NOT EXISTS (SELECT 1 FROM alias WHERE hash = ?4 AND email = e.id)`, l.Org, l.Connection, []byte(fingerprint), blob(messageID))
+	ids, err := list(t, one[int64], `SELECT e.id FROM email e WHERE e.org = ?1 AND e.fingerprint = ?3 AND e.survivor = 0
+		AND EXISTS (SELECT 1 FROM outbox WHERE email = e.id AND org = ?1 AND conn = ?2) ORDER BY NOT EXISTS (SELECT 1 FROM alias WHERE hash = ?4 AND email = e.id)`, l.Org, l.Connection, []byte(fingerprint), blob(messageID))
 	if err != nil || len(ids) == 0 {
 		return 0, err
 	}
