@@ -115,6 +115,9 @@ CREATE TABLE intent (
 );
 CREATE INDEX intent_due ON intent (conn, next_try) WHERE state IN ('planned', 'attempted', 'undoing') OR undo;
 CREATE INDEX intent_made ON intent (conn, made) WHERE made <> '';
+CREATE TABLE late (  -- emails whose links a mailbox learnt by a later decision: rules of the inbox leave them alone
+  email INTEGER NOT NULL, conn INTEGER NOT NULL, PRIMARY KEY (email, conn)
+) WITHOUT ROWID;
 CREATE TABLE mutation ( -- the log of what was done to mailboxes
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   intent INTEGER NOT NULL, email INTEGER NOT NULL, conn INTEGER NOT NULL, rule TEXT NOT NULL,
