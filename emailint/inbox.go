@@ -97,6 +97,13 @@ func plan(rules []InboxRule, user string, fs []provider.Folder, e message.Envelo
 	return out
 }
 
+// wanted reports whether a rule still wants what it planned.
+func wanted(rules []InboxRule, i state.Intent) bool {
+	return slices.ContainsFunc(rules, func(r InboxRule) bool {
+		return r.ID == i.Rule && r.On && string(r.Do) == i.Do && r.Label == i.Label
+	})
+}
+
 // Intent is what a rule of the inbox wants done to one email in one mailbox, and what became of it.
 type Intent = state.Intent
 

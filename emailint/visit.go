@@ -26,13 +26,16 @@ type visit struct {
 	backOff bool                 // an organisation whose CRM is known to be down is not asked
 	outage  *deliver.OutageError // met on the way: reading goes on, delivery waits
 	gone    int                  // deletions confirmed
+
+	uncounted error    // why a folder that lost mail could not be compared
+	settings  Settings // as they were when the last chunk was decided
 }
 
 // confirmed is how many deletions a pass confirms; each costs a search of the whole mailbox.
 const confirmed = 25
 
 func (e *Engine) visit(ctx context.Context, l state.Lease, c Connection, box provider.Mailbox, s Settings) (*visit, error) {
-	v := &visit{engine: e, lease: &l}
+	v := &visit{engine: e, lease: &l, settings: s}
 	renew := func(ctx context.Context) error {
 		nl, err := e.o.State.Renew(ctx, l, e.o.Now(), e.o.Lease)
 		if err == nil {
@@ -46,20 +49,40 @@ func (e *Engine) visit(ctx context.Context, l state.Lease, c Connection, box pro
 	}
 	d.ConnectedAt = c.ConnectedAt
 	d.Plan = func(fs []provider.Folder, m message.Envelope, links []linker.Link) []state.IntentPlan {
-		return plan(s.Inbox, c.User, fs, m, links)
+		return plan(v.settings.Inbox, c.User, fs, m, links)
+	}
+	// A rule that is switched on in the middle of a pass acts on what comes after it, and one that is switched off no more.
+	d.Reload = func(ctx context.Context) (linker.Rules, int64, error) {
+		rules, settings, version, err := e.rules(ctx, l.Org)
+		if err == nil {
+			v.settings = settings
+		}
+		return rules, version, err
 	}
 	v.deliver = d
 	v.reader = &pass.Pass{Store: e.o.State, Mailbox: box, Lease: l, Hasher: d.Hasher, ConnectedAt: c.ConnectedAt,
 		Import: window(s.ImportDays, e.o.Now()), Seen: d.Know, Renew: renew}
 	v.intents = &intent.Runner{Store: e.o.State, Mailbox: box, Lease: l, Keys: e.keys, Now: e.o.Now, Renew: renew}
+	v.intents.Wanted = func(ctx context.Context, i state.Intent) (bool, error) {
+		s, _, err := e.Settings(ctx, l.Org)
+		return wanted(s.Inbox, i), err
+	}
 	v.recon = &reconcile.Reconciler{Store: e.o.State, Mailbox: box, Lease: l, Hasher: d.Hasher, Keys: e.keys,
 		ConnectedAt: c.ConnectedAt, Release: s.OnDelete == ReleaseDeleted, Now: e.o.Now, Renew: renew}
 	return v, nil
 }
 
-// each is done after every step of reading: what is due is delivered, and what the rules of the inbox want is done. A CRM that
-// does not answer holds up neither the cursor nor history.
+// each is done after every step of reading: what is due is delivered, and what the rules of the inbox want is done.
 func (v *visit) each(ctx context.Context) error {
+	if err := v.drain(ctx); err != nil {
+		return err
+	}
+	return v.intents.Run(ctx)
+}
+
+// drain delivers what is due. A CRM that does not answer holds up neither the cursor nor history. Between two pages of changes it is
+// all that is done: a mail that was moved may have left one folder there and not have come to the other, and no rule acts on that.
+func (v *visit) drain(ctx context.Context) error {
 	e := v.engine
 	if v.outage == nil && v.backOff && e.health.down(v.lease.Org, e.o.Now()) {
 		v.outage = &deliver.OutageError{Err: errors.New("it did not a moment ago")}
@@ -79,9 +102,6 @@ func (v *visit) each(ctx context.Context) error {
 			e.health.works(v.lease.Org, v.deliver.Shrink, v.deliver.Slow)
 		}
 	}
-	if err := v.intents.Run(ctx); err != nil {
-		return err
-	}
 	if e.o.Progress != nil {
 		e.o.Progress(v.lease.Org, v.lease.Connection)
 	}
@@ -92,13 +112,14 @@ func (v *visit) each(ctx context.Context) error {
 // yields to a wake.
 func (v *visit) pass(ctx context.Context) error {
 	for more := true; more; {
-		if err := v.reader.Live(ctx, v.each); err != nil {
+		if err := v.reader.Live(ctx, v.drain); err != nil {
 			return err
 		}
-		if err := v.recon.Recounts(ctx); err != nil {
-			return err
-		}
+		// What was read is delivered whatever a recount meets, and a folder that can't be listed holds up no history.
 		if err := v.each(ctx); err != nil {
+			return err
+		}
+		if err := v.recount(ctx); err != nil {
 			return err
 		}
 		var err error
@@ -113,7 +134,25 @@ func (v *visit) pass(ctx context.Context) error {
 	if err == nil && v.outage != nil {
 		err = v.outage
 	}
+	if err == nil {
+		err = v.uncounted
+	}
 	return err
+}
+
+// recount compares the folders that lost mail. A folder that can't be listed is told at the end of the pass, and counted in a later one.
+func (v *visit) recount(ctx context.Context) error {
+	if v.uncounted != nil {
+		return nil
+	}
+	err := v.recon.Recounts(ctx)
+	var limit *provider.RateLimitError
+	var action *provider.NeedsAction
+	if ctx.Err() != nil || errors.Is(err, state.ErrStale) || errors.As(err, &limit) || errors.As(err, &action) {
+		return err
+	}
+	v.uncounted = err
+	return nil
 }
 
 // confirm takes the second step of deletions, and delivers what follows.

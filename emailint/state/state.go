@@ -192,10 +192,10 @@ type Outbox interface {
 	OutboxOf(ctx context.Context, org string, email int64) (Outgoing, error)
 	// OutboxStep moves a row from one state to another if it is still there, else ErrStale: of two workers one sends.
 	OutboxStep(ctx context.Context, org, key string, from, to OutState, s Step) (Outgoing, error)
-	// OutboxDue returns rows to work on, oldest first: queued, staged, sending and unknown ones past their NextTry. An
+	// OutboxDue returns rows to work on, those that wait longest first: queued, staged, sending and unknown ones past their NextTry. An
 	// empty org asks for all of them.
 	OutboxDue(ctx context.Context, org string, now time.Time, limit int) ([]Outgoing, error)
-	// CopiesDue returns sent rows whose copy in Sent is to be looked after, oldest first. An empty org asks for all.
+	// CopiesDue returns sent rows whose copy in Sent is to be looked after, those that wait longest first. An empty org asks for all.
 	CopiesDue(ctx context.Context, org string, now time.Time, limit int) ([]Outgoing, error)
 	// CopyStep moves a copy from one state to another if it is still there, else ErrStale: of two workers one files it.
 	CopyStep(ctx context.Context, org, key string, from, to CopyState, s CopyStep) error

@@ -220,7 +220,7 @@ func each[T any](ctx context.Context, all []T, id func(T) string, f func([]T) er
 			r.done = append(r.done, id(one))
 		}
 		return r
-	case errors.As(err, &named):
+	case errors.As(err, &named) && names(named, all, id):
 		r.named = true
 		for k, v := range named.Failed {
 			r.failed[k] = v
@@ -231,16 +231,18 @@ func each[T any](ctx context.Context, all []T, id func(T) string, f func([]T) er
 		return r
 	}
 	r.slow = errors.Is(err, context.DeadlineExceeded)
+	mute := 0 // those without an answer: "unknown" is one
 	try := func(one T) bool {
 		err := f([]T{one})
-		if errors.As(err, &named) {
-			if err = named.Failed[id(one)]; err == nil && len(named.Failed) > 0 {
-				err = named
-			}
-		}
 		if err == nil {
 			r.done = append(r.done, id(one))
 			return true
+		}
+		if errors.As(err, &named) && named.Failed[id(one)] != nil {
+			err = named.Failed[id(one)]
+		}
+		if !errors.Is(err, crm.ErrUnknownEmail) {
+			mute++
 		}
 		r.failed[id(one)] = err
 		return false
@@ -254,7 +256,7 @@ func each[T any](ctx context.Context, all []T, id func(T) string, f func([]T) er
 			r.outage = ctx.Err()
 			return r
 		}
-		if !try(one) && i == 2 && len(r.failed) == 3 {
+		if !try(one) && i == 2 && mute == 3 {
 			if last--; last > i && try(all[last]) {
 				continue // the CRM works, and these it refuses
 			}
@@ -263,6 +265,11 @@ func each[T any](ctx context.Context, all []T, id func(T) string, f func([]T) er
 		}
 	}
 	return r
+}
+
+// names says whether an error names an email of the call. One that names none is no proof that any took effect.
+func names[T any](e *crm.EmailsError, all []T, id func(T) string) bool {
+	return slices.ContainsFunc(all, func(one T) bool { _, ok := e.Failed[id(one)]; return ok })
 }
 
 // outage records what took effect in spite of it, and puts the rest of the chunk behind other mail: should it have been these emails

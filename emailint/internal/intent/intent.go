@@ -35,7 +35,9 @@ type Runner struct {
 	Lease   state.Lease
 	Keys    *seal.Keyring
 	Now     func() time.Time
-	Renew   func(context.Context) error // the lease is checked right before each effect (protocol, rule 16)
+	// Wanted says whether the rule that planned an intent still wants it; nil: it does.
+	Wanted func(context.Context, state.Intent) (bool, error)
+	Renew  func(context.Context) error // the lease is checked right before each effect (protocol, rule 16)
 }
 
 // maxTries is how often the mailbox is asked before an intent is given up.
@@ -88,6 +90,14 @@ func (r *Runner) one(ctx context.Context, i state.Intent) error {
 		return r.step(ctx, i, state.IntentCancelled, state.IntentStep{Error: why})
 	}
 	planned := i.State == state.IntentPlanned
+	if planned && r.Wanted != nil {
+		switch wanted, err := r.Wanted(ctx, i); {
+		case err != nil:
+			return err
+		case !wanted:
+			return cancel("the rule was switched off before its turn")
+		}
+	}
 	switch {
 	case planned && len(e.Effective()) == 0:
 		return cancel("the mail is no longer linked")
@@ -177,13 +187,14 @@ func (r *Runner) undo(ctx context.Context, i state.Intent, e state.Email, any *s
 	if err := r.Renew(ctx); err != nil {
 		return err
 	}
-	t := provider.Target{Item: m.Item}
+	var row state.Row
 	if any != nil {
-		t = r.target(*any, e)
-		if m.Item != "" {
-			t.Item = m.Item
-		}
+		row = *any
 	}
+	if m.Item != "" {
+		row.Item = m.Item
+	}
+	t := r.target(row, e)
 	back, err := provider.Mutation{}, unsupported("take back what was done")
 	if box, ok := r.Mailbox.(provider.Archiver); ok && i.Do == Archive {
 		back, err = box.Unarchive(ctx, t, m)
@@ -218,7 +229,12 @@ func (r *Runner) trouble(ctx context.Context, i state.Intent, giveUp state.Inten
 	}
 	var limit *provider.RateLimitError
 	if errors.As(cause, &limit) {
-		return cause // found attempted in the next pass
+		// Should it only be this kind of call that is limited, reading goes on before it is tried again.
+		wait := max(limit.RetryAfter, time.Minute) + time.Minute<<min(i.Tries, 8)
+		if err := r.step(ctx, i, i.State, state.IntentStep{Error: "rate limited by the provider", Try: true, NextTry: r.Now().Add(wait)}); err != nil {
+			return err
+		}
+		return cause
 	}
 	text := cause.Error()
 	text = text[:min(len(text), 300)]

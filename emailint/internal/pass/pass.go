@@ -165,6 +165,11 @@ func (p *Pass) HistoryPage(ctx context.Context) (more bool, err error) {
 }
 
 func (p *Pass) commit(ctx context.Context, page provider.Page, to state.Page) error {
+	for i := range page.Items {
+		if page.Items[i].ID == "" {
+			return errors.New("the mailbox listed a message without an id") // all such would share one row
+		}
+	}
 	to.Rows = Rows(page.Items, p.Hasher, p.ConnectedAt, p.Floor)
 	to.Left, to.Restart, to.Recount, to.Cursor = page.Left, page.Restart, page.Recount, page.Next
 	if _, err := p.Store.CommitPage(ctx, p.Lease, to); err != nil {

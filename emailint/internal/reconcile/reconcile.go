@@ -110,6 +110,9 @@ func (r *Reconciler) inventory(ctx context.Context, s provider.Scope, f func(pro
 		if err != nil {
 			return err
 		}
+		if it.ID == "" {
+			return errors.New("the mailbox listed a message without an id")
+		}
 		if n++; n%chunk == 0 {
 			if err := r.Renew(ctx); err != nil {
 				return err

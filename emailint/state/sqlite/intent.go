@@ -27,9 +27,9 @@ func (t *tx) plan(l state.Lease, email int64, p state.IntentPlan) error {
 func (t *tx) recognise(l state.Lease, r state.Row) error {
 	// Only where the mail is still linked as it was: else it is decided like any other.
 	_, err := t.exec(`UPDATE ledger SET email = o.email, fate = o.fate, reason = o.reason, settled = ledger.due, rules = o.rules, history = o.history
-		FROM (SELECT p.email, p.fate, p.reason, p.rules, p.history FROM intent i JOIN ledger p ON p.email = i.email AND p.conn = i.conn
+		FROM (SELECT p.email, p.fate, p.reason, p.rules, p.history FROM intent i CROSS JOIN ledger p ON p.email = i.email AND p.conn = i.conn
 			JOIN email e ON e.id = p.email
-			WHERE i.conn = ?1 AND i.made = ?2 AND p.fate = 'linked' AND p.due <= p.settled AND e.survivor = 0 ORDER BY p.id LIMIT 1) AS o
+			WHERE i.conn = ?1 AND i.made = ?2 AND i.made <> '' AND p.fate = 'linked' AND p.due <= p.settled AND e.survivor = 0 ORDER BY p.id LIMIT 1) AS o
 		WHERE ledger.id = ?3 AND ledger.fate = 'pending'`, l.Connection, string(r.Item), r.ID)
 	return err
 }

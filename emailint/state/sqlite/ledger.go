@@ -104,7 +104,7 @@ func (s *Store) Counts(ctx context.Context, org string, connection int64) (c sta
 		if err != nil {
 			return err
 		}
-		return t.row(`SELECT count(*) FROM email e WHERE org = ? AND revision > saved AND NOT held AND (wanted OR attempted)
+		return t.row(`SELECT count(*) FROM email e WHERE org = ? AND revision > saved AND NOT held AND (attempted OR wanted)
 			AND EXISTS (SELECT 1 FROM holder WHERE email = e.id AND conn = ?)`, org, connection).Scan(&c.Undelivered)
 	})
 	return c, err

@@ -30,6 +30,12 @@ func (t *tx) leave(l state.Lease, r provider.Removal) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	// An archive that had no answer is not repeated for mail that was seen outside the inbox (rule 17), also where ids survive.
+	if _, err := t.exec(`UPDATE intent SET item = '' WHERE conn = ?1 AND item = ?2 AND state = 'attempted' AND (state IN ('planned',
+		'attempted', 'undoing') OR undo) AND (?3 = '' OR EXISTS (SELECT 1 FROM folder WHERE conn = ?1 AND id = ?3 AND role = 'inbox'))`,
+		l.Connection, string(r.ID), r.Folder); err != nil {
+		return false, err
+	}
 	return t.homeless(l, row.ID)
 }
 

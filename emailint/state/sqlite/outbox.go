@@ -131,7 +131,7 @@ func (s *Store) OutboxDue(ctx context.Context, org string, now time.Time, limit 
 	err = s.read(ctx, func(t *tx) error {
 		os, err = list(t, scanOut, `SELECT `+outColumns+` FROM outbox o JOIN email e ON e.id = o.email
 			WHERE o.state IN ('queued', 'staged', 'sending', 'unknown') AND o.next_try <= ? AND (? = '' OR o.org = ?)
-			ORDER BY o.id LIMIT ?`, stamp(now), org, org, limit)
+			ORDER BY o.next_try, o.id LIMIT ?`, stamp(now), org, org, limit)
 		return err
 	})
 	return os, err
@@ -141,7 +141,7 @@ func (s *Store) OutboxDue(ctx context.Context, org string, now time.Time, limit 
 func (s *Store) CopiesDue(ctx context.Context, org string, now time.Time, limit int) (os []state.Outgoing, err error) {
 	err = s.read(ctx, func(t *tx) error {
 		os, err = list(t, scanOut, `SELECT `+outColumns+` FROM outbox o JOIN email e ON e.id = o.email
-			WHERE o.copy IN ('due', 'tried') AND o.copy_at <= ? AND (? = '' OR o.org = ?) ORDER BY o.id LIMIT ?`, stamp(now), org, org, limit)
+			WHERE o.copy IN ('due', 'tried') AND o.copy_at <= ? AND (? = '' OR o.org = ?) ORDER BY o.copy_at, o.id LIMIT ?`, stamp(now), org, org, limit)
 		return err
 	})
 	return os, err

@@ -80,8 +80,21 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 	if err != nil {
 		return out, err
 	}
+	late := false
+	if r.Fate.Decided() && r.Email == 0 && out.Email != 0 {
+		if _, err := t.exec(`INSERT INTO late (email, conn) VALUES (?, ?) ON CONFLICT DO NOTHING`, out.Email, l.Connection); err != nil {
+			return out, err
+		}
+	} else if len(st.Intents) > 0 {
+		// A mail that was moved is a new item where ids die on a move: its first decision may lie behind it, and it may not have linked.
+		if err := t.row(`SELECT EXISTS (SELECT 1 FROM late WHERE email = ?1 AND conn = ?2) OR EXISTS (SELECT 1 FROM ledger WHERE message_id = ?3
+			AND +conn = ?2 AND id <> ?4 AND +fate IN ('unmatched', 'excluded', 'internal', 'automated'))`, out.Email, l.Connection, blob(learnt.MessageID), r.ID).
+			Scan(&late); err != nil {
+			return out, err
+		}
+	}
 	for _, p := range st.Intents {
-		if out.Email == 0 {
+		if out.Email == 0 || late {
 			break
 		}
 		if err := t.plan(l, out.Email, p); err != nil {
@@ -111,8 +124,8 @@ func (t *tx) sentAs(l state.Lease, messageID, fingerprint state.Hash) (int64, er
 	if fingerprint == "" {
 		return 0, nil
 	}
-	ids, err := list(t, one[int64], `SELECT e.id FROM outbox o JOIN email e ON e.id = o.email WHERE o.org = ?1 AND o.conn = ?2 AND e.fingerprint = ?3
-		AND e.survivor = 0 ORDER BY NOT EXISTS (SELECT 1 FROM alias WHERE hash = ?4 AND email = e.id)`, l.Org, l.Connection, []byte(fingerprint), blob(messageID))
+	ids, err := list(t, one[int64], `SELECT e.id FROM email e WHERE e.org = ?1 AND e.fingerprint = ?3 AND e.survivor = 0
+		AND EXISTS (SELECT 1 FROM outbox WHERE email = e.id AND org = ?1 AND conn = ?2) ORDER BY NOT EXISTS (SELECT 1 FROM alias WHERE hash = ?4 AND email = e.id)`, l.Org, l.Connection, []byte(fingerprint), blob(messageID))
 	if err != nil || len(ids) == 0 {
 		return 0, err
 	}
@@ -256,6 +269,9 @@ func (t *tx) join(e *state.Email, other int64) error {
 		return err
 	}
 	if _, err := t.exec(`UPDATE outbox SET email = ? WHERE email = ?`, e.ID, other); err != nil {
+		return err
+	}
+	if _, err := t.exec(`UPDATE OR IGNORE late SET email = ? WHERE email = ?`, e.ID, other); err != nil {
 		return err
 	}
 	// Where both have an intent of one rule, the survivor's is the one.

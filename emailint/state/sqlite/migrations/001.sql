@@ -49,12 +49,14 @@ CREATE TABLE ledger (
   gone INTEGER NOT NULL DEFAULT 0, check_at INTEGER NOT NULL DEFAULT 0,
   UNIQUE (conn, item)
 );
+-- A parameter proves no predicate: where a query says email = ?, an index WHERE email > 0 is not used.
+CREATE INDEX ledger_conn ON ledger (conn); -- in the order of ids
 CREATE INDEX ledger_due ON ledger (conn, history, received DESC) WHERE due > settled;
 CREATE INDEX ledger_fate ON ledger (conn, fate, rules);
 CREATE INDEX ledger_message ON ledger (message_id) WHERE message_id IS NOT NULL;
-CREATE INDEX ledger_email ON ledger (email) WHERE email > 0;
+CREATE INDEX ledger_email ON ledger (email, conn);
 CREATE INDEX ledger_left ON ledger (conn, check_at) WHERE left AND NOT gone AND email > 0;
-CREATE INDEX ledger_thread ON ledger (conn, thread) WHERE thread <> '';
+CREATE INDEX ledger_thread ON ledger (conn, thread, received);
 
 CREATE TABLE placement (
   row INTEGER NOT NULL, folder TEXT NOT NULL, conn INTEGER NOT NULL, generation INTEGER NOT NULL,
@@ -79,7 +81,7 @@ CREATE TABLE email (
   error TEXT NOT NULL DEFAULT '', tries INTEGER NOT NULL DEFAULT 0, next_try INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX email_fingerprint ON email (org, fingerprint);
-CREATE INDEX email_undelivered ON email (org, id) WHERE revision > saved;
+CREATE INDEX email_undelivered ON email (org, next_try, id) WHERE revision > saved AND NOT held AND (attempted OR wanted);
 CREATE INDEX email_person ON email (org) WHERE person <> '[]';
 CREATE TABLE alias (hash BLOB NOT NULL, email INTEGER NOT NULL, PRIMARY KEY (hash, email)) WITHOUT ROWID;
 CREATE INDEX alias_email ON alias (email);
@@ -113,6 +115,9 @@ CREATE TABLE intent (
 );
 CREATE INDEX intent_due ON intent (conn, next_try) WHERE state IN ('planned', 'attempted', 'undoing') OR undo;
 CREATE INDEX intent_made ON intent (conn, made) WHERE made <> '';
+CREATE TABLE late (  -- emails whose links a mailbox learnt by a later decision: rules of the inbox leave them alone
+  email INTEGER NOT NULL, conn INTEGER NOT NULL, PRIMARY KEY (email, conn)
+) WITHOUT ROWID;
 CREATE TABLE mutation ( -- the log of what was done to mailboxes
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   intent INTEGER NOT NULL, email INTEGER NOT NULL, conn INTEGER NOT NULL, rule TEXT NOT NULL,
