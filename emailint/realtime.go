@@ -1,6 +1,7 @@
 package emailint
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"sync"
@@ -16,36 +17,50 @@ type waiters struct {
 	engine  *Engine
 	wg      sync.WaitGroup
 	mu      sync.Mutex // guards what follows
-	running map[int64]bool
+	running map[int64]*waiting
 	parked  map[int64]*parked
 	said    map[int64]string // what was noted last in Connection.RealTime
 }
 
+// waiting is a mailbox that is waited on.
+type waiting struct {
+	credential []byte // sealed, as it was opened with
+	cancel     context.CancelFunc
+	replaced   bool // the connection has another credential by now
+}
+
 // parked is a mailbox that heard news and waits for the pass. Nobody may come: another process may have the lease.
 type parked struct {
-	box   provider.Mailbox
-	timer *time.Timer
+	box        provider.Mailbox
+	credential []byte
+	timer      *time.Timer
 }
 
 const parkedFor = time.Minute
 
-// take returns the parked mailbox of a connection, nil when there is none.
-func (s *waiters) take(id int64) provider.Mailbox {
+// take returns the parked mailbox of a connection, nil when there is none. What was opened with another credential is closed: since
+// then the mailbox was connected anew, and the old one may even be another.
+func (s *waiters) take(c Connection) provider.Mailbox {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	p := s.parked[id]
-	if p == nil {
+	p := s.parked[c.ID]
+	delete(s.parked, c.ID)
+	s.mu.Unlock()
+	switch {
+	case p == nil:
+		return nil
+	case !bytes.Equal(p.credential, c.Credential):
+		p.timer.Stop()
+		p.box.Close() //nolint:errcheck // nothing is written by closing
 		return nil
 	}
 	p.timer.Stop()
-	delete(s.parked, id)
 	return p.box
 }
 
-func (s *waiters) park(id int64, box provider.Mailbox) {
+func (s *waiters) park(id int64, box provider.Mailbox, credential []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p := &parked{box: box}
+	p := &parked{box: box, credential: credential}
 	p.timer = time.AfterFunc(parkedFor, func() {
 		s.mu.Lock()
 		mine := s.parked[id] == p
@@ -61,11 +76,17 @@ func (s *waiters) park(id int64, box provider.Mailbox) {
 }
 
 // start lets a mailbox wait for news. It is the waiter's from now on.
-func (s *waiters) start(ctx context.Context, org string, id int64, box provider.Mailbox) {
+func (s *waiters) start(ctx context.Context, c Connection, box provider.Mailbox) {
+	w := &waiting{credential: c.Credential}
 	s.mu.Lock()
-	busy := s.running[id] || ctx.Err() != nil
+	had := s.running[c.ID]
+	busy := had != nil || ctx.Err() != nil
 	if !busy {
-		s.running[id] = true
+		ctx, w.cancel = context.WithCancel(ctx)
+		s.running[c.ID] = w
+	} else if had != nil && !bytes.Equal(had.credential, c.Credential) {
+		had.replaced = true
+		had.cancel()
 	}
 	s.mu.Unlock()
 	if busy {
@@ -73,17 +94,23 @@ func (s *waiters) start(ctx context.Context, org string, id int64, box provider.
 		return
 	}
 	s.wg.Go(func() {
-		heard := s.wait(ctx, org, id, box)
+		defer w.cancel()
+		heard := s.wait(ctx, c.Org, c.ID, box)
 		s.mu.Lock()
-		delete(s.running, id)
+		delete(s.running, c.ID)
+		replaced := w.replaced
 		s.mu.Unlock()
-		if !heard {
+		switch {
+		case heard && !replaced:
+			s.park(c.ID, box, c.Credential)
+		case !replaced:
 			box.Close() //nolint:errcheck // nothing is written by closing
 			return
+		default:
+			box.Close() //nolint:errcheck // nothing is written by closing
 		}
-		s.park(id, box)
-		if err := s.engine.Wake(ctx, org, id); err != nil && ctx.Err() == nil {
-			s.engine.o.Logger.WarnContext(ctx, "waking a connection", "connection", id, "error", err)
+		if err := s.engine.Wake(context.WithoutCancel(ctx), c.Org, c.ID); err != nil && ctx.Err() == nil {
+			s.engine.o.Logger.WarnContext(ctx, "waking a connection", "connection", c.ID, "error", err)
 		}
 	})
 }
@@ -136,14 +163,14 @@ func (s *waiters) say(ctx context.Context, org string, id int64, text string) {
 func (s *waiters) end() {
 	s.wg.Wait()
 	s.mu.Lock()
-	ids := make([]int64, 0, len(s.parked))
-	for id := range s.parked {
-		ids = append(ids, id)
+	left := make([]*parked, 0, len(s.parked))
+	for id, p := range s.parked {
+		left = append(left, p)
+		delete(s.parked, id)
 	}
 	s.mu.Unlock()
-	for _, id := range ids {
-		if box := s.take(id); box != nil {
-			box.Close() //nolint:errcheck // nothing is written by closing
-		}
+	for _, p := range left {
+		p.timer.Stop()
+		p.box.Close() //nolint:errcheck // nothing is written by closing
 	}
 }

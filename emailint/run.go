@@ -74,7 +74,7 @@ func (e *Engine) TakeOver(ctx context.Context) error {
 // Run works on due mailboxes until ctx ends, and returns after the last worker has. Several processes may run on one state.
 func (e *Engine) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
-	wait := &waiters{engine: e, running: map[int64]bool{}, parked: map[int64]*parked{}, said: map[int64]string{}}
+	wait := &waiters{engine: e, running: map[int64]*waiting{}, parked: map[int64]*parked{}, said: map[int64]string{}}
 	if e.o.Sender != nil {
 		wg.Go(func() {
 			tick := time.NewTicker(5 * time.Second)
@@ -97,13 +97,17 @@ func (e *Engine) Run(ctx context.Context) error {
 				l, err := e.o.State.Claim(ctx, e.o.Worker, e.o.Now(), e.o.Lease)
 				if err == nil {
 					// A mailbox that waited for news is passed from hand to hand: it is signed in already.
-					box := wait.take(l.Connection)
-					err := e.work(ctx, l, &box, func(ctx context.Context, v *visit) error {
+					var box provider.Mailbox
+					c, err := e.o.State.Connection(ctx, l.Org, l.Connection)
+					if err == nil {
+						box = wait.take(c)
+					}
+					err = e.work(ctx, l, &box, func(ctx context.Context, v *visit) error {
 						v.backOff = true
 						return v.pass(ctx)
 					})
 					if err == nil {
-						wait.start(ctx, l.Org, l.Connection, box)
+						wait.start(ctx, c, box)
 					} else if box != nil {
 						box.Close() //nolint:errcheck // it failed already
 					}

@@ -52,7 +52,7 @@ type Store interface {
 type Connections interface {
 	// AddConnection stores a mailbox and returns it with its id. The same mailbox of the same user (by provider and
 	// subject, or by address where there is no subject) is reconnected: it keeps id, cursor, ledger and links, takes
-	// the new credential, aliases and address, and is due.
+	// the new credential, aliases and address, and is due. A lease on it is lost, for its holder works with the old credential.
 	AddConnection(ctx context.Context, c Connection) (Connection, error)
 	Connection(ctx context.Context, org string, id int64) (Connection, error)
 	// Connections lists an organisation's connections by id; "" lists all of them.

@@ -49,7 +49,7 @@ func (s *Store) AddConnection(ctx context.Context, c state.Connection) (out stat
 				c.Subject, c.State, c.Reason, c.Credential, stamp(c.NextDue), stamp(c.ConnectedAt))
 		case err == nil:
 			_, err = t.exec(`UPDATE connection SET address = ?, aliases = ?, subject = ?, state = ?, reason = ?, credential = ?,
-				wake = wake + 1, not_before = 0, refused = 0 WHERE id = ?`, c.Address, string(aliases), c.Subject, c.State, c.Reason, c.Credential, id)
+				wake = wake + 1, not_before = 0, refused = 0, worker = '', lease_until = 0, epoch = epoch + 1 WHERE id = ?`, c.Address, string(aliases), c.Subject, c.State, c.Reason, c.Credential, id)
 		}
 		if err != nil {
 			return err
