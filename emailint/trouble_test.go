@@ -56,7 +56,7 @@ func holds(es []emailint.Email, id string) bool {
 func TestPoisonBlocksNobody(t *testing.T) {
 	for name, spoil := range map[string]func() error{
 		"error": func() error { return errors.New("constraint violated") },
-		"panic": func() error { var m map[string]int; m["x"] = 1; return nil },
+		"panic": func() error { panic("a bug of the host's") },
 	} {
 		for _, bad := range []int{1, 3, 55} {
 			t.Run(fmt.Sprintf("%s/%d", name, bad), func(t *testing.T) {
