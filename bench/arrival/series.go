@@ -75,8 +75,13 @@ func compare(ours, plain *series) {
 		fmt.Printf("  %-44s %9.1f %9.1f %9.1f\n", name, ms(t.at(50)), ms(t.at(95)), ms(t.at(100)))
 	}
 	ratio := func(name string, a, b times) {
-		r := func(p int) float64 { return float64(a.at(p)) / float64(b.at(p)) }
-		fmt.Printf("  %-44s %9.1f %9.1f %9.1f\n", name, r(50), r(95), r(100))
+		r := func(p int) string {
+			if a.at(p) <= 0 || b.at(p) <= 0 {
+				return "-" // in hand before we had the server's answer or word ourselves
+			}
+			return fmt.Sprintf("%.1f", float64(a.at(p))/float64(b.at(p)))
+		}
+		fmt.Printf("  %-44s %9s %9s %9s\n", name, r(50), r(95), r(100))
 	}
 	line("emailint, linked and saved: after APPEND", ours.appended)
 	line("plain IDLE and FETCH, header in hand", plain.appended)

@@ -115,7 +115,8 @@ func (g Guard) resolve(ctx context.Context, family, host string) ([]netip.Addr, 
 	}
 	if d := (*net.DNSError)(nil); errors.As(err, &d) {
 		// Its text names our own name server.
-		return nil, &net.DNSError{Err: "can't be resolved", Name: host, IsNotFound: d.IsNotFound, IsTimeout: d.IsTimeout, IsTemporary: d.IsTemporary}
+		return nil, &net.DNSError{Err: "can't be resolved", Name: host,
+			IsNotFound: d.IsNotFound, IsTimeout: d.IsTimeout, IsTemporary: d.IsTemporary}
 	}
 	return nil, &net.DNSError{Err: "can't be resolved", Name: host, IsTemporary: true}
 }

@@ -137,7 +137,7 @@ func (m *Mailbox) move(c *imapclient.Client, at id, r *row, to string, tried *pr
 		}
 		*tried = did
 		if now, err = m.moveOnce(c, at, to); err != nil {
-			return provider.Mutation{}, lasting(err)
+			return provider.Mutation{}, forbidden(err)
 		}
 		if now.uid == 0 {
 			now, err = m.lookFor(c, at, r, to)
@@ -145,7 +145,8 @@ func (m *Mailbox) move(c *imapclient.Client, at id, r *row, to string, tried *pr
 	} else {
 		did.How = "copy and expunge"
 		if !m.has(c, goimap.CapUIDPlus) {
-			return provider.Mutation{}, unsupported("the server has neither MOVE nor UIDPLUS: taking a message out of its folder would expunge others with it")
+			return provider.Mutation{}, unsupported("the server has neither MOVE nor UIDPLUS: taking a message out of its folder would " +
+				"expunge others with it")
 		}
 		*tried = did
 		if now, err = m.copyAndExpunge(c, at, r, to); err == nil && now.uid == 0 {
@@ -207,7 +208,7 @@ func (m *Mailbox) copyAndExpunge(c *imapclient.Client, at id, r *row, to string)
 			return id{}, localError("imap: the server says that it copied the message, and shows no copy: the original stays")
 		}
 	}
-	return now, lasting(m.change(c, at, func(d *goimap.SelectData) error {
+	return now, forbidden(m.change(c, at, func(d *goimap.SelectData) error {
 		// go-imap's memory server names only what is in use, and \*.
 		if len(d.PermanentFlags) > 0 && !permanent(d, goimap.FlagDeleted) && !permanent(d, goimap.FlagWildcard) {
 			return unsupported("the server lets nobody delete from that folder")
@@ -223,7 +224,7 @@ func (m *Mailbox) copy(c *imapclient.Client, at id, r *row, to string) (id, erro
 	}
 	d, err := c.Copy(goimap.UIDSetNum(goimap.UID(at.uid)), to).Wait()
 	if err != nil {
-		return id{}, lasting(err)
+		return id{}, forbidden(err)
 	}
 	if now := copied(to, d.UIDValidity, d.DestUIDs); now.uid != 0 && m.has(c, goimap.CapUIDPlus) {
 		return now, nil
@@ -241,8 +242,8 @@ func permanent(d *goimap.SelectData, flag goimap.Flag) bool {
 	return false
 }
 
-// lasting makes ErrUnsupported of the refusals that last (RFC 5530: NOPERM, CANNOT).
-func lasting(err error) error {
+// forbidden makes ErrUnsupported of the refusals that last (RFC 5530: NOPERM, CANNOT).
+func forbidden(err error) error {
 	if se := asServerError(err); se != nil && (se.Code == goimap.ResponseCodeNoPerm || se.Code == goimap.ResponseCodeCannot) {
 		return &refusal{"the server does not allow it in that folder", err}
 	}

@@ -34,7 +34,7 @@ func Dial(ctx context.Context, c Config) (*Mailbox, error) {
 	default:
 		return nil, fmt.Errorf("imap: unknown way to sign in %q: use auto", c.Auth)
 	}
-	m := &Mailbox{cfg: c, news: make(chan struct{}, 1)}
+	m := &Mailbox{cfg: c, news: make(chan struct{}, 1), opened: map[string]bool{}}
 	if err := m.connect(ctx); err != nil {
 		return nil, m.wrap(ctx, "connecting", err)
 	}
@@ -83,6 +83,13 @@ func (m *Mailbox) connectWith(ctx context.Context, token string) error {
 		return err
 	}
 	conn := &watchedConn{Conn: raw, stall: m.cfg.Stall}
+	m.mu.Lock()
+	m.opening, closed = conn, m.closed
+	m.mu.Unlock()
+	if closed {
+		conn.abort()
+		return net.ErrClosed
+	}
 	stop := context.AfterFunc(ctx, conn.abort)
 	defer stop()
 	conn.watch(true)
@@ -99,6 +106,7 @@ func (m *Mailbox) connectWith(ctx context.Context, token string) error {
 		conn.abort()
 		return err
 	}
+	m.connected = time.Now()
 	m.gmail = m.has(client, "X-GM-EXT-1")
 	m.selected, m.plainList, m.plainSelect, m.namespaces, m.prefixes, m.personal = selection{}, false, false, false, nil, nil
 	polling := "the mail server has no IDLE: it is asked for new mail from time to time"
@@ -107,7 +115,7 @@ func (m *Mailbox) connectWith(ctx context.Context, token string) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.polling = polling
+	m.polling, m.opening = polling, nil
 	if m.closed {
 		conn.abort()
 		return net.ErrClosed

@@ -1,6 +1,10 @@
 package imap
 
-import goimap "github.com/emersion/go-imap/v2"
+import (
+	"context"
+
+	goimap "github.com/emersion/go-imap/v2"
+)
 
 // Ignore makes the mailbox not use capabilities that the server offers, so that the other path is tried over a real one.
 // "KEYWORDS" is what folders keep by themselves.
@@ -14,3 +18,33 @@ func LabelNames(prefix string, delim rune, label string) []string {
 	t := &tree{prefix: prefix, delim: delim, list: []*goimap.ListData{{Mailbox: "INBOX", Delim: delim}}}
 	return t.labelNames(label)
 }
+
+// SeatWait is how long connecting waits for a seat.
+const SeatWait = seatWait
+
+// Seats takes seats as connections do.
+type Seats struct{ p *place }
+
+// NewSeats are those of one user of one server, none taken.
+func NewSeats(perServer, perMailbox int) Seats {
+	l := &limits{perServer: perServer, perMailbox: perMailbox}
+	return Seats{l.place(Config{Host: "mail.example", Port: 993, Username: "ada"})}
+}
+
+// Of is another user of the same server.
+func (s Seats) Of(user string) Seats {
+	return Seats{s.p.l.place(Config{Host: "MAIL.example", Port: 993, Username: user})}
+}
+
+func (s Seats) Sit(ctx context.Context) (func(), error) { return s.p.sit(ctx) }
+func (s Seats) Idle() (func(), error)                   { return s.p.idle() }
+
+// Rooms is how many servers and users are remembered.
+func (s Seats) Rooms() int {
+	s.p.l.mu.Lock()
+	defer s.p.l.mu.Unlock()
+	return len(s.p.l.rooms)
+}
+
+// Rooms is how many servers and users a provider remembers.
+func (p *Provider) Rooms() int { return Seats{&place{l: &p.limits}}.Rooms() }

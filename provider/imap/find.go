@@ -80,7 +80,8 @@ func (m *Mailbox) withMessageID(c *imapclient.Client, folder, messageID string) 
 }
 
 // matching returns the messages of a folder that the server finds and is says yes to.
-func (m *Mailbox) matching(c *imapclient.Client, folder string, crit *goimap.SearchCriteria, is func(*row) bool) (validity uint32, rows []*row, err error) {
+func (m *Mailbox) matching(c *imapclient.Client, folder string, crit *goimap.SearchCriteria,
+	is func(*row) bool) (validity uint32, rows []*row, err error) {
 	sel, err := m.examine(c, folder, true)
 	if err != nil && skippable(err) {
 		return 0, nil, nil

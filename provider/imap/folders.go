@@ -2,9 +2,11 @@ package imap
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sort"
 	"strings"
+	"time"
 
 	goimap "github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
@@ -68,6 +70,7 @@ next:
 		// Seen in practice: some say nothing of a folder that they can't look into (RFC 5819, 2 allows it).
 		if d.Status != nil && d.Status.UIDValidity != 0 {
 			states[d.Mailbox] = stateOf(d.Status)
+			m.opened[d.Mailbox] = true
 		}
 	}
 	m.folders, m.listed = all, data
@@ -148,15 +151,16 @@ func (m *Mailbox) folder(c *imapclient.Client, name string) (f provider.Folder, 
 	}
 	// A name may hold a wildcard, and then others answer too.
 	data = slices.DeleteFunc(data, func(d *goimap.ListData) bool { return d.Mailbox != name })
-	for _, f := range roles(data) {
-		for _, known := range m.folders {
-			if known.ID == name {
-				f = known
-			}
-		}
-		return f, true, nil
+	there := roles(data)
+	if len(there) == 0 {
+		return f, false, nil
 	}
-	return f, false, nil
+	for _, known := range m.folders {
+		if known.ID == name {
+			return known, true, nil
+		}
+	}
+	return there[0], true, nil
 }
 
 // selection is a folder's state: when it was opened, or when the server was asked.
@@ -196,8 +200,9 @@ func (m *Mailbox) examine(c *imapclient.Client, name string, fresh bool) (select
 		return m.examine(c, name, fresh)
 	}
 	if err != nil {
-		return selection{}, err
+		return selection{}, m.refusal(name, err)
 	}
+	m.opened[name] = true
 	m.selected = selection{name: name, validity: d.UIDValidity, next: uint32(d.UIDNext), num: d.NumMessages, counted: true, modSeq: d.HighestModSeq}
 	return m.selected, nil
 }
@@ -251,9 +256,12 @@ func (m *Mailbox) states(c *imapclient.Client, folders []provider.Folder, told m
 			d, err := cmd.Wait()
 			switch {
 			case err == nil:
+				m.opened[batch[i]] = true
 				out[batch[i]] = stateOf(d)
-			case !skippable(err):
-				failed = err
+			default:
+				if err = m.refusal(batch[i], err); !skippable(err) {
+					failed = err
+				}
 			}
 		}
 		if failed != nil {
@@ -261,6 +269,31 @@ func (m *Mailbox) states(c *imapclient.Client, folders []provider.Folder, told m
 		}
 	}
 	return out, nil
+}
+
+// refusal says what a refusal to open a folder means. Seen in practice: a process of Dovecot's that has a folder's index in memory
+// when that is replaced says [SERVERBUG] and then "Mailbox was deleted under us" for as long as it lives, and a new one is content. So the refusal of
+// a folder that did open is taken for the connection's end; and of any other, where the connection has lived for a while.
+func (m *Mailbox) refusal(name string, err error) error {
+	se := asServerError(err)
+	bug := se != nil && se.Code == goimap.ResponseCodeServerBug
+	if !skippable(err) && !bug || lasting(err) || !m.opened[name] && time.Since(m.connected) < stuckAge {
+		return err
+	}
+	delete(m.opened, name)
+	return errStuck
+}
+
+// stuckAge bounds how often a folder that goes on refusing costs a new connection.
+const stuckAge = 15 * time.Minute
+
+// errStuck is a connection that has to be replaced; not a localError, for that leaves it in order.
+var errStuck = errors.New("imap: a folder that could be opened before is refused")
+
+// lasting reports whether a folder was refused with a reason that another connection wouldn't change.
+func lasting(err error) bool {
+	se := asServerError(err)
+	return se != nil && (se.Code == goimap.ResponseCodeNoPerm || se.Code == goimap.ResponseCodeCannot || se.Code == goimap.ResponseCodeNonExistent)
 }
 
 // skippable reports whether a folder's refusal concerns this folder only and lasts: it is looked at again each time.

@@ -89,6 +89,8 @@ type Config struct {
 	ContentLimit int64         `json:"-"` // bytes Content reads of a message, 0: 5 MiB
 	WaitLimit    time.Duration `json:"-"` // Wait returns after this, so that other folders are looked at; 0: 5 minutes
 	Stall        time.Duration `json:"-"` // a server silent for this long in a command, or when IDLE is renewed, is dead; 0: 1 minute
+
+	place *place // where connections are counted, nil: nowhere
 }
 
 // LogValue keeps secrets out of logs.
@@ -145,10 +147,19 @@ type Options struct {
 	WaitLimit     time.Duration
 	Stall         time.Duration
 	AllowInsecure bool // credentials may ask for Insecure: for tests
+
+	// PerServer bounds the connections of this Provider to one host and port at a time, PerMailbox those of one user there; 0 is no
+	// limit. Servers count too: Dovecot allows a user 10 from one address by default, iCloud about 5 (facts 3.3). Connecting waits up
+	// to ten seconds for a connection to end, in the order of asking, and is a provider.RateLimitError then. At most half of the
+	// connections, rounded down, may be in Wait, which is ErrPolled beyond; with 1 none may.
+	PerServer, PerMailbox int
 }
 
 // Provider opens IMAP mailboxes.
-type Provider struct{ opts Options }
+type Provider struct {
+	opts   Options
+	limits limits
+}
 
 // New returns a provider; nil options are the defaults.
 func New(opts *Options) *Provider {
@@ -156,6 +167,7 @@ func New(opts *Options) *Provider {
 	if opts != nil {
 		p.opts = *opts
 	}
+	p.limits.perServer, p.limits.perMailbox = p.opts.PerServer, p.opts.PerMailbox
 	return p
 }
 
@@ -177,6 +189,9 @@ func (p *Provider) Open(ctx context.Context, credential []byte) (provider.Mailbo
 		stored := c
 		c.TokenSource = func(ctx context.Context) (string, error) { return src(ctx, stored) }
 	}
+	c = c.withDefaults()
+	c.place = p.limits.place(c)
+	c.Dial = c.place.dial(c.Dial)
 	m, err := Dial(ctx, c)
 	if err != nil {
 		return nil, err
@@ -189,13 +204,15 @@ type Mailbox struct {
 	cfg  Config
 	news chan struct{} // the server spoke of mail that came or went in the selected folder
 
-	mu      sync.Mutex // guards what follows against Close and Polling
+	mu      sync.Mutex   // guards what follows against Close and Polling
+	opening *watchedConn // not signed in yet
 	conn    *watchedConn
 	client  *imapclient.Client
 	closed  bool
 	polling string // why Wait is a pause, "" when it is not
 
 	// Of this connection.
+	connected   time.Time                   // since when
 	gmail       bool                        // the server is Gmail's: \All holds everything, labels are folders
 	selected    selection                   // what is selected
 	plainList   bool                        // LIST takes no options, whatever the server says
@@ -207,6 +224,7 @@ type Mailbox struct {
 
 	ignored []goimap.Cap      // for tests: capabilities that are not used
 	folders []provider.Folder // what LIST told last
+	opened  map[string]bool   // folders that could be opened, or told their state
 	inbox   *mark             // how Changes left the inbox, nil before it looked
 	slice   *slice            // the part of the history listed last
 }
@@ -223,9 +241,12 @@ func (m *Mailbox) Profile(ctx context.Context) (provider.Profile, error) {
 // Close ends the connection and any call under way.
 func (m *Mailbox) Close() error {
 	m.mu.Lock()
-	conn, client := m.conn, m.client
+	opening, conn, client := m.opening, m.conn, m.client
 	m.conn, m.client, m.closed = nil, nil, true
 	m.mu.Unlock()
+	if opening != nil {
+		opening.abort()
+	}
 	if conn != nil {
 		conn.abort()
 		client.Close() //nolint:errcheck // the connection is gone either way

@@ -207,7 +207,7 @@ func (m *Mailbox) removeCopy(c *imapclient.Client, folders *tree, i, made id, me
 			return unsupported("the labelled copy is all that is left of the message")
 		}
 	}
-	return lasting(m.change(c, at, func(*goimap.SelectData) error { return expunge(c, at.uid) }))
+	return forbidden(m.change(c, at, func(*goimap.SelectData) error { return expunge(c, at.uid) }))
 }
 
 // onlyCopy reports whether no folder but this one, and those that are emptied, holds the message.

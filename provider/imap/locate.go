@@ -48,8 +48,7 @@ func (m *Mailbox) Locate(ctx context.Context, messageID string) ([]provider.Item
 	var found []hits
 	var missed error
 	refused := func(err error) {
-		se := asServerError(err)
-		if se == nil || se.Code != goimap.ResponseCodeNoPerm && se.Code != goimap.ResponseCodeCannot && se.Code != goimap.ResponseCodeNonExistent {
+		if !lasting(err) {
 			missed = err
 		}
 	}

@@ -77,7 +77,7 @@ func (m *Mailbox) FileSent(ctx context.Context, raw []byte, at time.Time) (provi
 	if se := asServerError(err); se != nil && se.Code == goimap.ResponseCodeTooBig {
 		err = tooBig
 	}
-	return now.known(), m.wrap(ctx, "filing a sent message", lasting(err))
+	return now.known(), m.wrap(ctx, "filing a sent message", forbidden(err))
 }
 
 var tooBig = unsupported("the server takes no message of that size")

@@ -137,8 +137,7 @@ func TestAccessTokens(t *testing.T) {
 			s := imaptest.Start(t, &imaptest.Options{Mechanisms: []string{mech}})
 			s.SetToken("fresh")
 			// source hands out tokens in turn, and notes what it was told was refused.
-			dialWith := func(tokens ...string) (error, []string) {
-				var told []string
+			dialWith := func(tokens ...string) (told []string, err error) {
 				c := s.Config()
 				c.Password = ""
 				c.TokenSource = func(ctx context.Context) (string, error) {
@@ -158,18 +157,18 @@ func TestAccessTokens(t *testing.T) {
 				if err == nil {
 					m.Close()
 				}
-				return err, told
+				return told, err
 			}
-			if err, told := dialWith("stale", "fresh"); err != nil || !slices.Equal(told, []string{"", "stale"}) {
+			if told, err := dialWith("stale", "fresh"); err != nil || !slices.Equal(told, []string{"", "stale"}) {
 				t.Errorf("a token that can be refreshed: %v, asked %q", err, told)
 			}
-			if err, told := dialWith("stale", "stale"); kind(err) != "sign-in refused" || len(told) != 2 {
+			if told, err := dialWith("stale", "stale"); kind(err) != "sign-in refused" || len(told) != 2 {
 				t.Errorf("a source that has no other token: %v, asked %q", err, told)
 			}
-			if err, told := dialWith("stale", "stale too"); kind(err) != "sign-in refused" || len(told) != 2 || strings.Contains(err.Error(), "stale") {
+			if told, err := dialWith("stale", "stale too"); kind(err) != "sign-in refused" || len(told) != 2 || strings.Contains(err.Error(), "stale") {
 				t.Errorf("a second refusal: %v, asked %q", err, told)
 			}
-			if err, _ := dialWith("stale", ""); kind(err) != "user must act" {
+			if _, err := dialWith("stale", ""); kind(err) != "user must act" {
 				t.Errorf("a grant that is gone: %v", err)
 			}
 		})

@@ -19,12 +19,17 @@ const renewal = 5 * time.Minute
 
 // Wait returns when the inbox has news: when it differs from what Changes saw last, at once, and else when the server tells of mail
 // that came or went. It returns at the latest after Config.WaitLimit, since one connection hears of one folder only, and the
-// others want to be looked at too. Without IDLE it is a pause of that length; Polling says so.
+// others want to be looked at too. Without IDLE it is a pause of that length; Polling says so. ErrPolled: too many wait already.
 //
 // IDLE is renewed every five minutes. A connection that died without a word is noticed when the server doesn't answer to that
 // within Config.Stall, six minutes after its death by default, and replaced; news of the meantime are not lost, because the inbox
 // is compared again.
 func (m *Mailbox) Wait(ctx context.Context) error {
+	end, err := m.cfg.place.idle()
+	if err != nil {
+		return err
+	}
+	defer end()
 	until := time.Now().Add(m.cfg.WaitLimit)
 	return m.do(ctx, "waiting for mail", func(c *imapclient.Client) error {
 		select {

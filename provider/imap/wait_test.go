@@ -260,3 +260,31 @@ func TestCancelIsPromptAndTheMailboxRecovers(t *testing.T) {
 		}
 	})
 }
+
+func TestAFolderThatGoesOnRefusingIsTriedOnANewConnectionNowAndThen(t *testing.T) {
+	bubble(t, imaptest.Options{}, func(t *testing.T, b *idler) {
+		b.srv.RefuseFolder("Archive", "")
+		b.changes(t) // it was open before: a new connection at once
+		signIns := func() (n int) {
+			b.changes(t)
+			for _, c := range b.srv.Commands() {
+				if c == "AUTHENTICATE" {
+					n++
+				}
+			}
+			return n
+		}
+		signIns()
+		for i, want := range []int{0, 0, 1, 0, 0, 1} {
+			time.Sleep(6 * time.Minute) // the bubble's
+			if got := signIns(); got != want {
+				t.Errorf("after %d minutes: %d new connections, want %d", (i+1)*6, got, want)
+			}
+		}
+		b.srv.AllowFolder("Archive")
+		b.srv.Deliver([]byte(mail("kept")), noon, provider.RoleArchive)
+		if p := b.changes(t); subjects(p.Items) != "kept" {
+			t.Errorf("listed %q when it opened again", subjects(p.Items))
+		}
+	})
+}

@@ -142,6 +142,7 @@ type world struct {
 	extra []string // folders that come and go
 	gone  int      // messages that left a folder
 	log   []string
+	still bool // nobody is in the middle of something
 }
 
 var roles = []provider.Role{provider.RoleInbox, provider.RoleInbox, provider.RoleSent, provider.RoleArchive, provider.RoleTrash, ""}
@@ -153,7 +154,10 @@ func (w *world) step() {
 		pick = w.rnd.IntN(len(w.mails))
 	}
 	did := func(format string, args ...any) { w.log = append(w.log, fmt.Sprintf(format, args...)) }
-	switch k := w.rnd.IntN(20); {
+	switch k := w.rnd.IntN(21); {
+	case k == 20 && w.still: // a second time in a row, it would be for the age of the connection to tell
+		did("stick %s", role)
+		w.srv.Stick(map[provider.Role]string{provider.RoleInbox: "INBOX", provider.RoleSent: "Sent", provider.RoleArchive: "Archive"}[role])
 	case k < 8 || pick < 0:
 		w.n++
 		did("deliver %d to %s", w.n, role)
@@ -224,9 +228,11 @@ func TestReaderBelievesWhatIsThere(t *testing.T) {
 					r := newReader(t, box)
 					for range 8 {
 						gone := w.gone
+						w.still = true
 						for range w.rnd.IntN(4) {
 							w.step()
 						}
+						w.still = false
 						if disturbed {
 							for range w.rnd.IntN(3) {
 								s.Before(points[w.rnd.IntN(len(points))], w.step)

@@ -159,8 +159,9 @@ func caseLabelNames(ctx context.Context, s *mutatorRun) error {
 		return err
 	}
 	seen := map[string]string{}
-	for _, name := range []string{"Big customer", "big_customer", "Größe", "客户 №1", "e\u0301", `(){%*"\]`, "a/b", "a.b", "/", "\\Seen", "$Junk", "NonJunk",
-		"~", "#news", "&-", "..", "-", "\U0001F600", "tab\there", strings.Repeat("long ", 60), strings.Repeat("long ", 60) + "er", strings.Repeat("ü", 150)} {
+	for _, name := range []string{"Big customer", "big_customer", "Größe", "客户 №1", "e\u0301", `(){%*"\]`,
+		"a/b", "a.b", "/", "\\Seen", "$Junk", "NonJunk", "~", "#news", "&-", "..", "-", "\U0001F600", "tab\there",
+		strings.Repeat("long ", 60), strings.Repeat("long ", 60) + "er", strings.Repeat("ü", 150)} {
 		m, err := s.label(ctx, "a", t, name)
 		if err != nil {
 			return fmt.Errorf("%q: %w", name, err)
@@ -187,7 +188,17 @@ func caseLabelReserved(ctx context.Context, s *mutatorRun) error {
 		return err
 	}
 	places := []provider.Role{provider.RoleInbox, provider.RoleTrash, provider.RoleJunk, provider.RoleSent, provider.RoleDrafts}
-	for _, name := range []string{"Trash", "trash", "INBOX", "Inbox", "Sent", "SPAM", "Junk", "Drafts"} {
+	names := []string{"Trash", "trash", "INBOX", "Inbox", "Sent", "SPAM", "Junk", "Drafts"}
+	// And what they are called here.
+	for _, r := range []provider.Role{provider.RoleTrash, provider.RoleSent} {
+		s.deliver("in-"+string(r), day0, r)
+		found, err := s.box.Locate(ctx, "in-"+string(r)+"@sender.example")
+		if err != nil || len(found) != 1 || len(found[0].Folders) != 1 {
+			return fmt.Errorf("located %v, %v", found, err)
+		}
+		names = append(names, found[0].Folders[0].Name)
+	}
+	for _, name := range names {
 		if _, err := s.labeler.Label(ctx, t, name); err != nil && !errors.Is(err, provider.ErrUnsupported) {
 			return fmt.Errorf("%q: %w", name, err)
 		}

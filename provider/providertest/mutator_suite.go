@@ -29,17 +29,26 @@ type MutatorHarness interface {
 
 // TestArchiver says what a provider.Archiver should do, over a fresh harness for each case.
 func TestArchiver(t *testing.T, newHarness func(t *testing.T) MutatorHarness) {
-	runMutator(t, "an archiver", archiverCases, newHarness, func(s *mutatorRun) (ok bool) { s.archiver, ok = s.box.(provider.Archiver); return })
+	runMutator(t, "an archiver", archiverCases, newHarness, func(s *mutatorRun) (ok bool) {
+		s.archiver, ok = s.box.(provider.Archiver)
+		return ok
+	})
 }
 
 // TestLabeler says what a provider.Labeler should do, over a fresh harness for each case.
 func TestLabeler(t *testing.T, newHarness func(t *testing.T) MutatorHarness) {
-	runMutator(t, "a labeler", labelerCases, newHarness, func(s *mutatorRun) (ok bool) { s.labeler, ok = s.box.(provider.Labeler); return })
+	runMutator(t, "a labeler", labelerCases, newHarness, func(s *mutatorRun) (ok bool) {
+		s.labeler, ok = s.box.(provider.Labeler)
+		return ok
+	})
 }
 
 // TestSentFiler says what a provider.SentFiler should do, over a fresh harness for each case.
 func TestSentFiler(t *testing.T, newHarness func(t *testing.T) MutatorHarness) {
-	runMutator(t, "a filer of Sent copies", filerCases, newHarness, func(s *mutatorRun) (ok bool) { s.filer, ok = s.box.(provider.SentFiler); return })
+	runMutator(t, "a filer of Sent copies", filerCases, newHarness, func(s *mutatorRun) (ok bool) {
+		s.filer, ok = s.box.(provider.SentFiler)
+		return ok
+	})
 }
 
 type mutatorCase struct {
@@ -55,7 +64,8 @@ type mutatorRun struct {
 	filer    provider.SentFiler
 }
 
-func runMutator(t *testing.T, who string, cases []mutatorCase, newHarness func(t *testing.T) MutatorHarness, is func(*mutatorRun) bool) {
+func runMutator(t *testing.T, who string, cases []mutatorCase, newHarness func(t *testing.T) MutatorHarness,
+	is func(*mutatorRun) bool) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			h := newHarness(t)

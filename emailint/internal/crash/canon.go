@@ -51,22 +51,10 @@ func (w *world) picture() (picture, error) {
 			}
 			for _, r := range rows {
 				after = r.ID
-				add("%s row %s", b.name, w.row(b, r))
-				if r.Email != 0 {
-					emails[r.Email] = state.Email{}
-				}
+				add("%s row %s", b.name, w.row(b, r, emails))
 			}
 		}
 		w.holdings(b, add)
-	}
-	for h := range w.hashes {
-		_, es, err := w.store.Lookup(w.ctx, org, h)
-		if err != nil {
-			return nil, err
-		}
-		for _, e := range es {
-			emails[e.ID] = e
-		}
 	}
 	for _, k := range w.keys {
 		o, err := w.store.OutboxGet(w.ctx, org, k)
@@ -78,9 +66,24 @@ func (w *world) picture() (picture, error) {
 			there = state.CopyFiled
 		}
 		add("outbox %s is %s, its copy %q", k, o.State, there)
-		emails[o.Email] = state.Email{}
+		if _, ok := emails[o.Email]; !ok {
+			emails[o.Email] = state.Email{}
+		}
 	}
-	for id := range emails {
+	saved := w.crm.Emails(org)
+	for _, e := range saved {
+		id, err := strconv.ParseInt(e.ID, 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("the CRM has an email that is called %q", e.ID)
+		}
+		if _, ok := emails[id]; !ok {
+			emails[id] = state.Email{}
+		}
+	}
+	for id, have := range emails {
+		if have.ID != 0 {
+			continue
+		}
 		e, err := w.store.Email(w.ctx, org, id)
 		if err != nil {
 			return nil, err
@@ -90,7 +93,6 @@ func (w *world) picture() (picture, error) {
 	if err := w.mutations(names, emails, add); err != nil {
 		return nil, err
 	}
-	saved := w.crm.Emails(org)
 	if err := agree(emails, saved); err != nil {
 		return nil, err
 	}
@@ -106,24 +108,26 @@ func (w *world) picture() (picture, error) {
 
 // mutations lists what the rules of the inbox wanted and did.
 func (w *world) mutations(names map[string]string, emails map[int64]state.Email, add func(string, ...any)) error {
+	done := map[int64]int{}
+	for _, b := range w.boxes {
+		events, err := w.store.IntentLog(w.ctx, org, b.conn, 0, 1000)
+		if err != nil {
+			return err
+		}
+		for _, ev := range events {
+			if ev.State == state.IntentDone || ev.State == state.IntentUndone {
+				done[ev.Intent]++
+			}
+		}
+	}
 	for id, e := range emails {
 		is, err := w.store.IntentsOf(w.ctx, org, id)
 		if err != nil {
 			return err
 		}
 		for _, i := range is {
-			events, err := w.store.IntentLog(w.ctx, org, i.Connection, 0, 1000)
-			if err != nil {
-				return err
-			}
-			done := 0
-			for _, ev := range events {
-				if ev.Intent == i.ID && (ev.State == state.IntentDone || ev.State == state.IntentUndone) {
-					done++
-				}
-			}
 			add("rule %s on %s in %s: %s %s, logged as done or undone %d times", i.Rule, w.hashes[e.MessageID], names[strconv.FormatInt(i.Connection, 10)],
-				i.State, w.named(i.Error), done)
+				i.State, w.named(i.Error), done[i.ID])
 		}
 	}
 	return nil
@@ -138,7 +142,7 @@ func (w *world) learnSent() {
 	}
 }
 
-func (w *world) row(b *box, r state.Row) string {
+func (w *world) row(b *box, r state.Row, known map[int64]state.Email) string {
 	name := w.hashes[r.MessageID]
 	if name == "" {
 		name = b.items[r.Item]
@@ -168,8 +172,13 @@ func (w *world) row(b *box, r state.Row) string {
 	}
 	// A row that was linked once remembers its Email.
 	if r.Email != 0 {
-		e, err := w.store.Email(w.ctx, org, r.Email)
-		must(err)
+		e, ok := known[r.Email]
+		if !ok {
+			var err error
+			e, err = w.store.Email(w.ctx, org, r.Email)
+			must(err)
+			known[r.Email] = e
+		}
 		if len(e.Effective()) > 0 {
 			s += ", part of an email"
 		}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/intellicon/email-integration/emailint/state"
@@ -82,13 +83,23 @@ func TestScenario(t *testing.T) {
 }
 
 func TestCrash(t *testing.T) {
-	reached := Reached{}
-	for _, p := range services {
-		t.Run(string(p), func(t *testing.T) {
-			Run(t, Config{Store: memory, Service: Fake(p)}, options(t), reached)
-		})
-	}
-	if t.Failed() || options(t).Only != "" {
+	var mu sync.Mutex // guards below
+	reached, ran := Reached{}, 0
+	t.Run("services", func(t *testing.T) {
+		for _, p := range services {
+			t.Run(string(p), func(t *testing.T) {
+				t.Parallel()
+				mine := Run(t, Config{Store: memory, Service: Fake(p)}, options(t))
+				mu.Lock()
+				defer mu.Unlock()
+				ran++
+				for point, n := range mine {
+					reached[point] += n
+				}
+			})
+		}
+	})
+	if t.Failed() || options(t).Only != "" || ran < len(services) {
 		return
 	}
 	for _, p := range Points {
@@ -113,6 +124,7 @@ func sampled(t *testing.T, few, more int) Options {
 
 // A store in a file that every life opens anew shows that nothing but the file is carried over.
 func TestCrashOnAFile(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	paths := map[state.Store]string{}
 	open := func(ctx context.Context, path string) (state.Store, error) {
@@ -134,5 +146,5 @@ func TestCrashOnAFile(t *testing.T) {
 			}
 			return open(ctx, paths[s])
 		},
-	}, o, Reached{})
+	}, o)
 }

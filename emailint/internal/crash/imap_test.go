@@ -27,6 +27,8 @@ type imapService struct {
 	mu   sync.Mutex // guards below
 	sent []providertest.Delivery
 	lose []providertest.Loss
+	// of filing in Sent; other changes of a mailbox can be asked for again
+	loseMutations []providertest.Loss
 }
 
 // overIMAP returns mailboxes each on a server of its own: the second lacks MOVE, UIDPLUS and more.
@@ -42,7 +44,33 @@ func overIMAP(t testing.TB) func(address string, now func() time.Time) Service {
 }
 
 func (s *imapService) Open(ctx context.Context) (provider.Mailbox, error) {
-	return imap.Dial(ctx, s.box.Config())
+	m, err := imap.Dial(ctx, s.box.Config())
+	if err != nil {
+		return nil, err
+	}
+	return &losingMailbox{m, s}, nil
+}
+
+// losingMailbox loses the answer of what files a copy in Sent.
+type losingMailbox struct {
+	*imap.Mailbox
+	s *imapService
+}
+
+func (m *losingMailbox) FileSent(ctx context.Context, raw []byte, at time.Time) (id provider.ItemID, err error) {
+	m.s.mu.Lock()
+	lost, loss := len(m.s.loseMutations) > 0, providertest.LostAfter
+	if lost {
+		loss, m.s.loseMutations = m.s.loseMutations[0], m.s.loseMutations[1:]
+	}
+	m.s.mu.Unlock()
+	if !lost || loss == providertest.LostAfter {
+		id, err = m.Mailbox.FileSent(ctx, raw, at)
+	}
+	if lost {
+		return "", errors.New("connection lost while filing")
+	}
+	return id, err
 }
 
 func (s *imapService) Close() error { s.srv.Close(); return nil }
@@ -58,7 +86,6 @@ func (s *imapService) Delete(h providertest.Handle)                 { s.box.Dele
 func (s *imapService) Reset(role provider.Role)                     { s.box.ResetFolder(role) }
 func (s *imapService) ItemID(providertest.Handle) provider.ItemID   { return "" }
 func (s *imapService) Forget()                                      {} // IMAP asks for what is there, not for what happened
-func (s *imapService) LoseMutation(providertest.Loss)               {} // a crash at the failpoint is the same
 func (s *imapService) Proof() Proof                                 { return Nothing }
 func (s *imapService) Sender() provider.Sender                      { return s }
 
@@ -84,6 +111,12 @@ func (s *imapService) Lose(l providertest.Loss) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lose = append(s.lose, l)
+}
+
+func (s *imapService) LoseMutation(l providertest.Loss) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.loseMutations = append(s.loseMutations, l)
 }
 
 func (s *imapService) Sent() []providertest.Delivery {
@@ -117,5 +150,6 @@ func (s *imapService) Lookup(context.Context, provider.Staged) (provider.Outcome
 }
 
 func TestCrashOverIMAP(t *testing.T) {
-	Run(t, Config{Store: memory, Service: overIMAP(t)}, sampled(t, 3, 60), Reached{})
+	t.Parallel()
+	Run(t, Config{Store: memory, Service: overIMAP(t)}, sampled(t, 3, 60))
 }

@@ -12,32 +12,48 @@ import (
 type Options struct {
 	All  bool   // everything; else a sample by Seed
 	Seed uint64 // of the sample, and of where second crashes come
-	// Sample is how many crashes of a step run when not all do; 0: 12.
+	// Sample is how many crashes of a step run when not all do; 0: 10.
 	Sample int
 	Only   string // one entry, as a failure prints it
 }
 
-// Reached counts how often each point was passed, over all suites of a test.
+// Reached counts how often each point is passed.
 type Reached map[string]int
 
-// entries enumerates the crashes, by step.
+// reads are the points that change nothing.
+var reads = func() map[string]bool {
+	m := map[string]bool{}
+	for _, p := range Points {
+		m[p.Name] = p.Read
+	}
+	return m
+}()
+
+// entries enumerates the crashes, by step: before and after every change, and with its answer lost; the same at the first, middle
+// and last hit of what only reads, in each step, for any other crash there is the same as one right after the change before it.
 func (s *Suite) entries(o Options) [][]entry {
 	out := make([][]entry, len(script))
-	type place struct {
-		step, hit int
-	}
+	type place struct{ step, hit int }
 	places := map[string][]place{}
 	for i, trail := range s.trails {
+		total := map[string]int{}
+		for _, p := range trail {
+			total[p]++
+		}
 		hits := map[string]int{}
 		for _, p := range trail {
 			hits[p]++
-			places[p] = append(places[p], place{i, hits[p]})
+			n := hits[p]
+			places[p] = append(places[p], place{i, n})
+			if reads[p] && n != 1 && n != total[p]/2+1 && n != total[p] && o.Only == "" {
+				continue
+			}
 			for _, m := range []Moment{Before, After, Lost} {
-				out[i] = append(out[i], entry{step: i, stop: Stop{p, hits[p], m}})
+				out[i] = append(out[i], entry{step: i, stop: Stop{p, n, m}})
 			}
 		}
 	}
-	for _, p := range Points { // the first, the middle and the last hit of each point
+	for _, p := range Points { // disturbed: the first, the middle and the last hit of each point
 		at := places[p.Name]
 		if len(at) == 0 {
 			continue
@@ -47,7 +63,6 @@ func (s *Suite) entries(o Options) [][]entry {
 			if !chosen[pl] {
 				continue
 			}
-			delete(chosen, pl)
 			for _, m := range []Moment{Before, After} {
 				for _, d := range []disturbance{crmDown, excluded, expunged} {
 					out[pl.step] = append(out[pl.step], entry{step: pl.step, stop: Stop{p.Name, pl.hit, m}, with: d})
@@ -65,32 +80,40 @@ func (s *Suite) entries(o Options) [][]entry {
 		}
 		random.Shuffle(len(out[i]), func(a, b int) { out[i][a], out[i][b] = out[i][b], out[i][a] })
 		if !o.All {
-			out[i] = sample(out[i], cmp.Or(o.Sample, 12))
+			out[i] = sample(out[i], cmp.Or(o.Sample, 10))
 		}
 	}
 	return out
 }
 
-// sample keeps the first entries of a shuffled list, and puts in front the first of each point, moment and disturbance that
-// ends no run.
+// sample keeps n entries of a shuffled list: first a crash after each kind of change, then these at other hits, then what is left.
 func sample(es []entry, n int) []entry {
-	var first, rest []entry
+	var kinds, changes, rest []entry
 	seen := map[string]bool{}
 	for _, e := range es {
-		if key := e.stop.Point + string(e.stop.Moment); e.with == calm && e.fuse == 0 && !seen[key] {
-			seen[key] = true
-			first = append(first, e)
-		} else {
+		plain := e.with == calm && e.fuse == 0 && !reads[e.stop.Point] && e.stop.Moment == After && e.stop.Point != "state.Renew"
+		switch {
+		case plain && !seen[e.stop.Point]:
+			seen[e.stop.Point] = true
+			kinds = append(kinds, e)
+		case plain:
+			changes = append(changes, e)
+		default:
 			rest = append(rest, e)
 		}
 	}
-	return append(first, rest...)[:min(n, len(es))]
+	// A third is for the rest: lost answers, second crashes, disturbances.
+	first := append(kinds, changes...)
+	first = first[:min(len(first), n-n/3)]
+	return append(first, rest[:min(len(rest), n-len(first))]...)
 }
 
 // Run kills the process wherever the scenario passes a failpoint, and compares. Each run dies once in every step, at another
 // place each time, and is compared after every step, so that one run tries as many crashes as there are steps. A run in which
-// a mismatch is found is repeated with that crash alone, to say which of the two it was.
-func Run(t *testing.T, cfg Config, o Options, reached Reached) {
+// a mismatch is found is repeated with that crash alone, to say which of the two it was. It returns how often the scenario passes
+// each point.
+func Run(t *testing.T, cfg Config, o Options) Reached {
+	reached := Reached{}
 	s, err := NewSuite(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -163,6 +186,7 @@ func Run(t *testing.T, cfg Config, o Options, reached Reached) {
 	}
 	t.Logf("%d points of %d passed %d times in the scenario of %d steps; %d crashes in %d runs, %d of them again alone",
 		len(count(s.trails)), len(Points), passes, len(script), total, runs+alone, alone)
+	return reached
 }
 
 func count(trails [][]string) map[string]bool {

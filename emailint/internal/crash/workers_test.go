@@ -8,13 +8,14 @@ import (
 // Several workers at once come to the same end as one after the other, in whatever order, and that is the same in every order.
 func TestWorkersAtOnce(t *testing.T) {
 	o := options(t)
-	seeds := uint64(20)
+	seeds := uint64(12)
 	if o.All {
 		seeds = 300
 	}
 	for _, p := range services {
 		for _, m := range meetings {
 			t.Run(fmt.Sprintf("%s/%s", p, m.name), func(t *testing.T) {
+				t.Parallel()
 				cfg := Config{Store: memory, Service: Fake(p)}
 				var order []int
 				for i := range m.works {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"sync"
 	"time"
 
 	_ "modernc.org/sqlite" // registers the driver
@@ -27,7 +28,19 @@ var migrations embed.FS
 type Store struct {
 	w *sql.DB // one connection: SQLite has one writer, and waiting for it here is fair
 	r *sql.DB
+
+	mu       sync.Mutex // guards prepared
+	prepared map[statement]*sql.Stmt
 }
+
+// statement is a query on w or r.
+type statement struct {
+	db    *sql.DB
+	query string
+}
+
+// maxPrepared bounds the statements kept; queries are few, and fixed texts.
+const maxPrepared = 500
 
 // Open opens the file, makes it when it is missing, and brings its schema up to date. ":memory:" lives as long as the
 // Store. A file written by a newer version is refused.
@@ -39,7 +52,7 @@ func Open(ctx context.Context, path string) (*Store, error) {
 		return nil, fmt.Errorf("state: opening %s: %w", path, err)
 	}
 	w.SetMaxOpenConns(1)
-	s := &Store{w: w, r: w}
+	s := &Store{w: w, r: w, prepared: map[statement]*sql.Stmt{}}
 	if err := s.migrate(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("state: opening %s: %w", path, err), w.Close())
 	}
@@ -90,25 +103,30 @@ func (s *Store) migrate(ctx context.Context) error {
 	})
 }
 
-// tx is a transaction that prepares each statement once.
+// tx is a transaction. Statements outlive it: preparing them anew each time was a third of the time of a small pass.
 type tx struct {
 	*sql.Tx
-	ctx   context.Context
-	stmts map[string]*sql.Stmt
+	ctx    context.Context
+	keeper *Store
+	db     *sql.DB
+	stmts  map[string]*sql.Stmt
+	fresh  []string // prepared for this transaction alone so far
 }
 
 // write runs f in the one write transaction.
-func (s *Store) write(ctx context.Context, f func(t *tx) error) error { return run(ctx, s.w, f) }
+func (s *Store) write(ctx context.Context, f func(t *tx) error) error { return s.run(ctx, s.w, f) }
 
 // read runs f on one snapshot.
-func (s *Store) read(ctx context.Context, f func(t *tx) error) error { return run(ctx, s.r, f) }
+func (s *Store) read(ctx context.Context, f func(t *tx) error) error { return s.run(ctx, s.r, f) }
 
-func run(ctx context.Context, db *sql.DB, f func(t *tx) error) error {
+func (s *Store) run(ctx context.Context, db *sql.DB, f func(t *tx) error) error {
 	begun, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
-	t := &tx{begun, ctx, map[string]*sql.Stmt{}}
+	t := &tx{begun, ctx, s, db, map[string]*sql.Stmt{}, nil}
+	// After the transaction: the writer has one connection, and it holds it.
+	defer func() { s.keep(db, t.fresh) }()
 	if err := f(t); err != nil {
 		if back := t.Rollback(); back != nil && !errors.Is(back, sql.ErrTxDone) {
 			return errors.Join(err, back)
@@ -116,6 +134,30 @@ func run(ctx context.Context, db *sql.DB, f func(t *tx) error) error {
 		return err // as it is: callers compare sentinels
 	}
 	return t.Commit()
+}
+
+// keep prepares statements for all transactions to come. What can't be prepared now is next time.
+func (s *Store) keep(db *sql.DB, queries []string) {
+	for _, q := range queries {
+		k := statement{db, q}
+		s.mu.Lock()
+		known := s.prepared[k] != nil || len(s.prepared) >= maxPrepared
+		s.mu.Unlock()
+		if known {
+			continue
+		}
+		st, err := db.Prepare(q)
+		if err != nil {
+			return
+		}
+		s.mu.Lock()
+		if s.prepared[k] != nil {
+			st.Close()
+		} else {
+			s.prepared[k] = st
+		}
+		s.mu.Unlock()
+	}
 }
 
 // scanner is a row, or the current one of rows.
@@ -130,11 +172,19 @@ func (t *tx) stmt(q string) (*sql.Stmt, error) {
 	if s := t.stmts[q]; s != nil {
 		return s, nil
 	}
+	t.keeper.mu.Lock()
+	kept := t.keeper.prepared[statement{t.db, q}]
+	t.keeper.mu.Unlock()
+	if kept != nil {
+		t.stmts[q] = t.StmtContext(t.ctx, kept)
+		return t.stmts[q], nil
+	}
 	s, err := t.PrepareContext(t.ctx, q)
 	if err != nil {
 		return nil, err
 	}
 	t.stmts[q] = s
+	t.fresh = append(t.fresh, q)
 	return s, nil
 }
 

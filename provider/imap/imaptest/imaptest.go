@@ -174,8 +174,8 @@ func (s *Server) Close() {
 	}
 }
 
-// Commands returns what clients have sent since the last call, in order of arrival and without tags: "EXAMINE INBOX". Of what is
-// sent to sign in only the command is kept, and literals are left out.
+// Commands returns what clients have sent since the last call, in order of arrival, without tags and quotation marks: "EXAMINE INBOX".
+// Of what is sent to sign in only the command is kept, and literals are left out.
 func (s *Server) Commands() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -127,6 +127,9 @@ func (b *bearer) Next(response []byte) ([]byte, bool, error) {
 
 // closed says whether a folder refuses to be opened. The caller holds the mailbox's mu.
 func (s *session) closed(name string) error {
+	if s.server.isStuck(s.wire, name) {
+		return &goimap.Error{Type: goimap.StatusResponseTypeNo, Text: "Mailbox was deleted under us"}
+	}
 	if code, ok := s.mailbox.refused[name]; ok {
 		return &goimap.Error{Type: goimap.StatusResponseTypeNo, Code: code, Text: "Mailbox can't be opened"}
 	}
@@ -328,6 +331,9 @@ func (s *session) Fetch(w *imapserver.FetchWriter, set goimap.NumSet, o *goimap.
 	name, _ := s.wire.selected.Load().(string)
 	if uids, ok := set.(goimap.UIDSet); ok && len(o.BodySection) > 0 && s.server.poisoned(s.mailbox, name, uids) {
 		s.wire.raw("* 1 FETCH (UID 1 X-UNHEARD-OF 1)\r\n")
+	}
+	if uids, ok := set.(goimap.UIDSet); ok && o.InternalDate && s.server.undated(s.mailbox, name, uids) {
+		s.wire.raw("* 1 FETCH (UID 1 INTERNALDATE \"yesterday\")\r\n")
 	}
 	return s.UserSession.Fetch(w, set, o)
 }

@@ -17,6 +17,7 @@ type trouble struct {
 	token    string
 	noNext   bool
 	poison   []poison
+	undated  []poison
 	hooks    []hook
 }
 
@@ -79,6 +80,24 @@ func (s *Server) HideUIDNext(on bool) {
 	s.trouble.noNext = on
 }
 
+// Stick makes the connections that are open now refuse a folder for as long as they live, and no others. Seen in practice with
+// Dovecot, when a folder's index is replaced under its processes.
+func (m *Mailbox) Stick(folder string) {
+	m.server.mu.Lock()
+	defer m.server.mu.Unlock()
+	for w := range m.server.wires {
+		if w.owner == m {
+			w.stuck = folder
+		}
+	}
+}
+
+func (s *Server) isStuck(w *wire, folder string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return w.stuck != "" && w.stuck == folder
+}
+
 // Poison makes a message break the connection of whoever fetches its header or body: a response no client understands.
 func (m *Mailbox) Poison(h providertest.Handle) {
 	m.server.mu.Lock()
@@ -86,17 +105,38 @@ func (m *Mailbox) Poison(h providertest.Handle) {
 	m.server.trouble.poison = append(m.server.trouble.poison, poison{m, h})
 }
 
-// Heal undoes every Poison, and forgets what was to happen when a command arrives.
+// Undate makes the server tell an INTERNALDATE for a message that is none, which no client can read.
+func (m *Mailbox) Undate(h providertest.Handle) {
+	m.server.mu.Lock()
+	defer m.server.mu.Unlock()
+	m.server.trouble.undated = append(m.server.trouble.undated, poison{m, h})
+}
+
+// Heal undoes every Poison and Undate, and forgets what was to happen when a command arrives.
 func (s *Server) Heal() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.trouble.poison, s.trouble.hooks = nil, nil
+	s.trouble.poison, s.trouble.undated, s.trouble.hooks = nil, nil, nil
 }
 
 func (s *Server) poisoned(m *Mailbox, folder string, uids goimap.UIDSet) bool {
 	s.mu.Lock()
 	ps := s.trouble.poison
 	s.mu.Unlock()
+	return covers(ps, m, folder, uids)
+}
+
+func (s *Server) undated(m *Mailbox, folder string, uids goimap.UIDSet) bool {
+	s.mu.Lock()
+	ps := s.trouble.undated
+	s.mu.Unlock()
+	return covers(ps, m, folder, uids)
+}
+
+func covers(ps []poison, m *Mailbox, folder string, uids goimap.UIDSet) bool {
+	if len(ps) == 0 {
+		return false
+	}
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	for _, p := range ps {
@@ -129,7 +169,7 @@ func (s *Server) hook(h hook) {
 	s.trouble.hooks = append(s.trouble.hooks, h)
 }
 
-// Before runs f once, when the next command arrives that begins so ("UID SEARCH", "EXAMINE Sent", "IDLE", without tag), and before
+// Before runs f once, when the next command arrives that begins so ("UID SEARCH", "EXAMINE Sent", "IDLE", as Commands shows them), and before
 // it is carried out. So a test knows where a client is, and changes the world right there.
 func (s *Server) Before(command string, f func()) { s.hook(hook{command, run, f}) }
 

@@ -35,7 +35,8 @@ func (l listener) Accept() (net.Conn, error) {
 type wire struct {
 	net.Conn
 	server *Server
-	owner  *Mailbox // who signed in; guarded by Server.mu
+	owner  *Mailbox // who signed in; guarded by Server.mu, like
+	stuck  string   // a folder that this connection refuses
 
 	selected atomic.Value // string: the folder that is open
 	readOnly atomic.Bool  // it was opened by EXAMINE
@@ -134,7 +135,7 @@ func (w *wire) command(line string) bool {
 	}
 	shown := name
 	if name != "LOGIN" && name != "AUTHENTICATE" && rest != "" {
-		shown += " " + rest
+		shown += " " + strings.ReplaceAll(rest, `"`, "")
 	}
 	w.server.mu.Lock()
 	w.server.commands = append(w.server.commands, shown)
