@@ -19,6 +19,7 @@ type waiters struct {
 	mu      sync.Mutex // guards what follows
 	running map[int64]*waiting
 	parked  map[int64]*parked
+	quick   map[int64]int    // how often in a row news came soon
 	said    map[int64]string // what was noted last in Connection.RealTime
 }
 
@@ -95,7 +96,11 @@ func (s *waiters) start(ctx context.Context, c Connection, box provider.Mailbox)
 	}
 	s.wg.Go(func() {
 		defer w.cancel()
+		began := time.Now()
 		heard := s.wait(ctx, c.Org, c.ID, box)
+		if heard {
+			s.rest(ctx, c.ID, time.Since(began))
+		}
 		s.mu.Lock()
 		delete(s.running, c.ID)
 		replaced := w.replaced
@@ -113,6 +118,33 @@ func (s *waiters) start(ctx context.Context, c Connection, box provider.Mailbox)
 			s.engine.o.Logger.WarnContext(ctx, "waking a connection", "connection", c.ID, "error", err)
 		}
 	})
+}
+
+const (
+	soon  = 2 * time.Second
+	burst = 10 // this often news that comes soon is served at once
+)
+
+// rest lets a mailbox that tells of news again and again wait a little, up to 20 seconds: what comes meanwhile is read in one pass. A
+// server that always has news, as one that repeats itself, would else be passed without a pause.
+func (s *waiters) rest(ctx context.Context, id int64, waited time.Duration) {
+	s.mu.Lock()
+	if waited < soon {
+		s.quick[id]++
+	} else {
+		delete(s.quick, id)
+	}
+	n := s.quick[id]
+	s.mu.Unlock()
+	if n <= burst {
+		return
+	}
+	pause := time.NewTimer(time.Second * time.Duration(min(n-burst, 20)))
+	defer pause.Stop()
+	select {
+	case <-ctx.Done():
+	case <-pause.C:
+	}
 }
 
 // wait reports whether there may be news. When there is no real time it says so, and the poll goes on: a later pass tries again.

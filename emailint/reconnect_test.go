@@ -14,16 +14,19 @@ import (
 	"github.com/intellicon/email-integration/provider/providertest"
 )
 
-// byCredential counts what is read with each credential.
-type byCredential struct {
+// counted counts what is read.
+type counted struct {
 	provider.Mailbox
 	reads *atomic.Int64
 }
 
-func (b byCredential) Changes(ctx context.Context, c provider.Cursor) (provider.Page, error) {
+func (b counted) Changes(ctx context.Context, c provider.Cursor) (provider.Page, error) {
 	b.reads.Add(1)
 	return b.Mailbox.Changes(ctx, c)
 }
+
+// byCredential is counted for each credential, and waits.
+type byCredential struct{ counted }
 
 func (b byCredential) Wait(ctx context.Context) error { return b.Mailbox.(provider.Waiter).Wait(ctx) }
 
@@ -34,9 +37,9 @@ func TestReconnectedWhileWaiting(t *testing.T) {
 		var before, after atomic.Int64
 		e, m, _, c := twisted(t, fake, time.Now, func(b provider.Mailbox, cred string) provider.Mailbox {
 			if cred == "1" {
-				return byCredential{b, &before}
+				return byCredential{counted{b, &before}}
 			}
-			return byCredential{b, &after}
+			return byCredential{counted{b, &after}}
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)

@@ -74,7 +74,7 @@ func (e *Engine) TakeOver(ctx context.Context) error {
 // Run works on due mailboxes until ctx ends, and returns after the last worker has. Several processes may run on one state.
 func (e *Engine) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
-	wait := &waiters{engine: e, running: map[int64]*waiting{}, parked: map[int64]*parked{}, said: map[int64]string{}}
+	wait := &waiters{engine: e, running: map[int64]*waiting{}, quick: map[int64]int{}, parked: map[int64]*parked{}, said: map[int64]string{}}
 	if e.o.Sender != nil {
 		wg.Go(func() {
 			tick := time.NewTicker(5 * time.Second)
@@ -103,11 +103,13 @@ func (e *Engine) Run(ctx context.Context) error {
 						box = wait.take(c)
 					}
 					err = e.work(ctx, l, &box, func(ctx context.Context, v *visit) error {
-						v.backOff = true
+						v.backOff, v.until = true, e.o.Now().Add(turn)
 						return v.pass(ctx)
 					})
 					if err == nil {
 						wait.start(ctx, c, box)
+					} else if errors.Is(err, errTurn) {
+						wait.park(c.ID, box, c.Credential)
 					} else if box != nil {
 						box.Close() //nolint:errcheck // it failed already
 					}
@@ -158,7 +160,7 @@ func (e *Engine) work(ctx context.Context, l state.Lease, box *provider.Mailbox,
 	if rerr := e.o.State.Release(context.WithoutCancel(ctx), l, r); rerr != nil && err == nil {
 		err = rerr
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, errTurn) {
 		err = fmt.Errorf("emailint: syncing %s: %w", c.Address, err)
 		if ctx.Err() == nil {
 			e.o.Logger.WarnContext(ctx, "pass ended", "connection", l.Connection, "error", err)
@@ -166,6 +168,12 @@ func (e *Engine) work(ctx context.Context, l state.Lease, box *provider.Mailbox,
 	}
 	return err
 }
+
+// turn is how long Run reads on in a mailbox that has more to read: then others have theirs. What is begun is finished first.
+const turn = 30 * time.Second
+
+// errTurn ends a pass that is to go on when others have had their turn.
+var errTurn = errors.New("other mailboxes have their turn")
 
 // patience is how long a refused sign-in waits for the next try, each time; after the last the user is asked. Servers refuse
 // right passwords on bad days, and lock those out who try too often.
@@ -182,6 +190,8 @@ func (e *Engine) released(ctx context.Context, err error, c Connection, poll tim
 	switch {
 	case err == nil:
 		return state.Released{Served: true, NextDue: now.Add(poll), State: state.Connected}
+	case errors.Is(err, errTurn):
+		return state.Released{NextDue: now} // behind those that are due already
 	case ctx.Err() != nil:
 		return state.Released{Refused: c.Refused}
 	case errors.As(err, &outage):

@@ -27,8 +27,9 @@ type visit struct {
 	outage  *deliver.OutageError // met on the way: reading goes on, delivery waits
 	gone    int                  // deletions confirmed
 
-	uncounted error    // why a folder that lost mail could not be compared
-	settings  Settings // as they were when the last chunk was decided
+	until     time.Time // when others have their turn; zero: never
+	uncounted error     // why a folder that lost mail could not be compared
+	settings  Settings  // as they were when the last chunk was decided
 }
 
 // confirmed is how many deletions a pass confirms; each costs a search of the whole mailbox.
@@ -112,7 +113,7 @@ func (v *visit) drain(ctx context.Context) error {
 // yields to a wake.
 func (v *visit) pass(ctx context.Context) error {
 	for more := true; more; {
-		if err := v.reader.Live(ctx, v.drain); err != nil {
+		if err := v.reader.Live(ctx, v.between); err != nil {
 			return err
 		}
 		// What was read is delivered whatever a recount meets, and a folder that can't be listed holds up no history.
@@ -129,6 +130,9 @@ func (v *visit) pass(ctx context.Context) error {
 		if err := v.each(ctx); err != nil {
 			return err
 		}
+		if more && v.over() {
+			return errTurn
+		}
 	}
 	err := v.confirm(ctx, confirmed, false)
 	if err == nil && v.outage != nil {
@@ -136,6 +140,18 @@ func (v *visit) pass(ctx context.Context) error {
 	}
 	if err == nil {
 		err = v.uncounted
+	}
+	return err
+}
+
+// over reports whether others have their turn.
+func (v *visit) over() bool { return !v.until.IsZero() && v.engine.o.Now().After(v.until) }
+
+// between two pages of changes what was read is delivered.
+func (v *visit) between(ctx context.Context) error {
+	err := v.drain(ctx)
+	if err == nil && v.over() {
+		err = errTurn
 	}
 	return err
 }
