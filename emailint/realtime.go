@@ -19,7 +19,7 @@ type waiters struct {
 	mu      sync.Mutex // guards what follows
 	running map[int64]*waiting
 	parked  map[int64]*parked
-	quick   map[int64]int    // how often in a row news came soon
+	vain    map[int64]int    // how often in a row news came soon, and was none
 	said    map[int64]string // what was noted last in Connection.RealTime
 }
 
@@ -77,9 +77,13 @@ func (s *waiters) park(id int64, box provider.Mailbox, credential []byte) {
 }
 
 // start lets a mailbox wait for news. It is the waiter's from now on.
-func (s *waiters) start(ctx context.Context, c Connection, box provider.Mailbox) {
+// news says whether the pass found any.
+func (s *waiters) start(ctx context.Context, c Connection, box provider.Mailbox, news bool) {
 	w := &waiting{credential: c.Credential}
 	s.mu.Lock()
+	if news {
+		delete(s.vain, c.ID)
+	}
 	had := s.running[c.ID]
 	busy := had != nil || ctx.Err() != nil
 	if !busy {
@@ -121,25 +125,25 @@ func (s *waiters) start(ctx context.Context, c Connection, box provider.Mailbox)
 }
 
 const (
-	soon  = 2 * time.Second
-	burst = 10 // this often news that comes soon is served at once
+	soon   = 2 * time.Second
+	lenity = 10 // this often news that comes soon and is none is looked for at once
 )
 
-// rest lets a mailbox that tells of news again and again wait a little, up to 20 seconds: what comes meanwhile is read in one pass. A
-// server that always has news, as one that repeats itself, would else be passed without a pause.
+// rest lets a mailbox wait a little, up to 20 seconds, that tells of news again and again of which the pass finds none: a server
+// that repeats itself would else be passed without a pause.
 func (s *waiters) rest(ctx context.Context, id int64, waited time.Duration) {
 	s.mu.Lock()
 	if waited < soon {
-		s.quick[id]++
+		s.vain[id]++
 	} else {
-		delete(s.quick, id)
+		delete(s.vain, id)
 	}
-	n := s.quick[id]
+	n := s.vain[id]
 	s.mu.Unlock()
-	if n <= burst {
+	if n <= lenity {
 		return
 	}
-	pause := time.NewTimer(time.Second * time.Duration(min(n-burst, 20)))
+	pause := time.NewTimer(time.Second * time.Duration(min(n-lenity, 20)))
 	defer pause.Stop()
 	select {
 	case <-ctx.Done():

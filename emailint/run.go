@@ -74,7 +74,7 @@ func (e *Engine) TakeOver(ctx context.Context) error {
 // Run works on due mailboxes until ctx ends, and returns after the last worker has. Several processes may run on one state.
 func (e *Engine) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
-	wait := &waiters{engine: e, running: map[int64]*waiting{}, quick: map[int64]int{}, parked: map[int64]*parked{}, said: map[int64]string{}}
+	wait := &waiters{engine: e, running: map[int64]*waiting{}, vain: map[int64]int{}, parked: map[int64]*parked{}, said: map[int64]string{}}
 	if e.o.Sender != nil {
 		wg.Go(func() {
 			tick := time.NewTicker(5 * time.Second)
@@ -102,12 +102,15 @@ func (e *Engine) Run(ctx context.Context) error {
 					if err == nil {
 						box = wait.take(c)
 					}
+					news := false
 					err = e.work(ctx, l, &box, func(ctx context.Context, v *visit) error {
 						v.backOff, v.until = true, e.o.Now().Add(turn)
-						return v.pass(ctx)
+						err := v.pass(ctx)
+						news = v.reader.News > 0
+						return err
 					})
 					if err == nil {
-						wait.start(ctx, c, box)
+						wait.start(ctx, c, box, news)
 					} else if errors.Is(err, errTurn) {
 						wait.park(c.ID, box, c.Credential)
 					} else if box != nil {

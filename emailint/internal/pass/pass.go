@@ -39,6 +39,8 @@ type Pass struct {
 
 	// Floor is the earliest time that was to be imported, once Live has run; zero: everything.
 	Floor time.Time
+	// News counts what Live's pages told.
+	News int
 }
 
 // honest refuses a page after which we would read the same for ever, or begin anew and skip what came in between.
@@ -174,6 +176,9 @@ func (p *Pass) commit(ctx context.Context, page provider.Page, to state.Page) er
 	to.Left, to.Restart, to.Recount, to.Cursor = page.Left, page.Restart, page.Recount, page.Next
 	if _, err := p.Store.CommitPage(ctx, p.Lease, to); err != nil {
 		return err
+	}
+	if to.Run == 0 {
+		p.News += len(page.Items) + len(page.Left) + len(page.Restart) + len(page.Recount)
 	}
 	for i := range page.Items {
 		if it := &page.Items[i]; it.Err == nil && it.Envelope.Has != 0 {
