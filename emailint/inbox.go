@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/intellicon/email-integration/emailint/internal/intent"
 	"github.com/intellicon/email-integration/emailint/state"
@@ -53,8 +56,8 @@ func validateInbox(rules []InboxRule) error {
 		if (r.Do == LabelMail) != (r.Label != "") {
 			wrong("label", "a rule that labels needs a label, and no other has one")
 		}
-		if len(r.Label) > 100 {
-			wrong("label", "it is longer than 100 bytes")
+		if len(r.Label) > 100 || r.Label != strings.TrimSpace(r.Label) || strings.ContainsFunc(r.Label, unicode.IsControl) || !utf8.ValidString(r.Label) {
+			wrong("label", "it is at most 100 bytes of text, without control characters and without space around it")
 		}
 	}
 	return errors.Join(errs...)

@@ -144,7 +144,9 @@ func (e *Engine) work(ctx context.Context, l state.Lease, box *provider.Mailbox,
 		_, settings, version, err = e.rules(ctx, l.Org)
 	}
 	if err == nil && *box == nil {
-		*box, err = e.open(ctx, c)
+		if *box, err = e.open(ctx, c); err == nil {
+			c.Refused = 0
+		}
 	}
 	if err == nil {
 		var v *visit
@@ -199,7 +201,8 @@ func (e *Engine) released(ctx context.Context, err error, c Connection, poll tim
 		return state.Released{Refused: c.Refused}
 	case errors.As(err, &outage):
 		// Whatever the CRM's error wraps, it says nothing about the mailbox.
-		return state.Released{NotBefore: e.health.until(c.Org, now), State: state.Connected, Reason: "the CRM does not answer"}
+		return state.Released{NotBefore: e.health.until(c.Org, now), State: state.Connected, Reason: "the CRM does not answer",
+			Refused: c.Refused}
 	case errors.As(err, &action):
 		st := map[provider.Who]state.ConnState{provider.User: state.NeedsUser, provider.Admin: state.NeedsAdmin}[action.Who]
 		if st == "" {
@@ -215,7 +218,8 @@ func (e *Engine) released(ctx context.Context, err error, c Connection, poll tim
 		return state.Released{NotBefore: next, State: state.Connected, Refused: n,
 			Reason: fmt.Sprintf("the sign-in was refused, which may pass; try %d of %d is after %s", n+1, len(patience)+1, next.UTC().Format("15:04 MST"))}
 	case errors.As(err, &limit):
-		return state.Released{NotBefore: now.Add(max(limit.RetryAfter, time.Minute)), State: state.Connected, Reason: "rate limited by the provider"}
+		return state.Released{NotBefore: now.Add(max(limit.RetryAfter, time.Minute)), State: state.Connected, Reason: "rate limited by the provider",
+			Refused: c.Refused}
 	default:
 		return state.Released{NotBefore: now.Add(time.Minute), State: state.Connected, Reason: err.Error(), Refused: c.Refused}
 	}

@@ -159,10 +159,15 @@ func (e *Engine) sent(ctx context.Context, org string, row state.Outgoing, sent 
 	if own := message.ParseHeader(row.Raw).MessageID; sent.MessageID != "" && sent.MessageID != own {
 		step.Aliases = []state.Hash{state.Hash(e.hasher(org).MessageID(sent.MessageID))}
 	}
-	row, err := e.o.State.OutboxStep(context.WithoutCancel(ctx), org, row.Key, row.State, state.OutSent, step)
+	stepped, err := e.o.State.OutboxStep(context.WithoutCancel(ctx), org, row.Key, row.State, state.OutSent, step)
+	if errors.Is(err, state.ErrStale) {
+		// We were taken for vanished, and whoever looked could not know. We do.
+		stepped, err = e.o.State.OutboxStep(context.WithoutCancel(ctx), org, row.Key, state.OutUnknown, state.OutSent, step)
+	}
 	if err != nil {
 		return row, err
 	}
+	row = stepped
 	// Delivery to the CRM may fail: the email is undelivered then, and the next pass of its mailbox goes on with it.
 	if err := e.deliverSent(ctx, org, row); err != nil {
 		e.o.Logger.WarnContext(ctx, "saving a sent mail goes on later", "key", row.Key, "error", err)

@@ -55,6 +55,13 @@ func (e *Engine) copy(ctx context.Context, row state.Outgoing) error {
 	if err != nil {
 		return err
 	}
+	// A mailbox that is not to be signed in to now isn't for this either; it costs no try.
+	switch now := e.o.Now(); {
+	case c.State == state.Disconnected:
+		return step(state.CopyLost, state.CopyStep{Error: "the mailbox is no longer connected"})
+	case c.State != state.Connected, c.Refused > 0, c.NotBefore.After(now):
+		return step(row.Copy, state.CopyStep{Error: "the mailbox is not to be asked now", NextTry: maxTime(c.NotBefore, now.Add(10*time.Minute))})
+	}
 	box, err := e.open(ctx, c)
 	if err != nil {
 		return later(err)
@@ -80,4 +87,11 @@ func (e *Engine) copy(ctx context.Context, row state.Outgoing) error {
 		return later(err)
 	}
 	return step(state.CopyFiled, state.CopyStep{})
+}
+
+func maxTime(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }

@@ -56,9 +56,10 @@ type Row struct {
 	RulesVersion int64
 	Tries        int
 	NextTry      time.Time
-	Left         bool // in no folder; not deleted (rule 15)
-	Gone         bool // left, and confirmed to be no more
-	Undelivered  bool // Items only: the host has not acknowledged the row's email
+	Left         bool      // in no folder; not deleted (rule 15)
+	Gone         bool      // left, and confirmed to be no more
+	CheckAt      time.Time // left: when it is looked for again; zero before it was looked for
+	Undelivered  bool      // Items only: the host has not acknowledged the row's email
 }
 
 // Page is what CommitPage commits: rows, and the cursor behind them.

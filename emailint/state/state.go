@@ -57,7 +57,7 @@ type Connections interface {
 	Connection(ctx context.Context, org string, id int64) (Connection, error)
 	// Connections lists an organisation's connections by id; "" lists all of them.
 	Connections(ctx context.Context, org string) ([]Connection, error)
-	// SetState changes state and reason; Connected makes it due now.
+	// SetState changes state and reason; Connected makes it due now, any other ends the lease of whoever is at work.
 	SetState(ctx context.Context, org string, id int64, s ConnState, reason string) error
 	// SetCredential replaces the sealed credential, as a refreshed token or a rotated key needs.
 	SetCredential(ctx context.Context, org string, id int64, sealed []byte) error
@@ -65,7 +65,7 @@ type Connections interface {
 	// SetRealTime notes how news of the mailbox is heard of, for its user to see.
 	SetRealTime(ctx context.Context, org string, id int64, text string) error
 
-	// Claim leases the connection that is due longest: connected, held by nobody whose lease still runs, past its
+	// Claim leases the connection that is due longest; one that was woken goes before polls that are less than a minute late. It is connected, held by nobody whose lease still runs, past its
 	// NotBefore, and woken or past its NextDue. A claim raises the epoch, which fences the former holder (rule 16).
 	// ErrNoneDue when there is none.
 	Claim(ctx context.Context, worker string, now time.Time, ttl time.Duration) (Lease, error)

@@ -58,6 +58,8 @@ type Fake struct {
 	throttled time.Time // calls before this are refused
 	revoked   bool
 	cutWaits  error
+	hidden    []*mail // by Hide
+	hiddenID  map[provider.ItemID]*mail
 	cutAfter  int // calls left before the connection is cut, -1: never
 	epoch     int // raised by a cut: mailboxes opened before are dead
 	repeat    int

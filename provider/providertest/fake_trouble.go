@@ -97,6 +97,19 @@ func (f *Fake) Forget() {
 	clear(f.events)
 }
 
+// Hide makes the mailbox look empty: nothing is listed, found or handed out, and nothing is told, as on a server whose storage is
+// not there. Off, all is as it was.
+func (f *Fake) Hide(on bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if on {
+		f.hidden, f.order = f.order, nil
+		f.hiddenID, f.byID = f.byID, map[provider.ItemID]*mail{}
+		return
+	}
+	f.order, f.byID, f.hidden, f.hiddenID = f.hidden, f.hiddenID, nil, nil
+}
+
 // Revoke withdraws the owner's consent: every call asks for the user until Grant.
 func (f *Fake) Revoke() {
 	f.mu.Lock()

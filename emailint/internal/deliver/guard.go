@@ -29,6 +29,8 @@ type Guard struct {
 	Beat    time.Duration               // between two renewals
 	Renew   func(context.Context) error // of the lease; nil: none is held
 	Log     *slog.Logger
+
+	renewed time.Time // by the guard; several calls that are each too short for a beat may be long together
 }
 
 // call runs f. A store that does not end when its context does is waited for, with the lease kept: what it is doing
@@ -38,6 +40,12 @@ func (g *Guard) call(ctx context.Context, what string, f func(context.Context) e
 	defer cancel()
 	var lost error
 	if g.Renew != nil {
+		if time.Since(g.renewed) > g.Beat {
+			if err := g.Renew(ctx); err != nil {
+				return err
+			}
+			g.renewed = time.Now()
+		}
 		var wg sync.WaitGroup
 		stop := make(chan struct{})
 		wg.Go(func() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/intellicon/email-integration/emailint/crm"
@@ -179,7 +180,7 @@ func (d *Deliverer) Send(ctx context.Context, es []state.Email, full map[int64]c
 	return nil
 }
 
-func bounded(s string) string { return s[:min(len(s), 300)] }
+func bounded(s string) string { return strings.ToValidUTF8(s[:min(len(s), 300)], "") }
 
 // results gathers what became of the calls of one chunk.
 type results struct {

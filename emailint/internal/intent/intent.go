@@ -51,7 +51,11 @@ func (r *Runner) Run(ctx context.Context) error {
 			return err
 		}
 		for _, i := range is {
-			if err := r.one(ctx, i); err != nil {
+			err := r.one(ctx, i)
+			if errors.Is(err, state.ErrStale) && r.Renew(ctx) == nil {
+				continue // the lease holds: a person took this one back in the meantime
+			}
+			if err != nil {
 				return err
 			}
 		}

@@ -62,6 +62,9 @@ func (r *Reconciler) Recounts(ctx context.Context) error {
 		}
 		var left []provider.Removal
 		for after := int64(0); ; {
+			if err := r.Renew(ctx); err != nil {
+				return err
+			}
 			rows, err := r.Store.Placed(ctx, r.Lease, rc.Folder, after, chunk)
 			if err != nil {
 				return err
@@ -126,8 +129,10 @@ func (r *Reconciler) inventory(ctx context.Context, s provider.Scope, f func(pro
 }
 
 // Confirm is the second step of a deletion: mail that left every folder in an earlier pass is looked for by its id and by its
-// Message-ID in all folders, trash and junk included. What is found nowhere is gone. Mail that was found before, in the trash
-// for example, is looked at again when its time has come, or early. It returns how many are gone.
+// Message-ID in all folders, trash and junk included. What is found nowhere is gone; where that costs the CRM the mail (Release)
+// that takes a day at least from the first look, for a server may have a bad day. What lies where it lay has not left after all.
+// Mail that was found before, in the trash for example, is looked for again when its time has come, or early. It returns how
+// many are gone.
 func (r *Reconciler) Confirm(ctx context.Context, limit int, early bool) (gone int, err error) {
 	now := r.Now()
 	if early {
@@ -150,6 +155,8 @@ func (r *Reconciler) Confirm(ctx context.Context, limit int, early bool) (gone i
 		case err != nil:
 			// The trouble of one mail, or of the moment: nothing is concluded from it.
 			again = time.Hour
+		case again == 0 && r.Release && (row.CheckAt.IsZero() || r.Now().Before(row.CheckAt)):
+			again = recheck
 		}
 		if again == 0 {
 			if err := r.Store.Gone(ctx, r.Lease, []provider.ItemID{row.Item}, r.Release); err != nil {
@@ -158,7 +165,11 @@ func (r *Reconciler) Confirm(ctx context.Context, limit int, early bool) (gone i
 			gone++
 			continue
 		}
-		if err := r.Store.Recheck(ctx, r.Lease, []int64{row.ID}, r.Now().Add(again)); err != nil {
+		at := r.Now().Add(again)
+		if again == recheck && row.CheckAt.After(r.Now()) {
+			at = row.CheckAt // looked for early: its day has begun before
+		}
+		if err := r.Store.Recheck(ctx, r.Lease, []int64{row.ID}, at); err != nil {
 			return gone, err
 		}
 	}
@@ -174,26 +185,33 @@ const (
 
 // look returns 0 when the message is nowhere, else when to look again.
 func (r *Reconciler) look(ctx context.Context, row state.Row) (again time.Duration, err error) {
+	e, err := r.Store.Email(ctx, r.Lease.Org, row.Email)
+	if err != nil {
+		return 0, err
+	}
+	env, unknown := r.Keys.OpenEnvelope(r.Lease.Org, e.Envelope)
+	if unknown == nil && env.MessageID != "" {
+		found, err := r.Mailbox.Locate(ctx, env.MessageID)
+		if err != nil {
+			return 0, err
+		}
+		for _, it := range found {
+			if it.ID == row.Item && len(it.Folders) > 0 && !filed(it.Folders) {
+				_, err := r.fill(ctx, []provider.Item{it})
+				return recheck, err
+			}
+		}
+		if len(found) > 0 {
+			return recheck, nil
+		}
+	}
 	switch _, err := r.Mailbox.Content(ctx, row.Item); {
 	case err == nil:
 		return recheck, nil
 	case !errors.Is(err, provider.ErrGone):
 		return 0, err
-	}
-	e, err := r.Store.Email(ctx, r.Lease.Org, row.Email)
-	if err != nil {
-		return 0, err
-	}
-	env, err := r.Keys.OpenEnvelope(r.Lease.Org, e.Envelope)
-	if err != nil || env.MessageID == "" {
+	case unknown != nil || env.MessageID == "":
 		return never, nil
-	}
-	found, err := r.Mailbox.Locate(ctx, env.MessageID)
-	if err != nil {
-		return 0, err
-	}
-	if len(found) > 0 {
-		return recheck, nil
 	}
 	return 0, nil
 }

@@ -93,7 +93,8 @@ func (s *Store) touch(ctx context.Context, q string, args ...any) error {
 // SetState implements state.Connections.
 func (s *Store) SetState(ctx context.Context, org string, id int64, st state.ConnState, reason string) error {
 	return s.touch(ctx, `UPDATE connection SET state = ?1, reason = ?2, wake = wake + (?1 = 'connected'),
-		refused = CASE WHEN ?1 = 'connected' THEN 0 ELSE refused END WHERE id = ?3 AND org = ?4`, st, reason, id, org)
+		refused = CASE WHEN ?1 = 'connected' THEN 0 ELSE refused END, worker = CASE WHEN ?1 = 'connected' THEN worker ELSE '' END,
+		lease_until = CASE WHEN ?1 = 'connected' THEN lease_until ELSE 0 END, epoch = epoch + (?1 <> 'connected') WHERE id = ?3 AND org = ?4`, st, reason, id, org)
 }
 
 // SetCredential implements state.Connections.
@@ -115,7 +116,8 @@ func (s *Store) Wake(ctx context.Context, org string, id int64) error {
 func (s *Store) Claim(ctx context.Context, worker string, now time.Time, ttl time.Duration) (state.Lease, error) {
 	n := stamp(now)
 	return s.claim(ctx, worker, now, ttl, `state = 'connected' AND lease_until <= ? AND not_before <= ?
-		AND (wake > served OR next_due <= ?) ORDER BY max(next_due, not_before), id`, n, n, n)
+		AND (wake > served OR next_due <= ?) ORDER BY CASE WHEN wake > served THEN min(max(next_due, not_before), ?)
+		ELSE max(next_due, not_before) END, id`, n, n, n, stamp(now.Add(-time.Minute)))
 }
 
 // ClaimConnection implements state.Connections.

@@ -219,7 +219,11 @@ func (t *tx) give(org string, connection int64, v state.EmailValue, ours bool) (
 	if ours {
 		_, err = t.exec(`UPDATE email SET ours = 1 WHERE id = ?`, id)
 	} else {
-		_, err = t.exec(`UPDATE email SET held = 0 WHERE id = ? AND held`, id) // a copy was found: it was sent
+		// A copy was found: it was sent, also where the answer was lost and nobody could say.
+		if _, err = t.exec(`UPDATE email SET held = 0 WHERE id = ? AND held`, id); err == nil {
+			_, err = t.exec(`UPDATE outbox SET state = 'sent', error = '', copy = CASE WHEN copy = '' THEN 'found' ELSE copy END
+				WHERE email = ? AND state = 'unknown'`, id)
+		}
 	}
 	if err != nil {
 		return 0, 0, false, err
