@@ -370,7 +370,7 @@ func TestGmail(t *testing.T) {
 	if err := m.Unlabel(t.Context(), to, label); err != nil {
 		t.Fatal(err)
 	}
-	if cs := srv.Commands(); !slices.Contains(cs, "SELECT \"Deals/Acme\"") || !slices.Contains(cs, "UID EXPUNGE 1") {
+	if cs := srv.Commands(); !slices.Contains(cs, "SELECT Deals/Acme") || !slices.Contains(cs, "UID EXPUNGE 1") {
 		t.Errorf("taking the label off sent %q", cs)
 	}
 }
