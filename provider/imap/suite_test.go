@@ -82,6 +82,11 @@ func (h *harness) Reset(t *testing.T, role provider.Role) bool {
 	if role != provider.RoleInbox {
 		return false
 	}
+	if h.admin.State() == goimap.ConnStateSelected { // Dovecot throws out whoever has it open
+		if err := h.admin.Unselect().Wait(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	status, err := h.admin.Status("INBOX", &goimap.StatusOptions{UIDValidity: true}).Wait()
 	if err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@ package imap
 import (
 	"context"
 	"io"
+	"net"
 	"time"
 
 	goimap "github.com/emersion/go-imap/v2"
@@ -68,7 +69,7 @@ func (m *Mailbox) listen(ctx context.Context, c *imapclient.Client, until time.T
 	conn, polling := m.conn, m.polling != ""
 	m.mu.Unlock()
 	if conn == nil {
-		return false, ctx.Err() // closed
+		return false, net.ErrClosed
 	}
 	var idle *imapclient.IdleCommand
 	wait := time.Until(until)
