@@ -7,8 +7,9 @@
 // In order of use: New, Connect, Run or Sync, Wake, Status, Explain, Reconcile, Send, Undo and Mutations for what rules of the
 // inbox did.
 //
-// What the engine promises: a cursor never passes a message without a row in the ledger; a CRM that is down delays
-// and loses nothing; an email is saved under one id however many mailboxes hold it; a person's correction is never undone.
+// What the engine promises: a cursor never passes a message without a row in the ledger; a CRM that is down, hangs, panics or
+// refuses single mails delays and loses nothing; an email is saved under one id however many mailboxes hold it; mail that moved
+// is not taken for deleted; a rule of the inbox acts once on new mail and can be undone; a person's correction is never undone.
 package emailint
 
 import (

@@ -14,7 +14,8 @@ import (
 )
 
 // Store is what the host implements. Every call names the organisation. All methods may be called concurrently, and
-// any call may be repeated: after a crash the engine can't know whether the last one took effect.
+// any call may be repeated: after a crash the engine can't know whether the last one took effect. A call should end when its
+// context does (Options.CRMTimeout): one that doesn't holds up its mailbox, and no other. A panic is taken for an error.
 type Store interface {
 	// Find answers, in one round trip for a page of messages, who holds the addresses and domains asked for, what is
 	// related to the records found, and what became of the records asked for by id. Several records may hold one

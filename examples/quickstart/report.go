@@ -22,13 +22,24 @@ type report struct {
 	ContactsCreated int            `json:"contacts_created"`
 	Duplicates      int            `json:"duplicates"`
 	Completeness    float64        `json:"completeness"`
+	Mailbox         mailbox        `json:"mailbox"`
 	Seconds         float64        `json:"seconds"`
 }
 
-func newReport(st emailint.Status, crm *emailinttest.MemCRM, seconds float64) report {
+// mailbox is what emailint.Reconcile found in the mailbox itself.
+type mailbox struct {
+	Listed    int `json:"listed"`
+	Read      int `json:"read"`
+	Linked    int `json:"linked"`
+	Delivered int `json:"delivered"`
+	Repaired  int `json:"repaired"`
+}
+
+func newReport(st emailint.Status, proof emailint.Reconciliation, crm *emailinttest.MemCRM, seconds float64) report {
 	r := report{Messages: st.Counts.Total, Dispositions: map[string]int{}, LinksBy: map[string]int{
 		string(linker.ByAddress): 0, string(linker.ByDomain): 0, string(linker.ByThread): 0, string(linker.ByRelated): 0},
-		ContactsCreated: crm.Created(organisation), Completeness: st.Completeness(), Seconds: seconds}
+		ContactsCreated: crm.Created(organisation), Completeness: proof.Completeness(), Seconds: seconds,
+		Mailbox: mailbox{proof.Listed, proof.Read, proof.Linked, proof.Delivered, proof.Repaired}}
 	for f, n := range st.Counts.Fates {
 		r.Dispositions[string(f)] = n
 	}
@@ -80,7 +91,9 @@ func (r report) write(w io.Writer) {
 	for _, by := range []linker.How{linker.ByAddress, linker.ByDomain, linker.ByThread, linker.ByRelated} {
 		fmt.Fprintf(w, " %d by %s;", r.LinksBy[string(by)], by)
 	}
-	fmt.Fprintf(w, " %d contacts created, %d duplicates.\nCompleteness: %.1f %%\n", r.ContactsCreated, r.Duplicates, 100*r.Completeness)
+	fmt.Fprintf(w, " %d contacts created, %d duplicates.\n", r.ContactsCreated, r.Duplicates)
+	fmt.Fprintf(w, "Compared with the mailbox: it holds %d, of which %d are read; %d are linked and %d of these delivered.\nCompleteness: %.1f %%\n",
+		r.Mailbox.Listed, r.Mailbox.Read, r.Mailbox.Linked, r.Mailbox.Delivered, 100*r.Completeness)
 }
 
 func sortedKeys(m map[string]int) []string {
