@@ -10,12 +10,14 @@ import (
 	"github.com/intellicon/email-integration/provider"
 )
 
-// SetPageSize sets how many entries a page holds. The default is 50.
-func (f *Fake) SetPageSize(n int) {
+func (f *Fake) locked(change func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.pageSize = max(n, 1)
+	change()
 }
+
+// SetPageSize sets how many entries a page holds. The default is 50.
+func (f *Fake) SetPageSize(n int) { f.locked(func() { f.pageSize = max(n, 1) }) }
 
 // ExpireCursors makes every cursor of Changes that is out invalid. Facts 1.4: a startHistoryId that is too old is 404,
 // "full sync", the mailbox as a whole. Facts 2.2: 410 Gone, folder by folder. IMAP has no expiry; there every folder's
@@ -75,27 +77,15 @@ func (f *Fake) FailNext(n int, err error) {
 
 // RefuseSignIn makes the next n calls of Provider.Open return a *provider.SignInError (facts 8: a refused sign-in is no proof
 // of a changed password).
-func (f *Fake) RefuseSignIn(n int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.refuse = n
-}
+func (f *Fake) RefuseSignIn(n int) { f.locked(func() { f.refuse = n }) }
 
 // Throttle refuses every call until d has passed on the fake's clock, with what remains of it as RetryAfter.
 // Facts 2.5: Retry-After counts; calls made before it has passed are refused as well.
-func (f *Fake) Throttle(d time.Duration) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.throttled = f.now().Add(d)
-}
+func (f *Fake) Throttle(d time.Duration) { f.locked(func() { f.throttled = f.now().Add(d) }) }
 
 // Forget drops what happened since cursors of Changes were last read, and tells nobody: a service with a hole in its history. What is
 // there is listed by History and Inventory.
-func (f *Fake) Forget() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	clear(f.events)
-}
+func (f *Fake) Forget() { f.locked(func() { clear(f.events) }) }
 
 // Hide makes the mailbox look empty: nothing is listed, found or handed out, and nothing is told, as on a server whose storage is
 // not there. Off, all is as it was.
@@ -111,26 +101,14 @@ func (f *Fake) Hide(on bool) {
 }
 
 // Revoke withdraws the owner's consent: every call asks for the user until Grant.
-func (f *Fake) Revoke() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.revoked = true
-}
+func (f *Fake) Revoke() { f.locked(func() { f.revoked = true }) }
 
 // Grant undoes Revoke.
-func (f *Fake) Grant() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.revoked = false
-}
+func (f *Fake) Grant() { f.locked(func() { f.revoked = false }) }
 
 // CutAfter lets n more calls through and then cuts the connection: the call after returns ErrCut, and so do all
 // mailboxes that were open. A mailbox opened afterwards works.
-func (f *Fake) CutAfter(n int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.cutAfter = n
-}
+func (f *Fake) CutAfter(n int) { f.locked(func() { f.cutAfter = n }) }
 
 // CutWaits ends every Wait under way with err.
 func (f *Fake) CutWaits(err error) {
@@ -143,18 +121,10 @@ func (f *Fake) CutWaits(err error) {
 
 // RepeatPages makes the next n pages come twice: their Next leads to the same page again (facts 2.2: "Replays and
 // repeated entities are normal").
-func (f *Fake) RepeatPages(n int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.repeat = n
-}
+func (f *Fake) RepeatPages(n int) { f.locked(func() { f.repeat = n }) }
 
 // Reorder turns the order within pages of Changes round (facts 2.2: "order not guaranteed").
-func (f *Fake) Reorder(on bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.reorder = on
-}
+func (f *Fake) Reorder(on bool) { f.locked(func() { f.reorder = on }) }
 
 // Spoil makes a message unreadable: listings carry it with err, Content returns err. A nil err heals it.
 func (f *Fake) Spoil(h Handle, err error) {
@@ -166,46 +136,22 @@ func (f *Fake) Spoil(h Handle, err error) {
 }
 
 // LoseMutation makes the answer of the next change of the mailbox get lost: archiving, labelling, undoing them, filing in Sent.
-func (f *Fake) LoseMutation(l Loss) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.losing = append(f.losing, l)
-}
+func (f *Fake) LoseMutation(l Loss) { f.locked(func() { f.losing = append(f.losing, l) }) }
 
 // NoKeywords makes the IMAP personality keep no keywords, as Exchange's does (facts 3.3): labels become copies in a folder.
-func (f *Fake) NoKeywords(on bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.noKeywords = on
-}
+func (f *Fake) NoKeywords(on bool) { f.locked(func() { f.noKeywords = on }) }
 
 // NoUIDPlus takes UIDPLUS from the IMAP personality: new ids are not told, and nothing can be expunged alone (facts 3.1).
-func (f *Fake) NoUIDPlus(on bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.noUIDPlus = on
-}
+func (f *Fake) NoUIDPlus(on bool) { f.locked(func() { f.noUIDPlus = on }) }
 
 // NoSentCopy makes the IMAP personality's Release file no copy in Sent, as generic servers don't after SMTP (facts 3.3).
-func (f *Fake) NoSentCopy(on bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.noSentCopy = on
-}
+func (f *Fake) NoSentCopy(on bool) { f.locked(func() { f.noSentCopy = on }) }
 
 // NoIdle takes IDLE from the IMAP personality: Wait is no more than a pause, and Polling says so.
-func (f *Fake) NoIdle(on bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.noIdle = on
-}
+func (f *Fake) NoIdle(on bool) { f.locked(func() { f.noIdle = on }) }
 
 // NoMove takes MOVE from the IMAP personality: archiving copies and expunges, for which it needs UIDPLUS (facts 3.1).
-func (f *Fake) NoMove(on bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.noMove = on
-}
+func (f *Fake) NoMove(on bool) { f.locked(func() { f.noMove = on }) }
 
 // Calls returns the counters so far.
 func (f *Fake) Calls() Calls {
