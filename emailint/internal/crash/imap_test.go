@@ -82,12 +82,16 @@ func (s *imapService) Deliver(raw []byte, at time.Time, role provider.Role) prov
 }
 
 func (s *imapService) Move(h providertest.Handle, to provider.Role) { s.box.Move(h, to) }
-func (s *imapService) Delete(h providertest.Handle)                 { s.box.Delete(h) }
-func (s *imapService) Reset(role provider.Role)                     { s.box.ResetFolder(role) }
-func (s *imapService) ItemID(providertest.Handle) provider.ItemID   { return "" }
-func (s *imapService) Forget()                                      {} // IMAP asks for what is there, not for what happened
-func (s *imapService) Proof() Proof                                 { return Nothing }
-func (s *imapService) Sender() provider.Sender                      { return s }
+func (s *imapService) Delete(h providertest.Handle) {
+	if h != "" { // in an empty mailbox there is no victim
+		s.box.Delete(h)
+	}
+}
+func (s *imapService) Reset(role provider.Role)                   { s.box.ResetFolder(role) }
+func (s *imapService) ItemID(providertest.Handle) provider.ItemID { return "" }
+func (s *imapService) Forget()                                    {} // IMAP asks for what is there, not for what happened
+func (s *imapService) Proof() Proof                               { return Nothing }
+func (s *imapService) Sender() provider.Sender                    { return s }
 
 func (s *imapService) Look(messageID string) (out []providertest.Sight) {
 	var names []string

@@ -52,7 +52,7 @@ func (w *world) victim() string {
 
 // begin lets a step's events happen.
 func (w *world) begin(i int) error {
-	day := day0.AddDate(0, 0, 2*i)
+	day := day0.AddDate(0, 0, 5*i)
 	if w.clock.now().After(day) {
 		return fmt.Errorf("the clock stands at %s, after the day of step %s", w.clock.now(), script[i].name)
 	}

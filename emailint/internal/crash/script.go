@@ -13,7 +13,7 @@ import (
 	"github.com/intellicon/email-integration/provider/providertest"
 )
 
-// step is one day of the scenario: something happens, the host calls the engine, and every mailbox is synced until nothing is
+// step is some days of the scenario: something happens, the host calls the engine, and every mailbox is synced until nothing is
 // outstanding. A crash may come anywhere in the last two.
 type step struct {
 	name  string

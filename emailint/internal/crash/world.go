@@ -101,8 +101,8 @@ func (c *clock) run() {
 	c.since = time.Now()
 }
 
-// day0 is when the script begins. Steps are two days apart, so that recoveries, which take minutes, change no date, and what is to
-// be looked at again in a day is due in the next step.
+// day0 is when the script begins. Steps are five days apart: each takes two and a bit, so that what is to be looked at again in a
+// day is looked at within the step, and recoveries, which take minutes, change no date.
 var day0 = time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
 
 // box is one mailbox of the world.
@@ -298,9 +298,11 @@ func (w *world) drain(fuse func() int) error {
 			}
 			continue
 		}
-		if quiet++; quiet == 2 {
+		// Deletions take a look after they were seen, and where mail is released another a day later.
+		if quiet++; quiet == 3 {
 			return nil
 		}
+		w.clock.advance(25 * time.Hour)
 	}
 	return fmt.Errorf("it never drains: %w", why)
 }

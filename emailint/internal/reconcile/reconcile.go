@@ -153,8 +153,10 @@ func (r *Reconciler) Confirm(ctx context.Context, limit int, early bool) (gone i
 		case ctx.Err() != nil, errors.As(err, &limit), errors.As(err, &action), errors.Is(err, state.ErrStale):
 			return gone, err
 		case err != nil:
-			// The trouble of one mail, or of the moment: nothing is concluded from it.
-			again = time.Hour
+			// The trouble of one mail, or of the moment: nothing is concluded from it, also not that its day has begun.
+			if again = time.Hour; r.Release && row.CheckAt.IsZero() {
+				again = recheck
+			}
 		case again == 0 && r.Release && (row.CheckAt.IsZero() || r.Now().Before(row.CheckAt)):
 			again = recheck
 		}
