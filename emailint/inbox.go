@@ -56,7 +56,8 @@ func validateInbox(rules []InboxRule) error {
 		if (r.Do == LabelMail) != (r.Label != "") {
 			wrong("label", "a rule that labels needs a label, and no other has one")
 		}
-		if len(r.Label) > 100 || r.Label != strings.TrimSpace(r.Label) || strings.ContainsFunc(r.Label, unicode.IsControl) || !utf8.ValidString(r.Label) {
+		if len(r.Label) > 100 || r.Label != strings.TrimSpace(r.Label) || !utf8.ValidString(r.Label) ||
+			strings.ContainsFunc(r.Label, unicode.IsControl) {
 			wrong("label", "it is at most 100 bytes of text, without control characters and without space around it")
 		}
 	}

@@ -12,8 +12,9 @@ import (
 type Deletion string
 
 const (
-	KeepDeleted    Deletion = "keep"    // the CRM keeps it
-	ReleaseDeleted Deletion = "release" // the mailbox no longer holds it; without a holder it leaves the CRM (Remover, or a save without links)
+	KeepDeleted Deletion = "keep" // the CRM keeps it
+	// ReleaseDeleted: the mailbox no longer holds it. Without a holder it leaves the CRM, by Remover or a save without links.
+	ReleaseDeleted Deletion = "release"
 )
 
 // Reconciliation says how a mailbox and its ledger compare.

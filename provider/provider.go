@@ -153,7 +153,8 @@ type Mutation struct {
 }
 
 // Archiver is a mailbox that can take a message out of the inbox without deleting it. Both calls may be repeated: a message
-// that lies outside the inbox (or is back in it) is left alone and told as Already. ErrGone when it lies nowhere; ErrUnsupported when it can't be done safely here.
+// that lies outside the inbox (or is back in it) is left alone and told as Already. ErrGone when it lies nowhere;
+// ErrUnsupported when it can't be done safely here.
 type Archiver interface {
 	Archive(ctx context.Context, t Target) (Mutation, error)
 	// Unarchive brings the message back to the inbox.

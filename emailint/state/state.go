@@ -65,9 +65,9 @@ type Connections interface {
 	// SetRealTime notes how news of the mailbox is heard of, for its user to see.
 	SetRealTime(ctx context.Context, org string, id int64, text string) error
 
-	// Claim leases the connection that is due longest; one that was woken goes before polls that are less than a minute late. It is connected, held by nobody whose lease still runs, past its
-	// NotBefore, and woken or past its NextDue. A claim raises the epoch, which fences the former holder (rule 16).
-	// ErrNoneDue when there is none.
+	// Claim leases the connection that is due longest; one that was woken goes before polls that are less than a minute late.
+	// It is connected, held by nobody whose lease still runs, past its NotBefore, and woken or past its NextDue. A claim
+	// raises the epoch, which fences the former holder (rule 16). ErrNoneDue when there is none.
 	Claim(ctx context.Context, worker string, now time.Time, ttl time.Duration) (Lease, error)
 	// ClaimConnection leases this one whether it is due or not; ErrNoneDue while somebody else holds it, and when its
 	// state isn't Connected.

@@ -271,9 +271,10 @@ func (m *Mailbox) states(c *imapclient.Client, folders []provider.Folder, told m
 	return out, nil
 }
 
-// refusal says what a refusal to open a folder means. Seen in practice: a process of Dovecot's that has a folder's index in memory
-// when that is replaced says [SERVERBUG] and then "Mailbox was deleted under us" for as long as it lives, and a new one is content. So the refusal of
-// a folder that did open is taken for the connection's end; and of any other, where the connection has lived for a while.
+// refusal says what a refusal to open a folder means. Seen in practice: a process of Dovecot's that has a folder's index in
+// memory when that is replaced says [SERVERBUG] and then "Mailbox was deleted under us" for as long as it lives, and a new
+// one is content. So the refusal of a folder that did open is taken for the connection's end; and of any other, where the
+// connection has lived for a while.
 func (m *Mailbox) refusal(name string, err error) error {
 	se := asServerError(err)
 	bug := se != nil && se.Code == goimap.ResponseCodeServerBug

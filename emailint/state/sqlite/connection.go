@@ -49,7 +49,8 @@ func (s *Store) AddConnection(ctx context.Context, c state.Connection) (out stat
 				c.Subject, c.State, c.Reason, c.Credential, stamp(c.NextDue), stamp(c.ConnectedAt))
 		case err == nil:
 			_, err = t.exec(`UPDATE connection SET address = ?, aliases = ?, subject = ?, state = ?, reason = ?, credential = ?,
-				wake = wake + 1, not_before = 0, refused = 0, worker = '', lease_until = 0, epoch = epoch + 1 WHERE id = ?`, c.Address, string(aliases), c.Subject, c.State, c.Reason, c.Credential, id)
+				wake = wake + 1, not_before = 0, refused = 0, worker = '', lease_until = 0, epoch = epoch + 1 WHERE id = ?`,
+				c.Address, string(aliases), c.Subject, c.State, c.Reason, c.Credential, id)
 		}
 		if err != nil {
 			return err
@@ -94,7 +95,8 @@ func (s *Store) touch(ctx context.Context, q string, args ...any) error {
 func (s *Store) SetState(ctx context.Context, org string, id int64, st state.ConnState, reason string) error {
 	return s.touch(ctx, `UPDATE connection SET state = ?1, reason = ?2, wake = wake + (?1 = 'connected'),
 		refused = CASE WHEN ?1 = 'connected' THEN 0 ELSE refused END, worker = CASE WHEN ?1 = 'connected' THEN worker ELSE '' END,
-		lease_until = CASE WHEN ?1 = 'connected' THEN lease_until ELSE 0 END, epoch = epoch + (?1 <> 'connected') WHERE id = ?3 AND org = ?4`, st, reason, id, org)
+		lease_until = CASE WHEN ?1 = 'connected' THEN lease_until ELSE 0 END, epoch = epoch + (?1 <> 'connected')
+		WHERE id = ?3 AND org = ?4`, st, reason, id, org)
 }
 
 // SetCredential implements state.Connections.

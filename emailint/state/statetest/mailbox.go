@@ -266,6 +266,33 @@ var mailboxCases = []testCase{
 		h.equal("refused", now.Refused, 0)
 		h.equal("real time", now.RealTime, "waiting")
 	}},
+	{"PausedIsFenced", "who works on a mailbox that is paused commits nothing more", func(h *house) {
+		l := h.claim(h.connect("u").ID)
+		h.ok(h.s.SetState(h.Context(), org, l.Connection, state.Paused, "by its user"))
+		_, err := h.s.CommitPage(h.Context(), l, state.Page{Cursor: []byte("x")})
+		h.is(err, state.ErrStale)
+		_, err = h.s.ClaimConnection(h.Context(), org, l.Connection, "w", start, time.Minute)
+		h.is(err, state.ErrNoneDue)
+		h.ok(h.s.SetState(h.Context(), org, l.Connection, state.Connected, ""))
+		h.claim(l.Connection)
+	}},
+	{"WokenFirst", "a mailbox that was woken goes before polls that are a little late, and a poll that is very late before it", func(h *house) {
+		polled, woken := h.connect("polled"), h.connect("woken")
+		for _, c := range []state.Connection{polled, woken} {
+			h.ok(h.s.Release(h.Context(), h.claim(c.ID), state.Released{Served: true, NextDue: start.Add(time.Hour)}))
+		}
+		h.ok(h.s.Wake(h.Context(), org, woken.ID))
+		first := func(late time.Duration) int64 {
+			now := start.Add(time.Hour + late)
+			l, err := h.s.Claim(h.Context(), "w", now, time.Minute)
+			h.ok(err)
+			h.ok(h.s.Release(h.Context(), l, state.Released{}))
+			return l.Connection
+		}
+		h.equal("a little late", first(10*time.Second), woken.ID)
+		h.ok(h.s.Release(h.Context(), h.claim(woken.ID), state.Released{NextDue: start.Add(2 * time.Hour)}))
+		h.equal("very late", first(10*time.Minute), polled.ID)
+	}},
 	{"OutageIsNotPoison", "an outage is held against no email, and what was tried comes after the others", func(h *house) {
 		l := h.claim(h.connect("u").ID)
 		first, second := h.import1(l, "1", ada), h.import1(l, "2", ada)

@@ -169,8 +169,8 @@ func (s *Server) hook(h hook) {
 	s.trouble.hooks = append(s.trouble.hooks, h)
 }
 
-// Before runs f once, when the next command arrives that begins so ("UID SEARCH", "EXAMINE Sent", "IDLE", as Commands shows them), and before
-// it is carried out. So a test knows where a client is, and changes the world right there.
+// Before runs f once, when the next command arrives that begins so ("UID SEARCH", "EXAMINE Sent", "IDLE", as Commands shows
+// them), and before it is carried out. So a test knows where a client is, and changes the world right there.
 func (s *Server) Before(command string, f func()) { s.hook(hook{command, run, f}) }
 
 // Hang gives no answer to the next command that begins so, nor to anything after it on that connection, which stays open: a
