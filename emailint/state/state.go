@@ -190,7 +190,8 @@ type Outbox interface {
 	OutboxGet(ctx context.Context, org, key string) (Outgoing, error)
 	// OutboxOf returns the row that registered an Email, ErrNotFound for mail that we did not send.
 	OutboxOf(ctx context.Context, org string, email int64) (Outgoing, error)
-	// OutboxStep moves a row from one state to another if it is still there, else ErrStale: of two workers one sends.
+	// OutboxStep moves a row from one state to another if it is still there, else ErrStale: of two workers one sends. What
+	// would become unknown, or is looked up, becomes sent when a copy was found in a mailbox since.
 	OutboxStep(ctx context.Context, org, key string, from, to OutState, s Step) (Outgoing, error)
 	// OutboxDue returns rows to work on, those that wait longest first: queued, staged, sending and unknown ones past their NextTry. An
 	// empty org asks for all of them.
