@@ -62,6 +62,7 @@ func TestUnknownIsSentWhenACopyShowsUp(t *testing.T) {
 	}
 	w.Fake.Deliver(mail, w.Now(), provider.RoleSent) // the server was slow
 	passes(t, w, 1)
+	outbox(t, w, 0)
 	o, err := w.State.OutboxGet(t.Context(), emailinttest.Org, "k")
 	if err != nil || o.State != state.OutSent || o.Copy != state.CopyFound {
 		t.Errorf("%s, copy %q, %v", o.State, o.Copy, err)

@@ -196,7 +196,8 @@ func (e *Engine) released(ctx context.Context, err error, c Connection, poll tim
 	case err == nil:
 		return state.Released{Served: true, NextDue: now.Add(poll), State: state.Connected}
 	case errors.Is(err, errTurn):
-		return state.Released{NextDue: now} // behind those that are due already
+		// Behind those that are due already, and behind those that are woken: its own wake is served by being due now.
+		return state.Released{Served: true, NextDue: now}
 	case ctx.Err() != nil:
 		return state.Released{Refused: c.Refused}
 	case errors.As(err, &outage):

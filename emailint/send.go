@@ -204,7 +204,7 @@ func (e *Engine) lookup(ctx context.Context, org string, row state.Outgoing, s p
 		return e.sent(ctx, org, row, provider.Sent{})
 	case provider.OutcomeNotSent:
 		return e.o.State.OutboxStep(context.WithoutCancel(ctx), org, row.Key, row.State, state.OutStaged,
-			state.Step{Error: cause.Error(), NextTry: e.o.Now().Add(time.Minute << min(row.Tries, 8))})
+			state.Step{Error: cause.Error(), NextTry: e.o.Now().Add(time.Minute << min(row.Tries, 8)), Lookup: true})
 	}
 	return e.o.State.OutboxStep(context.WithoutCancel(ctx), org, row.Key, row.State, state.OutUnknown,
 		state.Step{Error: cause.Error(), NextTry: e.o.Now().Add(24 * time.Hour)})

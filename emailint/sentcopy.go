@@ -2,6 +2,7 @@ package emailint
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -61,6 +62,11 @@ func (e *Engine) copy(ctx context.Context, row state.Outgoing) error {
 		return step(state.CopyLost, state.CopyStep{Error: "the mailbox is no longer connected"})
 	case c.State != state.Connected, c.Refused > 0, c.NotBefore.After(now):
 		return step(row.Copy, state.CopyStep{Error: "the mailbox is not to be asked now", NextTry: maxTime(c.NotBefore, now.Add(10*time.Minute))})
+	}
+	// Of mail that a copy proved to be sent it was not asked before whether one in Sent is wanted.
+	var staged provider.Staged
+	if s, _, err := e.Settings(ctx, row.Org); err == nil && !s.FileSent || json.Unmarshal(row.Staged, &staged) == nil && staged.ID != "" {
+		return step(state.CopyNone, state.CopyStep{})
 	}
 	box, err := e.open(ctx, c)
 	if err != nil {

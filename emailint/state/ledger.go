@@ -59,6 +59,7 @@ type Row struct {
 	Left         bool      // in no folder; not deleted (rule 15)
 	Gone         bool      // left, and confirmed to be no more
 	CheckAt      time.Time // left: when it is looked for again; zero before it was looked for
+	MissedAt     time.Time // left: when it was first found nowhere, and not seen since
 	Undelivered  bool      // Items only: the host has not acknowledged the row's email
 }
 

@@ -56,6 +56,7 @@ type Step struct {
 	NextTry time.Time // for sending: when a worker that vanished is given up
 	Aliases []Hash    // Message-IDs the provider put in place of ours
 	Try     bool      // count a try
+	Lookup  bool      // the answer of a lookup: a copy that was found outweighs it
 	CopyAt  time.Time // with OutSent: when a copy in Sent is first looked for; zero: none is wanted
 }
 

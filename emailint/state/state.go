@@ -106,8 +106,8 @@ type Ledger interface {
 	// Leavers returns rows with an email that lie in no folder since an earlier lease, that are not confirmed gone, whose
 	// email has no other row in a folder of this mailbox, and that are not to be looked at later.
 	Leavers(ctx context.Context, l Lease, now time.Time, limit int) ([]Row, error)
-	// Recheck postpones what Leavers returns of these rows.
-	Recheck(ctx context.Context, l Lease, rows []int64, at time.Time) error
+	// Recheck postpones what Leavers returns of these rows, and notes since when they are found nowhere; zero: they are somewhere.
+	Recheck(ctx context.Context, l Lease, rows []int64, at, missed time.Time) error
 	// Gone records that items are confirmed to be no more, by id and Message-ID. Mail never decided gets the fate gone;
 	// decided mail keeps its fate and its Email (rules 4, 15). With release this mailbox no longer holds the Emails of
 	// which it has no other row, unless a person's link stands.
@@ -190,7 +190,8 @@ type Outbox interface {
 	OutboxGet(ctx context.Context, org, key string) (Outgoing, error)
 	// OutboxOf returns the row that registered an Email, ErrNotFound for mail that we did not send.
 	OutboxOf(ctx context.Context, org string, email int64) (Outgoing, error)
-	// OutboxStep moves a row from one state to another if it is still there, else ErrStale: of two workers one sends.
+	// OutboxStep moves a row from one state to another if it is still there, else ErrStale: of two workers one sends. What
+	// would become unknown, or is looked up, becomes sent when a copy was found in a mailbox since.
 	OutboxStep(ctx context.Context, org, key string, from, to OutState, s Step) (Outgoing, error)
 	// OutboxDue returns rows to work on, those that wait longest first: queued, staged, sending and unknown ones past their NextTry. An
 	// empty org asks for all of them.

@@ -55,6 +55,7 @@ type Fake struct {
 	pageSize int
 
 	failures  []error
+	unlocated []error   // what Locate returns next
 	throttled time.Time // calls before this are refused
 	revoked   bool
 	cutWaits  error

@@ -415,6 +415,11 @@ func (b *mailbox) Locate(ctx context.Context, messageID string) ([]provider.Item
 	if err := b.enter(ctx, &f.calls.Locate, 5); err != nil { // facts 1.5: rfc822msgid:
 		return nil, err
 	}
+	if len(f.unlocated) > 0 {
+		err := f.unlocated[0]
+		f.unlocated = f.unlocated[1:]
+		return nil, err
+	}
 	var items []provider.Item
 	for _, m := range f.order {
 		if messageID != "" && m.envelope.MessageID == messageID {

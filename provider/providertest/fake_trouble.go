@@ -79,6 +79,15 @@ func (f *Fake) FailNext(n int, err error) {
 // of a changed password).
 func (f *Fake) RefuseSignIn(n int) { f.locked(func() { f.refuse = n }) }
 
+// FailLocate makes the next n calls of Locate return err.
+func (f *Fake) FailLocate(n int, err error) {
+	f.locked(func() {
+		for range n {
+			f.unlocated = append(f.unlocated, err)
+		}
+	})
+}
+
 // Throttle refuses every call until d has passed on the fake's clock, with what remains of it as RetryAfter.
 // Facts 2.5: Retry-After counts; calls made before it has passed are refused as well.
 func (f *Fake) Throttle(d time.Duration) { f.locked(func() { f.throttled = f.now().Add(d) }) }

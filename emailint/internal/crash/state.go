@@ -102,8 +102,8 @@ func (s *store) Leavers(ctx context.Context, l state.Lease, now time.Time, limit
 	return get(s.p, "state.Leavers", func() ([]state.Row, error) { return s.Store.Leavers(ctx, l, now, limit) })
 }
 
-func (s *store) Recheck(ctx context.Context, l state.Lease, rows []int64, at time.Time) error {
-	return s.p.pass("state.Recheck", func() error { return s.Store.Recheck(ctx, l, rows, at) })
+func (s *store) Recheck(ctx context.Context, l state.Lease, rows []int64, at, missed time.Time) error {
+	return s.p.pass("state.Recheck", func() error { return s.Store.Recheck(ctx, l, rows, at, missed) })
 }
 
 func (s *store) Gone(ctx context.Context, l state.Lease, ids []provider.ItemID, release bool) error {

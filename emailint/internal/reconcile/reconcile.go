@@ -23,7 +23,7 @@ type Store interface {
 	Leave(ctx context.Context, l state.Lease, rs []provider.Removal) (int, error)
 	Counted(ctx context.Context, l state.Lease, r state.Recount) error
 	Leavers(ctx context.Context, l state.Lease, now time.Time, limit int) ([]state.Row, error)
-	Recheck(ctx context.Context, l state.Lease, rows []int64, at time.Time) error
+	Recheck(ctx context.Context, l state.Lease, rows []int64, at, missed time.Time) error
 	Gone(ctx context.Context, l state.Lease, ids []provider.ItemID, release bool) error
 	Missing(ctx context.Context, org string, connection int64, ids []provider.ItemID) ([]provider.ItemID, error)
 	Items(ctx context.Context, org string, connection int64, after int64, limit int) ([]state.Row, error)
@@ -130,8 +130,8 @@ func (r *Reconciler) inventory(ctx context.Context, s provider.Scope, f func(pro
 
 // Confirm is the second step of a deletion: mail that left every folder in an earlier pass is looked for by its id and by its
 // Message-ID in all folders, trash and junk included. What is found nowhere is gone; where that costs the CRM the mail (Release)
-// that takes a day at least from the first look, for a server may have a bad day. What lies where it lay has not left after all.
-// Mail that was found before, in the trash for example, is looked for again when its time has come, or early. It returns how
+// that takes a day at least from the first look that missed it, for a server may have a bad day. What lies where it lay has not
+// left after all. Mail that was found before, in the trash for example, is looked for again when its time has come, or early. It returns how
 // many are gone.
 func (r *Reconciler) Confirm(ctx context.Context, limit int, early bool) (gone int, err error) {
 	now := r.Now()
@@ -147,18 +147,20 @@ func (r *Reconciler) Confirm(ctx context.Context, limit int, early bool) (gone i
 			return gone, err
 		}
 		again, err := r.look(ctx, row)
+		var missed time.Time
 		var limit *provider.RateLimitError
 		var action *provider.NeedsAction
 		switch {
 		case ctx.Err() != nil, errors.As(err, &limit), errors.As(err, &action), errors.Is(err, state.ErrStale):
 			return gone, err
 		case err != nil:
-			// The trouble of one mail, or of the moment: nothing is concluded from it, also not that its day has begun.
-			if again = time.Hour; r.Release && row.CheckAt.IsZero() {
-				again = recheck
+			// The trouble of one mail, or of the moment: nothing is concluded from it.
+			again, missed = time.Hour, row.MissedAt
+		case again == 0 && r.Release:
+			if missed = row.MissedAt; missed.IsZero() {
+				missed = r.Now()
 			}
-		case again == 0 && r.Release && (row.CheckAt.IsZero() || r.Now().Before(row.CheckAt)):
-			again = recheck
+			again = max(0, missed.Add(recheck).Sub(r.Now()))
 		}
 		if again == 0 {
 			if err := r.Store.Gone(ctx, r.Lease, []provider.ItemID{row.Item}, r.Release); err != nil {
@@ -167,11 +169,7 @@ func (r *Reconciler) Confirm(ctx context.Context, limit int, early bool) (gone i
 			gone++
 			continue
 		}
-		at := r.Now().Add(again)
-		if again == recheck && row.CheckAt.After(r.Now()) {
-			at = row.CheckAt // looked for early: its day has begun before
-		}
-		if err := r.Store.Recheck(ctx, r.Lease, []int64{row.ID}, at); err != nil {
+		if err := r.Store.Recheck(ctx, r.Lease, []int64{row.ID}, r.Now().Add(again), missed); err != nil {
 			return gone, err
 		}
 	}

@@ -41,7 +41,7 @@ func (t *tx) leave(l state.Lease, r provider.Removal) (bool, error) {
 
 // homeless marks a row that lies in no folder as left, and reports whether it newly is.
 func (t *tx) homeless(l state.Lease, row int64) (bool, error) {
-	n, err := t.exec(`UPDATE ledger SET left = 1, left_epoch = ?, check_at = 0 WHERE id = ? AND NOT left
+	n, err := t.exec(`UPDATE ledger SET left = 1, left_epoch = ?, check_at = 0, missed_at = 0 WHERE id = ? AND NOT left
 		AND NOT EXISTS (SELECT 1 FROM placement WHERE row = id)`, l.Epoch, row)
 	return n > 0, err
 }
@@ -136,10 +136,10 @@ func (s *Store) Leavers(ctx context.Context, l state.Lease, now time.Time, limit
 }
 
 // Recheck implements state.Ledger.
-func (s *Store) Recheck(ctx context.Context, l state.Lease, rows []int64, at time.Time) error {
+func (s *Store) Recheck(ctx context.Context, l state.Lease, rows []int64, at, missed time.Time) error {
 	return s.held(ctx, l, func(t *tx) error {
 		for _, id := range rows {
-			if _, err := t.exec(`UPDATE ledger SET check_at = ? WHERE id = ? AND conn = ?`, stamp(at), id, l.Connection); err != nil {
+			if _, err := t.exec(`UPDATE ledger SET check_at = ?, missed_at = ? WHERE id = ? AND conn = ?`, stamp(at), stamp(missed), id, l.Connection); err != nil {
 				return err
 			}
 		}

@@ -79,6 +79,20 @@ func (s *Store) OutboxStep(ctx context.Context, org, key string, from, to state.
 		if o, err = t.out(org, key); err != nil {
 			return err
 		}
+		if to == state.OutUnknown || st.Lookup {
+			// A copy that was found before says more than any lookup.
+			var proven bool
+			if err := t.row(`SELECT e.held = 0 AND (SELECT count(*) FROM outbox WHERE email = e.id) = 1 FROM email e WHERE id = ?`, o.Email).
+				Scan(&proven); err != nil {
+				return err
+			}
+			if proven {
+				to, st = state.OutSent, state.Step{CopyAt: st.CopyAt}
+				if st.CopyAt.IsZero() {
+					st.CopyAt = o.Created
+				}
+			}
+		}
 		n, err := t.exec(`UPDATE outbox SET state = ?, error = ?, next_try = ?, tries = tries + ?, staged = coalesce(?, staged)
 			WHERE org = ? AND key = ? AND state = ?`, to, st.Error, stamp(st.NextTry), st.Try, nilIfEmpty(st.Staged), org, key, from)
 		if err != nil {

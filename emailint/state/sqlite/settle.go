@@ -134,7 +134,7 @@ func (t *tx) sentAs(l state.Lease, messageID, fingerprint state.Hash) (int64, er
 	if err != nil || known == 0 && len(ids) > 1 {
 		return 0, err // two of one second and subject, and neither is known by this Message-ID
 	}
-	return ids[0], nil
+	return ids[0], t.proven(ids[0])
 }
 
 // give finds or makes the Email that a mail is (rule 12) and brings the mail's value into it. It returns the Email's
@@ -219,11 +219,7 @@ func (t *tx) give(org string, connection int64, v state.EmailValue, ours bool) (
 	if ours {
 		_, err = t.exec(`UPDATE email SET ours = 1 WHERE id = ?`, id)
 	} else {
-		// A copy was found: it was sent, also where the answer was lost and nobody could say.
-		if _, err = t.exec(`UPDATE email SET held = 0 WHERE id = ? AND held`, id); err == nil {
-			_, err = t.exec(`UPDATE outbox SET state = 'sent', error = '', copy = CASE WHEN copy = '' THEN 'found' ELSE copy END
-				WHERE email = ? AND state = 'unknown'`, id)
-		}
+		err = t.proven(id)
 	}
 	if err != nil {
 		return 0, 0, false, err
@@ -236,6 +232,18 @@ func (t *tx) give(org string, connection int64, v state.EmailValue, ours bool) (
 			v.Envelope, v.EnvelopeTag, v.Rank, id)
 	}
 	return id, e.Revision, outranked, err
+}
+
+// proven records that a copy was found: the mail was sent, also where the answer was lost and nobody could say. Where the outbox
+// has it more than once, to some recipients each, it doesn't tell which. It may lie anywhere: the one in Sent is yet to be looked for.
+func (t *tx) proven(email int64) error {
+	if _, err := t.exec(`UPDATE email SET held = 0 WHERE id = ? AND held`, email); err != nil {
+		return err
+	}
+	_, err := t.exec(`UPDATE outbox SET state = 'sent', error = '', copy_at = CASE WHEN copy = '' THEN 0 ELSE copy_at END,
+		copy = CASE WHEN copy = '' THEN 'due' ELSE copy END
+		WHERE email = ?1 AND state = 'unknown' AND (SELECT count(*) FROM outbox WHERE email = ?1) = 1`, email)
+	return err
 }
 
 // join makes the Email e, which has the lower id, the survivor of another.

@@ -46,7 +46,7 @@ CREATE TABLE ledger (
   tries INTEGER NOT NULL DEFAULT 0, next_try INTEGER NOT NULL DEFAULT 0,
   left INTEGER NOT NULL DEFAULT 0,          -- in no folder
   left_epoch INTEGER NOT NULL DEFAULT 0,    -- of the lease under which it left: deletion is confirmed under a later one
-  gone INTEGER NOT NULL DEFAULT 0, check_at INTEGER NOT NULL DEFAULT 0,
+  gone INTEGER NOT NULL DEFAULT 0, check_at INTEGER NOT NULL DEFAULT 0, missed_at INTEGER NOT NULL DEFAULT 0,
   UNIQUE (conn, item)
 );
 -- A parameter proves no predicate: where a query says email = ?, an index WHERE email > 0 is not used.
