@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"slices"
 	"testing"
 	"time"
 
@@ -213,4 +214,32 @@ func TestRuleSwitchedOnInTheMiddleOfAPass(t *testing.T) {
 	if inInbox(w, "new") || !inInbox(w, "history") {
 		t.Errorf("new mail in the inbox %v, history %v: %+v", inInbox(w, "new"), inInbox(w, "history"), intents(t, w, "new"))
 	}
+}
+
+// A mail whose first links were not what a rule acts on is left alone when it gets such links later, also when its owner has moved
+// it about meanwhile.
+func TestLinksThatCameLaterAreNoReason(t *testing.T) {
+	personalities(t, func(t *testing.T, p providertest.Personality) {
+		rule := archive
+		rule.Kinds = []linker.Kind{linker.Account}
+		w := ruled(t, p, rule)
+		w.Advance(time.Minute)
+		h := w.Deliver(raw("ada@customer.example", "new@x", ""))
+		passes(t, w, 1)
+		w.CRM.Add(emailinttest.Org, linker.Record{Kind: linker.Account, ID: "customer"}, "Customer", "customer.example")
+		change(t, w, func(s *emailint.Settings) { s.Rules.Leads = true })
+		passes(t, w, 2)
+		w.Fake.Move(h, "")
+		passes(t, w, 2)
+		w.Fake.Move(h, provider.RoleInbox)
+		passes(t, w, 2)
+		if !inInbox(w, "new") || len(intents(t, w, "new")) > 0 {
+			t.Errorf("archived because of later links: %+v", intents(t, w, "new"))
+		}
+		for _, e := range w.CRM.Emails(emailinttest.Org) {
+			if e.Message.MessageID == "new@x" && !slices.ContainsFunc(e.Links, func(l linker.Link) bool { return l.Kind == linker.Account }) {
+				t.Error("the account is not linked: the test proves nothing")
+			}
+		}
+	})
 }

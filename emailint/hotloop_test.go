@@ -95,3 +95,39 @@ func TestLongHistoryTakesTurns(t *testing.T) {
 		<-done
 	})
 }
+
+// parrot tells of one item again and again, and hears news all the time.
+type parrot struct {
+	gossip
+	fake *providertest.Fake
+}
+
+func (b parrot) Changes(ctx context.Context, c provider.Cursor) (provider.Page, error) {
+	p, err := b.Mailbox.Changes(ctx, c)
+	for it, ierr := range b.Mailbox.Inventory(ctx, provider.Scope{}) {
+		if ierr == nil {
+			p.Items = append(p.Items, it)
+		}
+	}
+	return p, err
+}
+
+// What is told again is no news.
+func TestRepeatedItemsAreNoNews(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := providertest.NewFake(providertest.IMAP, provider.Profile{Address: emailinttest.Owner}, time.Now)
+		fake.Deliver([]byte(raw("ada@customer.example", "1@x", "")), time.Now(), provider.RoleInbox)
+		var waits atomic.Int64
+		e, _, _, _ := twisted(t, fake, time.Now, func(b provider.Mailbox, _ string) provider.Mailbox {
+			return parrot{gossip{b, &waits}, fake}
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := e.Run(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Run = %v", err)
+		}
+		if n := waits.Load(); n < 2 || n > 30 {
+			t.Errorf("%d passes in a minute because of news that was none", n)
+		}
+	})
+}

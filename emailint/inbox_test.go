@@ -95,7 +95,7 @@ func TestInboxRulesActOnNewMailOnly(t *testing.T) {
 			t.Error("the late contact's mail is not linked: the test proves nothing")
 		}
 		log, err := w.Engine.Mutations(t.Context(), emailinttest.Org, w.Connection.ID, 0, 100)
-		if err != nil || len(log) != 2 || !strings.Contains(log[0].Note, "archived") || !strings.Contains(log[1].Note, "In the CRM") {
+		if err != nil || len(log) != 2 || !strings.Contains(log[0].Note, "In the CRM") || !strings.Contains(log[1].Note, "archived") {
 			t.Errorf("log = %+v, %v", log, err)
 		}
 		// What came back by our own hand is no news: the CRM has it once, as it was.

@@ -106,7 +106,7 @@ func (e *Engine) Run(ctx context.Context) error {
 					err = e.work(ctx, l, &box, func(ctx context.Context, v *visit) error {
 						v.backOff, v.until = true, e.o.Now().Add(turn)
 						err := v.pass(ctx)
-						news = v.reader.News > 0
+						news = v.reader.News+v.recon.News > 0
 						return err
 					})
 					if err == nil {

@@ -27,20 +27,22 @@ func (e *Engine) copies(ctx context.Context) error {
 		return err
 	}
 	var errs []error
+	shut := map[int64]time.Time{} // mailboxes that did not open, or limit our rate, and when to try again
 	for _, row := range rows {
-		if err := e.copy(ctx, row); err != nil && !errors.Is(err, state.ErrStale) {
+		if err := e.copy(ctx, row, shut); err != nil && !errors.Is(err, state.ErrStale) {
 			errs = append(errs, fmt.Errorf("the copy in Sent of %s: %w", row.Key, err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func (e *Engine) copy(ctx context.Context, row state.Outgoing) error {
+func (e *Engine) copy(ctx context.Context, row state.Outgoing, shut map[int64]time.Time) error {
 	step := func(to state.CopyState, s state.CopyStep) error {
 		err := e.o.State.CopyStep(ctx, row.Org, row.Key, row.Copy, to, s)
 		row.Copy = to
 		return err
 	}
+	opened := false
 	later := func(cause error) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -50,7 +52,19 @@ func (e *Engine) copy(ctx context.Context, row state.Outgoing) error {
 		if row.CopyTries+1 >= copyTries || errors.Is(cause, provider.ErrUnsupported) {
 			return step(state.CopyLost, state.CopyStep{Error: text})
 		}
-		return step(row.Copy, state.CopyStep{Error: text, Try: true, NextTry: e.o.Now().Add(time.Minute << row.CopyTries)})
+		wait := time.Minute << row.CopyTries
+		var limit *provider.RateLimitError
+		if errors.As(cause, &limit) {
+			wait = max(wait, limit.RetryAfter)
+		}
+		if errors.As(cause, new(*provider.SignInError)) {
+			wait = max(wait, patience[0])
+		}
+		next := e.o.Now().Add(wait)
+		if !opened || limit != nil {
+			shut[row.Connection] = next
+		}
+		return step(row.Copy, state.CopyStep{Error: text, Try: true, NextTry: next})
 	}
 	c, err := e.o.State.Connection(ctx, row.Org, row.Connection)
 	if err != nil {
@@ -60,8 +74,8 @@ func (e *Engine) copy(ctx context.Context, row state.Outgoing) error {
 	switch now := e.o.Now(); {
 	case c.State == state.Disconnected:
 		return step(state.CopyLost, state.CopyStep{Error: "the mailbox is no longer connected"})
-	case c.State != state.Connected, c.Refused > 0, c.NotBefore.After(now):
-		return step(row.Copy, state.CopyStep{Error: "the mailbox is not to be asked now", NextTry: maxTime(c.NotBefore, now.Add(10*time.Minute))})
+	case c.State != state.Connected, c.Refused > 0, c.NotBefore.After(now), shut[c.ID].After(now):
+		return step(row.Copy, state.CopyStep{Error: "the mailbox is not to be asked now", NextTry: maxTime(shut[c.ID], maxTime(c.NotBefore, now.Add(10*time.Minute)))})
 	}
 	// Of mail that a copy proved to be sent it was not asked before whether one in Sent is wanted.
 	var staged provider.Staged
@@ -70,8 +84,14 @@ func (e *Engine) copy(ctx context.Context, row state.Outgoing) error {
 	}
 	box, err := e.open(ctx, c)
 	if err != nil {
+		if errors.As(err, new(*provider.SignInError)) {
+			if werr := e.Wake(ctx, row.Org, row.Connection); werr != nil { // the pass counts refusals, and asks the user
+				return werr
+			}
+		}
 		return later(err)
 	}
+	opened = true
 	defer box.Close()
 	filer, ok := box.(provider.SentFiler)
 	if !ok {

@@ -2,6 +2,7 @@ package emailint_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -119,5 +120,31 @@ func TestSentMailIsSavedWholeLater(t *testing.T) {
 	passes(t, w, 1)
 	if es := w.CRM.Emails(emailinttest.Org); len(es) != 1 || es[0].Message.Text == "" || es[0].Partial != "" || !es[0].Outbound {
 		t.Errorf("emails = %+v, want the sent one with its text", es)
+	}
+}
+
+// A mailbox that refuses the sign-in is asked once, not once for every mail whose copy is to be filed.
+func TestManyCopiesOneSignIn(t *testing.T) {
+	w := emailinttest.New(t)
+	w.Fake.NoSentCopy(true)
+	for _, k := range []string{"a", "b", "c", "d", "e"} {
+		if _, err := w.Engine.Send(t.Context(), emailinttest.Org, emailint.Outgoing{Connection: w.Connection.ID, Key: k, From: emailinttest.Owner,
+			Recipients: []string{"ada@customer.example"}, Raw: []byte(strings.ReplaceAll(string(outgoing), "out@x", k+"@x"))}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.Fake.RefuseSignIn(100)
+	opened := w.Fake.Calls().Open
+	for range 10 {
+		w.Advance(5 * time.Second)
+		_ = w.Engine.Outbox(t.Context())
+	}
+	w.Advance(time.Minute)
+	for range 10 {
+		w.Advance(5 * time.Second)
+		_ = w.Engine.Outbox(t.Context())
+	}
+	if n := w.Fake.Calls().Open - opened; n > 1 {
+		t.Errorf("%d sign-ins within two minutes", n)
 	}
 }

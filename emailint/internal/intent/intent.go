@@ -50,6 +50,8 @@ func (r *Runner) Run(ctx context.Context) error {
 		if err != nil || len(is) == 0 {
 			return err
 		}
+		// Labels first: an archived mail has another id, by which one without a Message-ID is not found.
+		slices.SortStableFunc(is, func(a, b state.Intent) int { return rank(a) - rank(b) })
 		for _, i := range is {
 			err := r.one(ctx, i)
 			if errors.Is(err, state.ErrStale) && r.Renew(ctx) == nil {
@@ -60,6 +62,13 @@ func (r *Runner) Run(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+func rank(i state.Intent) int {
+	if i.Do == Label {
+		return 0
+	}
+	return 1
 }
 
 // where returns the email's row in the inbox, and one that lies in any folder; nil where there is none. Of several in the
@@ -204,6 +213,14 @@ func (r *Runner) undo(ctx context.Context, i state.Intent, e state.Email, any *s
 		back, err = box.Unarchive(ctx, t, m)
 	} else if box, ok := r.Mailbox.(provider.Labeler); ok && i.Do == Label {
 		err = box.Unlabel(ctx, t, m)
+		if errors.Is(err, provider.ErrGone) && any != nil && any.Item != t.Item {
+			// It moved since, without a Message-ID to find it by.
+			t.Item = any.Item
+			if err = r.Renew(ctx); err != nil {
+				return err
+			}
+			err = box.Unlabel(ctx, t, m)
+		}
 	}
 	if errors.Is(err, provider.ErrGone) {
 		return r.step(ctx, i, state.IntentUndone, state.IntentStep{Mutation: i.Mutation, Note: "the mail has left the mailbox, nothing is to be taken back"})

@@ -39,7 +39,7 @@ type Pass struct {
 
 	// Floor is the earliest time that was to be imported, once Live has run; zero: everything.
 	Floor time.Time
-	// News counts what Live's pages told.
+	// News counts what Live's pages changed in the ledger: what is told again is none.
 	News int
 }
 
@@ -174,11 +174,12 @@ func (p *Pass) commit(ctx context.Context, page provider.Page, to state.Page) er
 	}
 	to.Rows = Rows(page.Items, p.Hasher, p.ConnectedAt, p.Floor)
 	to.Left, to.Restart, to.Recount, to.Cursor = page.Left, page.Restart, page.Recount, page.Next
-	if _, err := p.Store.CommitPage(ctx, p.Lease, to); err != nil {
+	c, err := p.Store.CommitPage(ctx, p.Lease, to)
+	if err != nil {
 		return err
 	}
 	if to.Run == 0 {
-		p.News += len(page.Items) + len(page.Left) + len(page.Restart) + len(page.Recount)
+		p.News += c.Inserted + c.Updated + c.Left
 	}
 	for i := range page.Items {
 		if it := &page.Items[i]; it.Err == nil && it.Envelope.Has != 0 {

@@ -42,6 +42,8 @@ type Reconciler struct {
 	Release     bool      // the host's policy: a mailbox no longer holds what was deleted from it
 	Now         func() time.Time
 	Renew       func(context.Context) error
+
+	News int // how many rows Recounts found to have left
 }
 
 const chunk = 500
@@ -78,7 +80,8 @@ func (r *Reconciler) Recounts(ctx context.Context) error {
 				break
 			}
 		}
-		if _, err := r.leave(ctx, left); err != nil {
+		n, err := r.leave(ctx, left)
+		if r.News += n; err != nil {
 			return err
 		}
 		if err := r.Store.Counted(ctx, r.Lease, rc); err != nil {

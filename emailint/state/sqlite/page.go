@@ -190,6 +190,9 @@ func (t *tx) merge(l state.Lease, r state.Row) (inserted, changed bool, err erro
 	}
 	if !r.Received.IsZero() {
 		now.Received = r.Received
+		if have.Received.IsZero() {
+			now.History = r.History // it was taken for history only because its time was unknown
+		}
 	}
 	raise := have.Gone && have.Fate.Decided() // it is held again
 	switch {
@@ -212,9 +215,9 @@ func (t *tx) merge(l state.Lease, r state.Row) (inserted, changed bool, err erro
 	if same {
 		return false, false, nil
 	}
-	if _, err := t.exec(`UPDATE ledger SET fate = ?, reason = ?, due = ?, left = ?, gone = ?, sent = ?, thread = ?, size = ?, received = ?,
+	if _, err := t.exec(`UPDATE ledger SET fate = ?, reason = ?, due = ?, left = ?, gone = ?, sent = ?, thread = ?, size = ?, received = ?, history = ?,
 		next_try = CASE WHEN ? THEN 0 ELSE next_try END WHERE id = ?`,
-		now.Fate, now.Reason, now.Due, now.Left, now.Gone, now.Sent, now.Thread, now.Size, stamp(now.Received), raise, have.ID); err != nil {
+		now.Fate, now.Reason, now.Due, now.Left, now.Gone, now.Sent, now.Thread, now.Size, stamp(now.Received), now.History, raise, have.ID); err != nil {
 		return false, false, err
 	}
 	return false, true, t.index(have.ID, &have, now)

@@ -86,9 +86,10 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 			return out, err
 		}
 	} else if len(st.Intents) > 0 {
-		// A mail that was moved is a new item where ids die on a move: its first decision may lie behind it, and it may not have linked.
+		// A mail that was moved is a new item where ids die on a move: its first decision may lie behind it, and it may not have linked, or
+		// otherwise than a rule wants.
 		if err := t.row(`SELECT EXISTS (SELECT 1 FROM late WHERE email = ?1 AND conn = ?2) OR EXISTS (SELECT 1 FROM ledger WHERE message_id = ?3
-			AND +conn = ?2 AND id <> ?4 AND +fate IN ('unmatched', 'excluded', 'internal', 'automated'))`, out.Email, l.Connection, blob(learnt.MessageID), r.ID).
+			AND +conn = ?2 AND id <> ?4 AND (+fate IN ('unmatched', 'excluded', 'internal', 'automated') OR +fate = 'linked' AND left))`, out.Email, l.Connection, blob(learnt.MessageID), r.ID).
 			Scan(&late); err != nil {
 			return out, err
 		}
