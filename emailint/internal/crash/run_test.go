@@ -90,7 +90,7 @@ func lives(t *testing.T, p providertest.Personality, stop *Stop) (picture, []str
 	run(func() {
 		time.Sleep(time.Minute)
 		// News while it runs, and a mail to send.
-		w.deliver(w.boxes[0], mail{name: "news", from: fromAda}, day0.Add(26*time.Hour), provider.RoleInbox)
+		w.deliver(w.boxes[0], mail{name: "news", from: fromAda}, day0.Add(98*time.Hour), provider.RoleInbox)
 		told = w.send(w.boxes[0], offer)
 		time.Sleep(6 * time.Minute) // a poll is due each five
 		trail = w.proc.passed()

@@ -139,8 +139,8 @@ func twoMailboxes(w *world) error {
 		return err
 	}
 	ann, bob := w.boxes[0], w.boxes[1]
-	in := arrivals(w, day0.Add(24*time.Hour))
-	w.clock.set(day0.Add(25 * time.Hour))
+	in := arrivals(w, day0.Add(96*time.Hour))
+	w.clock.set(day0.Add(97 * time.Hour))
 	both := func(m mail) {
 		m.to = "ann@own.example, bob@own.example"
 		in(ann, m, provider.RoleInbox)
