@@ -72,6 +72,8 @@ var script = []step{
 			old(ann, mail{name: "old-zoe", from: fromPat, extra: "Cc: zoe@nowhere.example\r\n"}, 7, provider.RoleInbox)
 			old(bob, mail{name: "old-both", from: fromAda, to: "ann@own.example, bob@own.example"}, 2, provider.RoleInbox)
 			old(bob, mail{name: "old-internal", from: "ann@own.example"}, 3, provider.RoleInbox)
+			// No contact is made of automated mail; it is found when one is made of him (rule 5).
+			old(bob, mail{name: "old-olaf", from: "Olaf <olaf@novel.example>", extra: auto}, 5, provider.RoleInbox)
 			old(bob, mail{name: "old-pat", from: fromPat}, 4, provider.RoleInbox)
 		},
 		host: []func(w *world) error{

@@ -158,15 +158,16 @@ func twoMailboxes(w *world) error {
 	return nil
 }
 
-// meet lets the works of a meeting happen at once in the order of a seed, and returns the picture when all is done.
-func meet(ctx context.Context, cfg Config, m meeting, seed uint64) (picture, error) {
+// meet lets the works of a meeting happen at once in the order of a seed, and returns the picture when all is done, and how often a
+// worker was fenced.
+func meet(ctx context.Context, cfg Config, m meeting, seed uint64) (p picture, fenced int, err error) {
 	w, err := newWorld(ctx, cfg)
 	if err != nil {
-		return nil, err
+		return nil, fenced, err
 	}
 	defer w.close()
 	if err := m.setup(w); err != nil {
-		return nil, err
+		return nil, fenced, err
 	}
 	random := rand.New(rand.NewPCG(seed, 2))
 	s := &schedule{random: random}
@@ -196,6 +197,9 @@ func meet(ctx context.Context, cfg Config, m meeting, seed uint64) (picture, err
 				if err = work(w, e); !busy(err) {
 					return err
 				}
+				if errors.Is(err, state.ErrStale) {
+					fenced++ // only one worker goes at a time
+				}
 				gate("again")
 			}
 			return nil // somebody else was at it all the time; what is left is done afterwards
@@ -203,14 +207,15 @@ func meet(ctx context.Context, cfg Config, m meeting, seed uint64) (picture, err
 	}
 	for i, err := range s.run(works) {
 		if err != nil {
-			return nil, fmt.Errorf("worker %d: %w", i, err)
+			return nil, fenced, fmt.Errorf("worker %d: %w", i, err)
 		}
 	}
 	w.clock.advance(lease + time.Second)
 	if err := w.drain(noFuse); err != nil {
-		return nil, err
+		return nil, fenced, err
 	}
-	return w.picture()
+	p, err = w.picture()
+	return p, fenced, err
 }
 
 // inTurn does the works of a meeting one after the other, in a given order, and returns the picture.

@@ -35,14 +35,20 @@ func TestWorkersAtOnce(t *testing.T) {
 						t.Fatalf("one after the other in the order %v it ends otherwise:\n%s", order, d)
 					}
 				}
+				fencings := 0
 				for seed := o.Seed * 1000; seed < o.Seed*1000+seeds; seed++ {
-					got, err := meet(t.Context(), cfg, m, seed)
+					got, fenced, err := meet(t.Context(), cfg, m, seed)
 					if err != nil {
 						t.Fatalf("seed %d: %v", seed, err)
 					}
+					fencings += fenced
 					if d := got.diff(want); d != "" {
 						t.Fatalf("seed %d: at once it ends otherwise than one after the other:\n%s", seed, d)
 					}
+				}
+				t.Logf("%d seeds, a worker was fenced %d times", seeds, fencings)
+				if m.late && fencings == 0 {
+					t.Error("nobody was ever fenced: the pause was never past the lease in the middle of a pass")
 				}
 			})
 		}
