@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -80,14 +81,15 @@ func (s *Suite) entries(o Options) [][]entry {
 		}
 		random.Shuffle(len(out[i]), func(a, b int) { out[i][a], out[i][b] = out[i][b], out[i][a] })
 		if !o.All {
-			out[i] = sample(out[i], cmp.Or(o.Sample, 10))
+			out[i] = sample(out[i], cmp.Or(o.Sample, 10), func(point string) int { return len(places[point]) })
 		}
 	}
 	return out
 }
 
-// sample keeps n entries of a shuffled list: first a crash after each kind of change, then these at other hits, then what is left.
-func sample(es []entry, n int) []entry {
+// sample keeps n entries of a shuffled list: first a crash after each kind of change, those that are seldom made before those that
+// other steps make as well, then these at other hits, then what is left.
+func sample(es []entry, n int, often func(point string) int) []entry {
 	var kinds, changes, rest []entry
 	seen := map[string]bool{}
 	for _, e := range es {
@@ -102,6 +104,7 @@ func sample(es []entry, n int) []entry {
 			rest = append(rest, e)
 		}
 	}
+	slices.SortStableFunc(kinds, func(a, b entry) int { return cmp.Compare(often(a.stop.Point), often(b.stop.Point)) })
 	// A third is for the rest: lost answers, second crashes, disturbances.
 	first := append(kinds, changes...)
 	first = first[:min(len(first), n-n/3)]
@@ -178,7 +181,7 @@ func Run(t *testing.T, cfg Config, o Options) Reached {
 		}
 		failures++
 		_, single := s.run(e.step, only(e), nil)
-		how := "that crash alone does it too:\n  EMAILINT_CRASH='" + e.String() + "' go test ./emailint/internal/crash -run '" + t.Name() + "$'"
+		how := "that crash alone does it too:\n  EMAILINT_CRASH='" + e.String() + "' go test ./emailint/internal/crash -run '^" + strings.ReplaceAll(t.Name(), "/", "$/^") + "$'"
 		if single.err == nil {
 			how = "that crash alone does not; before it in the same run:\n  " + strings.Join(tried[:len(tried)-1], "\n  ")
 		}
