@@ -146,7 +146,7 @@ var script = []step{
 			return w.send(w.boxes[0], mail{name: "offer-before", from: "ann@own.example", to: "pat@partner.example"})
 		}}},
 	{name: "send-bob", // whose service files no copy in Sent, while the CRM refuses a save
-		world: func(w *world, _ time.Time) { w.spite = 1 },
+		world: func(w *world, _ time.Time) { w.spite.Store(1) },
 		host: []func(w *world) error{func(w *world) error {
 			return w.send(w.boxes[1], mail{name: "offer-bob", from: "bob@own.example", to: "ada@customer.example"})
 		}}},

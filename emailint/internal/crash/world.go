@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/intellicon/email-integration/emailint"
@@ -125,8 +126,8 @@ type world struct {
 	store state.Store
 	crm   *emailinttest.MemCRM
 	boxes []*box
-	down  int // so many further tries of the host find the CRM down
-	spite int // so many further saves are refused
+	down  int          // so many further tries of the host find the CRM down
+	spite atomic.Int64 // so many further saves are refused
 
 	hasher *ident.Hasher
 	dates  map[string]time.Time  // of mails: copies are equal
@@ -196,8 +197,8 @@ func (w *world) startWith(worker string, gate func(string)) (*Process, *store, *
 }
 
 func (w *world) refuses() bool {
-	w.spite--
-	return w.spite >= 0
+	// Workers at once come by here.
+	return w.spite.Add(-1) >= 0
 }
 
 func (w *world) boxOf(conn int64) *box {
