@@ -39,6 +39,20 @@ type (
 	Email       = crm.Email
 	EmailState  = crm.EmailState
 	EmailsError = crm.EmailsError
+
+	ChangeLister = crm.ChangeLister
+	RecordChange = crm.RecordChange
+	ChangeKind   = crm.ChangeKind
+)
+
+// What happened to a record.
+const (
+	RecordCreated    = crm.RecordCreated
+	AddressesChanged = crm.AddressesChanged
+	RecordMerged     = crm.RecordMerged
+	RecordDeleted    = crm.RecordDeleted
+	RelationChanged  = crm.RelationChanged
+	DealChanged      = crm.DealChanged
 )
 
 // ErrUnknownEmail is the error of an email that CRMStore.UpdateEmails does not know.
