@@ -29,6 +29,7 @@ var floors = []struct {
 	{"emailint/state", []string{"message", "linker", "provider", "emailint/state"}},
 	{"emailint", []string{"message", "linker", "signature", "provider", "emailint"}},
 	{"internal", []string{"message"}}, // what examples and bench share: an embedded mail server, mbox files
+	{"internal/simulation", []string{"message", "linker", "provider", "emailint", "internal"}},
 	{"examples", []string{"message", "linker", "signature", "provider", "smtp", "emailint", "examples", "internal"}},
 	{"bench", []string{"message", "linker", "provider", "emailint", "internal"}},
 }

@@ -1,0 +1,141 @@
+// Package simulation runs the real engine, state and linker on a seeded scheduler and a virtual clock, in a world where mail arrives,
+// moves and goes, records change, people correct, mailboxes are erased, calls fail before or after their effect, and workers pause and
+// die; when all is at rest it compares everything with an oracle that is computed from what happened, by code that shares nothing with the
+// engine. bench/simulation runs it over many seeds.
+package simulation
+
+import (
+	"time"
+
+	"github.com/intellicon/email-integration/linker"
+	"github.com/intellicon/email-integration/provider"
+)
+
+// Truth is everything that happened outside of the engine, as far as it decides what must come out: what the oracle reads.
+type Truth struct {
+	Boxes   []*Box
+	Mails   []*Mail
+	Records []*Record
+	Words   []Word // what people said, in the order in which it was stored
+	Rules   Rules  // as they are now
+}
+
+// Box is a mailbox of somebody in the organisation. One that was erased and connected anew is another Box.
+type Box struct {
+	Name      string
+	Address   string
+	Conn      int64 // the engine's id; 0: never connected
+	Connected time.Time
+	Erased    bool
+	Copies    []*Copy
+}
+
+// Mail is a message as its author wrote it. Copies are equal, but for Bcc, which the sender's own copy alone shows.
+type Mail struct {
+	Subject            string // names it: no two mails have one
+	MessageID          string // "": it has none. Two mails may have one (a reused or forged id)
+	From               string // bare addresses, lower case
+	To, Cc, Bcc        []string
+	Date               time.Time // to the second
+	InReplyTo          string
+	References         []string // from the oldest to the newest
+	Automated, Spoofed bool     // Auto-Submitted; the receiver found its From to be forged
+	Key                string   // the outbox key, of mail that the engine was asked to send
+	Sent, Failed       bool     // with Key: it left the service; it is known that it never will
+	Renamed            string   // with Key: the Message-ID that the service put in place of MessageID, "" for none
+}
+
+// Copy is a mail as it lies, or lay, in one mailbox. What the engine sent has one as soon as the service filed it in Sent.
+type Copy struct {
+	Mail     *Mail
+	Received time.Time
+	Sent     bool              // it came into Sent: it is the owner's own mail
+	Items    []provider.ItemID // every id that it ever had, the present one last
+	Role     provider.Role     // where it lies now
+	Deleted  bool              // it is no more
+	Unlisted bool              // it was nowhere that is watched since it came
+}
+
+// Record is a record of the CRM with all that ever was.
+type Record struct {
+	linker.Record
+	Keys           []string        // addresses and domains that it has now; none once it is gone
+	Of             []linker.Record // a contact's account; a deal's contacts and account
+	Opened, Closed time.Time       // of a deal
+	Into           *Record         // it was merged
+	Deleted        bool
+	Created        bool // by the engine, for an unknown sender
+}
+
+// Rules are the organisation's, as far as the simulation changes them.
+type Rules struct {
+	Leads, Opportunities, CreateContacts bool
+	Excluded                             []string // domains
+	Never                                []string // addresses
+	Release                              bool     // deleted mail is let go; constant in a run
+	Archive                              bool     // a rule of the inbox archives linked live mail
+	ArchiveSince                         time.Time
+}
+
+// Word is what a person said of a mail, or of a thread.
+type Word struct {
+	Mail   *Mail
+	Thread bool
+	Record linker.Record // of a link, an unlink or a forget
+	Say    Saying
+}
+
+// Saying is the kind of a word.
+type Saying string
+
+const (
+	SayLink    Saying = "link"
+	SayUnlink  Saying = "unlink"
+	SayForget  Saying = "forget"
+	SayDrop    Saying = "drop"
+	SayRestore Saying = "restore"
+)
+
+// Observed is what the engine made of it, read from its state and from the CRM at rest.
+type Observed struct {
+	Rows   []Row
+	Emails []Email  // of the CRM, those without links included
+	State  []Email  // of the state, linked or not, for those that the CRM doesn't have
+	Wakes  []string // connections with a wake that was not served, in words
+	Moved  []Mutation
+	Sends  map[string]int // by outbox key: how often the service accepted it
+}
+
+// Row is a row of the ledger.
+type Row struct {
+	Conn       int64
+	Item       provider.ItemID
+	Folders    []provider.Role
+	Fate       string
+	Reason     string
+	Due        bool // not settled
+	Left, Gone bool
+	Email      int64
+}
+
+// Email is an email as the CRM, or the state, has it.
+type Email struct {
+	ID       string
+	Subject  string // "" where the state keeps none
+	Revision int64
+	Holders  []int64
+	Links    []linker.Link // those that count
+	Survivor string
+	Envelope bool // the state can still decide it without a mailbox
+}
+
+// Mutation is what a rule of the inbox did.
+type Mutation struct {
+	Box     *Box
+	Subject string
+	Undone  bool
+	Times   int
+}
+
+// Violation is one thing that is not as it must be, in a sentence that begins with the promise it breaks.
+type Violation string
