@@ -20,18 +20,39 @@ type hostRemover struct {
 	remover crm.Remover
 }
 
+// hostLister is the way to a CRM that can be asked for changes, and hostBoth to one that can do both.
+type hostLister struct {
+	*hostStore
+	lister crm.ChangeLister
+}
+
+type hostBoth struct {
+	hostRemover
+	listing hostLister
+}
+
 var (
-	_ crm.Store   = (*hostStore)(nil)
-	_ crm.Remover = hostRemover{}
+	_ crm.Store        = (*hostStore)(nil)
+	_ crm.Remover      = hostRemover{}
+	_ crm.ChangeLister = hostLister{}
+	_ crm.Remover      = hostBoth{}
+	_ crm.ChangeLister = hostBoth{}
 )
 
-// CRM is a process's way to the CRM: a crm.Remover too where s is one. fails is asked at each call that is about to take effect, with
+// CRM is a process's way to the CRM: a crm.Remover and a crm.ChangeLister too where s is one. fails is asked at each call that is about to take effect, with
 // the name of its point; an error is the CRM's answer, and nothing happened. nil: the CRM works. (A call that takes effect and fails is a
 // Stop whose Moment is Lost.)
 func CRM(s crm.Store, p *Process, fails func(point string) error) crm.Store {
 	h := &hostStore{s, p, fails}
-	if r, ok := s.(crm.Remover); ok {
+	r, removes := s.(crm.Remover)
+	l, lists := s.(crm.ChangeLister)
+	switch {
+	case removes && lists:
+		return hostBoth{hostRemover{h, r}, hostLister{h, l}}
+	case removes:
 		return hostRemover{h, r}
+	case lists:
+		return hostLister{h, l}
 	}
 	return h
 }
@@ -87,4 +108,22 @@ func (s hostRemover) RemoveEmails(ctx context.Context, org string, es []crm.Emai
 		}
 		return s.remover.RemoveEmails(ctx, org, es)
 	})
+}
+
+func (s hostLister) RecordChanges(ctx context.Context, org, since string) (cs []crm.RecordChange, next string, more bool, err error) {
+	err = s.p.pass("crm.RecordChanges", func() error {
+		if err := s.up("crm.RecordChanges"); err != nil {
+			return err
+		}
+		cs, next, more, err = s.lister.RecordChanges(ctx, org, since)
+		return err
+	})
+	if err != nil {
+		return nil, "", false, err
+	}
+	return cs, next, more, nil
+}
+
+func (s hostBoth) RecordChanges(ctx context.Context, org, since string) ([]crm.RecordChange, string, bool, error) {
+	return s.listing.RecordChanges(ctx, org, since)
 }

@@ -51,16 +51,29 @@ func TestCRMKeepsItsPowers(t *testing.T) {
 		name    string
 		crm     crm.Store
 		removes bool
+		lists   bool
 	}{
-		{"plain", plain{}, false},
+		{"plain", plain{}, false, false},
 		{"remover", struct {
 			plain
 			crm.Remover
-		}{}, true},
+		}{}, true, false},
+		{"lister", struct {
+			plain
+			crm.ChangeLister
+		}{}, false, true},
+		{"both", struct {
+			plain
+			crm.Remover
+			crm.ChangeLister
+		}{}, true, true},
 	} {
 		wrapped := CRM(c.crm, New(nil), nil)
 		if _, ok := wrapped.(crm.Remover); ok != c.removes {
 			t.Errorf("%s: removes %v", c.name, ok)
+		}
+		if _, ok := wrapped.(crm.ChangeLister); ok != c.lists {
+			t.Errorf("%s: lists %v", c.name, ok)
 		}
 	}
 }
