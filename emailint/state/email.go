@@ -20,6 +20,7 @@ type EmailValue struct {
 	// Rank orders the copies of a mail: the highest gives the Email its envelope and links, so that the order in which they are
 	// read changes nothing. A lower one is attached, and its row stays due, to be decided by that envelope.
 	Rank        int64
+	Alone       bool   // the stored envelope can't be had: this one takes its place whatever the ranks
 	Envelope    []byte // sealed; nil keeps the stored one
 	EnvelopeTag string // says whether the envelope changed, as sealing is not repeatable; "" compares bytes
 }

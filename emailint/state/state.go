@@ -113,6 +113,9 @@ type Ledger interface {
 	Gone(ctx context.Context, l Lease, ids []provider.ItemID, release bool) error
 	// Pending returns rows that are due, live before history, newest first, bounded by count and bytes (at least one).
 	Pending(ctx context.Context, l Lease, now time.Time, limit int, bytes int64) (Batch, error)
+	// Learn stores the hashes of header fields that a listing did not show: ID, MessageID, Cites and Participants count, empty ones leave the
+	// row's. It is committed before the rows are decided, so that what changes meanwhile finds them; rows that cite one of them become due.
+	Learn(ctx context.Context, l Lease, rows []Row) error
 	// Settle commits decisions. A row whose due number, or whose organisation's change number or rules version, moved
 	// since the batch was read is written and stays due (rules under "Rows", rule 8). Emails are found or made, their
 	// links, holders, aliases and envelopes compared, and the revision raised when any differs; then every row that

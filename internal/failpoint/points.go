@@ -39,6 +39,7 @@ var Points = []Point{
 	{Name: "state.Recheck", Means: "mail that left is looked at again later"},
 	{Name: "state.Gone", Means: "a deletion is noted and what follows from it is not done"},
 	{Name: "state.Pending", Read: true, Means: "nothing"},
+	{Name: "state.Learn", Means: "a header's hashes are stored and its mail is not decided"},
 	{Name: "state.Settle", Means: "links and revision stand and the CRM has not heard of them"},
 	{Name: "state.Thread", Read: true, Means: "nothing"},
 	{Name: "state.Counts", Read: true, Means: "nothing"},

@@ -116,6 +116,10 @@ func (s *Store) Pending(ctx context.Context, l state.Lease, now time.Time, limit
 	return get(s.p, "state.Pending", func() (state.Batch, error) { return s.Store.Pending(ctx, l, now, limit, bytes) })
 }
 
+func (s *Store) Learn(ctx context.Context, l state.Lease, rows []state.Row) error {
+	return s.p.pass("state.Learn", func() error { return s.Store.Learn(ctx, l, rows) })
+}
+
 func (s *Store) Settle(ctx context.Context, l state.Lease, b state.Batch, ss []state.Settlement) ([]state.Settled, error) {
 	return get(s.p, "state.Settle", func() ([]state.Settled, error) { return s.Store.Settle(ctx, l, b, ss) })
 }

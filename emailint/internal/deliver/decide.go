@@ -19,11 +19,13 @@ import (
 type work struct {
 	row    state.Row
 	env    message.Envelope
+	hashes state.Row     // of its header
 	thread []linker.Link // inherited, and what people said
 	said   state.Thread
 	dec    linker.Decision
 	out    *state.Settlement // decided without the linker
 	freed  bool              // deleted here for good, and no longer held by this mailbox
+	sealed bool              // decided by the envelope of its Email, which may be another copy's
 	alone  bool              // the envelope of the Email it belongs to can't be had: this copy's stands for it
 }
 
@@ -31,8 +33,6 @@ type work struct {
 func rank(w *work) int64 {
 	when := w.env.When()
 	switch {
-	case w.alone:
-		return math.MaxInt64
 	case w.env.Sent:
 		return 1<<40 - when.Unix()
 	case when.IsZero():
@@ -73,6 +73,9 @@ func (d *Deliverer) settle(ctx context.Context) (int, error) {
 			break
 		}
 	}
+	if err := d.learn(ctx, ws); err != nil {
+		return 0, err
+	}
 	if err := d.decide(ctx, ws); err != nil {
 		return 0, err
 	}
@@ -98,12 +101,38 @@ func (d *Deliverer) settle(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	d.items = map[int64]state.Row{}
+	d.stuck++
 	for i, s := range settled {
+		if !s.StillDue {
+			d.stuck = 0
+		}
 		if s.Email != 0 && i < len(ws) {
 			d.items[s.Email] = ws[i].row
 		}
 	}
 	return len(ws), trouble
+}
+
+// learn stores the hashes of headers that the page did not show, and hashes those of all.
+func (d *Deliverer) learn(ctx context.Context, ws []*work) error {
+	var rows []state.Row
+	for _, w := range ws {
+		if w.out != nil {
+			continue
+		}
+		r := state.Row{ID: w.row.ID}
+		it := provider.Item{Envelope: w.env}
+		pass.Headers(&r.MessageID, &r.Cites, &r.Participants, &it, d.Hasher)
+		w.hashes = r
+		if !w.sealed && (r.MessageID != "" && r.MessageID != w.row.MessageID || len(r.Cites) > 0 && !slices.Equal(r.Cites, w.row.Cites) ||
+			len(r.Participants) > 0 && !slices.Equal(r.Participants, w.row.Participants)) {
+			rows = append(rows, r)
+		}
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	return d.Store.Learn(ctx, d.Lease, rows)
 }
 
 // read finds the envelope of a row, from memory or from the mailbox.
@@ -119,6 +148,7 @@ func (d *Deliverer) read(ctx context.Context, row state.Row) (*work, error) {
 		}
 		w.freed = row.Gone && !slices.Contains(e.Holders, d.Lease.Connection)
 		if w.env, err = d.Keys.OpenEnvelope(d.Lease.Org, e.Envelope); err == nil {
+			w.sealed = true
 			w.env.Thread = row.Thread // a thread id counts within one mailbox
 			return w, nil
 		}
@@ -224,10 +254,7 @@ func (d *Deliverer) decide(ctx context.Context, ws []*work) error {
 		}
 		var err error
 		q := state.ThreadQuery{Connection: d.Lease.Connection, Row: w.row.ID, Email: w.row.Email, Thread: w.env.Thread,
-			Before: w.env.When(), Fingerprint: state.Hash(d.Hasher.Fingerprint(&w.env))}
-		it := provider.Item{Envelope: w.env}
-		var participants []state.Hash
-		pass.Headers(&q.MessageID, &q.Cites, &participants, &it, d.Hasher)
+			Before: w.env.When(), Fingerprint: state.Hash(d.Hasher.Fingerprint(&w.env)), MessageID: w.hashes.MessageID, Cites: w.hashes.Cites}
 		if w.said, err = d.Store.Thread(ctx, d.Lease.Org, q); err != nil {
 			return err
 		}
@@ -388,8 +415,6 @@ func (d *Deliverer) settlement(w *work) (state.Settlement, error) {
 	if s.Fate == "" {
 		return s, fmt.Errorf("the linker gave the unknown disposition %q", w.dec.Disposition)
 	}
-	it := provider.Item{Envelope: w.env}
-	pass.Headers(&s.MessageID, &s.Cites, &s.Participants, &it, d.Hasher)
 	s.Fingerprint = state.Hash(d.Hasher.Fingerprint(&w.env))
 	// What a person said something of stays an Email, with the word and with nothing to link.
 	if len(w.dec.Links) == 0 && !w.said.Spoken {
@@ -402,7 +427,7 @@ func (d *Deliverer) settlement(w *work) (state.Settlement, error) {
 		return s, err
 	}
 	s.Email = &state.EmailValue{
-		MessageID: s.MessageID, Fingerprint: s.Fingerprint, Links: w.dec.Links, Holder: !w.freed, Rank: rank(w),
+		MessageID: w.hashes.MessageID, Fingerprint: s.Fingerprint, Links: w.dec.Links, Holder: !w.freed, Rank: rank(w), Alone: w.alone,
 		ThreadDropped: w.said.ThreadDropped,
 		Envelope:      sealed, EnvelopeTag: string(d.Hasher.MessageID(string(plain))),
 	}
@@ -412,6 +437,8 @@ func (d *Deliverer) settlement(w *work) (state.Settlement, error) {
 // Outgoing decides a message that is not in a mailbox yet, and fills in what the outbox keeps of it.
 func (d *Deliverer) Outgoing(ctx context.Context, env message.Envelope, o *state.Outgoing) error {
 	w := &work{env: env}
+	it := provider.Item{Envelope: env}
+	pass.Headers(&w.hashes.MessageID, &w.hashes.Cites, &w.hashes.Participants, &it, d.Hasher)
 	if err := d.decide(ctx, []*work{w}); err != nil {
 		return err
 	}
@@ -420,9 +447,9 @@ func (d *Deliverer) Outgoing(ctx context.Context, env message.Envelope, o *state
 		return err
 	}
 	if s.Email == nil {
-		s.Email = &state.EmailValue{MessageID: s.MessageID, Fingerprint: s.Fingerprint}
+		s.Email = &state.EmailValue{MessageID: w.hashes.MessageID, Fingerprint: s.Fingerprint}
 	}
 	o.Value = *s.Email
-	o.Row = state.Row{Fate: s.Fate, Reason: s.Reason, Cites: s.Cites, Participants: s.Participants, RulesVersion: d.Version}
+	o.Row = state.Row{Fate: s.Fate, Reason: s.Reason, Cites: w.hashes.Cites, Participants: w.hashes.Participants, RulesVersion: d.Version}
 	return nil
 }

@@ -9,6 +9,40 @@ import (
 	"github.com/intellicon/email-integration/linker"
 )
 
+// Learn implements state.Ledger.
+func (s *Store) Learn(ctx context.Context, l state.Lease, rows []state.Row) error {
+	return s.held(ctx, l, func(t *tx) error {
+		for _, r := range rows {
+			have, err := scanRow(t.row(`SELECT `+rowColumns+` FROM ledger WHERE id = ? AND conn = ?`, r.ID, l.Connection))
+			if err != nil {
+				return notFound(err)
+			}
+			if err := t.learn(l.Org, have, r.MessageID, r.Cites, r.Participants); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// learn stores what a header gives; empty fields leave the row's.
+func (t *tx) learn(org string, have state.Row, messageID state.Hash, cites, participants []state.Hash) error {
+	r := have
+	if messageID != "" {
+		r.MessageID = messageID
+	}
+	if len(cites) > 0 {
+		r.Cites = cites
+	}
+	if len(participants) > 0 {
+		r.Participants = participants
+	}
+	if err := t.index(r.ID, &have, r); err != nil || r.MessageID == have.MessageID && slices.Equal(r.Cites, have.Cites) {
+		return err
+	}
+	return t.late(org, r.ID, r.MessageID, r.Cites)
+}
+
 // Settle implements state.Ledger.
 func (s *Store) Settle(ctx context.Context, l state.Lease, b state.Batch, ss []state.Settlement) (out []state.Settled, err error) {
 	err = s.write(ctx, func(t *tx) error {
@@ -50,24 +84,6 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 			fate, st.Reason, stamp(st.NextTry), r.ID)
 		return out, err
 	}
-	learnt := r
-	if st.MessageID != "" {
-		learnt.MessageID = st.MessageID
-	}
-	if len(st.Cites) > 0 {
-		learnt.Cites = st.Cites
-	}
-	if len(st.Participants) > 0 {
-		learnt.Participants = st.Participants
-	}
-	if err := t.index(r.ID, &r, learnt); err != nil {
-		return out, err
-	}
-	if learnt.MessageID != r.MessageID || !slices.Equal(learnt.Cites, r.Cites) {
-		if err := t.late(l.Org, r.ID, learnt.MessageID, learnt.Cites); err != nil {
-			return out, err
-		}
-	}
 	if r.Received.IsZero() && !st.Received.IsZero() {
 		if _, err := t.exec(`UPDATE ledger SET received = ?, history = ? WHERE id = ?`, stamp(st.Received), st.History, r.ID); err != nil {
 			return out, err
@@ -79,7 +95,7 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 		out.Email, out.Revision, outranked, err = t.give(l.Org, l.Connection, *st.Email, false)
 		current = current && !outranked
 	case r.Email == 0:
-		r.Email, err = t.sentAs(l, learnt.MessageID, st.Fingerprint)
+		r.Email, err = t.sentAs(l, r.MessageID, st.Fingerprint)
 		out.Email = r.Email
 	}
 	if err != nil {
@@ -94,7 +110,7 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 		// A mail that was moved is a new item where ids die on a move: its first decision may lie behind it, and it may not have linked, or
 		// otherwise than a rule wants.
 		if err := t.row(`SELECT EXISTS (SELECT 1 FROM late WHERE email = ?1 AND conn = ?2) OR EXISTS (SELECT 1 FROM ledger WHERE message_id = ?3
-			AND +conn = ?2 AND id <> ?4 AND NOT sent AND (+fate IN ('unmatched', 'excluded', 'internal', 'automated') OR +fate = 'linked' AND left))`, out.Email, l.Connection, blob(learnt.MessageID), r.ID).
+			AND +conn = ?2 AND id <> ?4 AND NOT sent AND (+fate IN ('unmatched', 'excluded', 'internal', 'automated') OR +fate = 'linked' AND left))`, out.Email, l.Connection, blob(r.MessageID), r.ID).
 			Scan(&late); err != nil {
 			return out, err
 		}
@@ -180,7 +196,7 @@ func (t *tx) give(org string, connection int64, v state.EmailValue, ours bool) (
 			return 0, 0, false, err
 		}
 	}
-	if err := t.row(`SELECT envelope IS NOT NULL AND rank > ? FROM email WHERE id = ?`, v.Rank, id).Scan(&outranked); err != nil {
+	if err := t.row(`SELECT envelope IS NOT NULL AND rank > ? AND NOT ? FROM email WHERE id = ?`, v.Rank, v.Alone, id).Scan(&outranked); err != nil {
 		return 0, 0, false, err
 	}
 	if !outranked {
