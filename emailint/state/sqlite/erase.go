@@ -84,7 +84,8 @@ func (t *tx) eraseRows(org string, connection int64, limit int) (int, error) {
 
 // eraseRow deletes a row, and tells those who reached others through it.
 func (t *tx) eraseRow(org string, r state.Row) error {
-	if err := t.disconnect(org, r); err != nil {
+	hashes, err := t.disconnect(org, r)
+	if err != nil {
 		return err
 	}
 	if err := t.index(r.ID, &r, state.Row{}); err != nil {
@@ -96,20 +97,19 @@ func (t *tx) eraseRow(org string, r state.Row) error {
 	if _, err := t.exec(`DELETE FROM ledger WHERE id = ?`, r.ID); err != nil {
 		return err
 	}
-	return t.unmentioned(org, append(slices.Clone(r.Cites), r.MessageID))
+	return t.unmentioned(org, append(hashes, r.Cites...))
 }
 
 // disconnect is late the other way round: the mails below a row no longer reach what it cites. Words on its thread that lie above are repeated
-// on its ids.
-func (t *tx) disconnect(org string, r state.Row) error {
-	hashes := []state.Hash{}
+// on its ids, which it returns.
+func (t *tx) disconnect(org string, r state.Row) (hashes []state.Hash, err error) {
 	if r.MessageID != "" {
 		hashes = append(hashes, r.MessageID)
 	}
 	if r.Email != 0 {
 		aliases, err := list(t, one[[]byte], `SELECT hash FROM alias WHERE email = ?`, r.Email)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, a := range aliases {
 			if !slices.Contains(hashes, state.Hash(a)) {
@@ -118,36 +118,36 @@ func (t *tx) disconnect(org string, r state.Row) error {
 		}
 	}
 	if len(hashes) == 0 || len(r.Cites) == 0 {
-		return nil
+		return hashes, nil
 	}
 	// Another copy leads to the same.
 	var known bool
-	if err := t.row(`SELECT EXISTS (SELECT 1 FROM ledger WHERE message_id = ? AND org = ? AND id <> ? AND email = ? AND cites = ?)`, blob(r.MessageID), org, r.ID,
+	if err := t.row(`SELECT EXISTS (SELECT 1 FROM ledger WHERE message_id = ?1 AND org = ?2 AND id <> ?3 AND (email = ?4 OR ?4 = 0) AND cites = ?5)`, blob(r.MessageID), org, r.ID,
 		r.Email, packHashes(r.Cites)).Scan(&known); err != nil || known {
-		return err
+		return hashes, err
 	}
 	spoken, err := t.threadsSpoken(org)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if spoken {
 		above, _, err := t.ancestors(org, r.Cites)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		ws, err := t.wordsOn(org, above, true)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, w := range ws {
 			for _, w.hash = range hashes {
 				if err := t.repeat(org, w); err != nil {
-					return err
+					return nil, err
 				}
 			}
 		}
 	}
-	return t.markDescendants(org, hashes, 0)
+	return hashes, t.markDescendants(org, hashes, 0)
 }
 
 // unmentioned erases words on ids that no mail mentions any more.
