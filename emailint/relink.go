@@ -90,6 +90,7 @@ func (e *Engine) Relink(ctx context.Context) error {
 	if len(orgs) > 0 {
 		e.hurry()
 	}
+	errs = append(errs, e.erasures(ctx))
 	return errors.Join(append(errs, ctx.Err())...)
 }
 

@@ -72,9 +72,9 @@ func TestRecordsChangedRelinksMail(t *testing.T) {
 			return emailint.RecordChange{Kind: emailint.RecordCreated, Record: ada, Addresses: []string{"adalovelace@gmail.com"}}
 		}, "Ada.Lovelace@googlemail.com", "", "contact/ada by address"},
 		{"a domain added", nil, func(w *emailinttest.World) emailint.RecordChange {
-			w.CRM.Add(emailinttest.Org, acme, "Acme", "acme.example")
-			return emailint.RecordChange{Kind: emailint.AddressesChanged, Record: acme, Addresses: []string{"acme.example"}}
-		}, "x@mail.eu.acme.example", "", "account/acme by domain"},
+			w.CRM.Add(emailinttest.Org, acme, "Acme", "acme.co.uk")
+			return emailint.RecordChange{Kind: emailint.AddressesChanged, Record: acme, Addresses: []string{"acme.co.uk"}}
+		}, "x@mail.eu.acme.co.uk", "", "account/acme by domain"},
 		{"deleted", func(w *emailinttest.World) { w.CRM.Add(emailinttest.Org, ada, "Ada", "ada@customer.example") },
 			func(w *emailinttest.World) emailint.RecordChange {
 				w.CRM.Delete(emailinttest.Org, ada)

@@ -55,6 +55,7 @@ type Row struct {
 	Due          int64 // raised by every cause
 	Settled      int64 // due > settled: to be decided
 	RulesVersion int64
+	Reread       bool // its own copy is to be read again: the Email's envelope is another's, and the two were not compared
 	Tries        int
 	NextTry      time.Time
 	Left         bool      // in no folder; not deleted (rule 15)

@@ -27,6 +27,10 @@ var Points = []Point{
 	{Name: "state.Release", Means: "the pass is over and the worker doesn't know"},
 	{Name: "state.Wake", Means: "the mailbox is due and whoever woke it was not told"},
 
+	{Name: "state.Erase", Means: "some records of a mailbox are erased and the rest is to go, or the CRM to be told"},
+	{Name: "state.Erasure", Read: true, Means: "nothing"},
+	{Name: "state.Erasures", Read: true, Means: "nothing"},
+
 	{Name: "state.Position", Read: true, Means: "nothing"},
 	{Name: "state.AddRun", Means: "history is planned and the live cursor not taken"},
 	{Name: "state.Runs", Read: true, Means: "nothing"},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -26,17 +25,21 @@ type work struct {
 	out    *state.Settlement // decided without the linker
 	freed  bool              // deleted here for good, and no longer held by this mailbox
 	sealed bool              // decided by the envelope of its Email, which may be another copy's
-	alone  bool              // the envelope of the Email it belongs to can't be had: this copy's stands for it
+	locked bool              // no key opens the envelope of the Email it belongs to: this copy's stands for it
+	kept   bool              // decided by the envelope of a copy whose mailbox has let go of it
+	again  bool              // this copy was read again, to be compared with the one whose envelope the Email has
 }
 
 // rank orders the copies of a mail: what lies in Sent before what was received, which has no Bcc, then the earliest.
 func rank(w *work) int64 {
 	when := w.env.When()
 	switch {
+	case w.kept:
+		return state.RankKept
 	case w.env.Sent:
 		return 1<<40 - when.Unix()
 	case when.IsZero():
-		return math.MinInt64
+		return state.RankKept + 1
 	}
 	return -when.Unix()
 }
@@ -135,52 +138,71 @@ func (d *Deliverer) learn(ctx context.Context, ws []*work) error {
 	return d.Store.Learn(ctx, d.Lease, rows)
 }
 
-// read finds the envelope of a row, from memory or from the mailbox.
+// read finds the envelope by which a row is decided.
 func (d *Deliverer) read(ctx context.Context, row state.Row) (*work, error) {
 	w := &work{row: row}
-	locked := false // there is an envelope, and it does not open
-	if row.Email != 0 {
-		// Linked before: its sealed envelope decides, that of the copy with the highest rank, so that every copy comes to the
-		// same links; also when the mail has moved on or is gone (protocol, rule 4).
-		e, err := d.Store.Email(ctx, d.Lease.Org, row.Email)
-		if err != nil {
+	if row.Email == 0 {
+		return w, d.readCopy(ctx, w)
+	}
+	// Linked before: its sealed envelope decides, that of the copy with the highest rank, so that every copy comes to the
+	// same links; also when the mail has moved on or is gone (protocol, rule 4).
+	e, err := d.Store.Email(ctx, d.Lease.Org, row.Email)
+	if err != nil {
+		return nil, err
+	}
+	sent := state.IsOutbox(row.Item) // it has left no mailbox
+	w.freed = row.Gone && !sent && !slices.Contains(e.Holders, d.Lease.Connection)
+	env, err := d.Keys.OpenEnvelope(d.Lease.Org, e.Envelope)
+	if err != nil {
+		w.locked = len(e.Envelope) > 0
+		return w, d.readCopy(ctx, w)
+	}
+	// Where the mailbox that gave it let go of the mail, each copy is read and compared once more.
+	if row.Reread && (sent || !row.Gone) {
+		w.again = true
+		if err := d.readCopy(ctx, w); err != nil {
 			return nil, err
 		}
-		w.freed = row.Gone && !slices.Contains(e.Holders, d.Lease.Connection)
-		if w.env, err = d.Keys.OpenEnvelope(d.Lease.Org, e.Envelope); err == nil {
-			w.sealed = true
-			w.env.Thread = row.Thread // a thread id counts within one mailbox
+		if w.out == nil || w.out.Fate == state.FateFailed && row.Tries < 5 {
 			return w, nil
 		}
-		w.alone, locked = true, len(e.Envelope) > 0
+		w.again, w.out = false, nil
 	}
+	w.env, w.kept, w.sealed = env, e.Orphaned, true
+	w.env.Thread = row.Thread // a thread id counts within one mailbox
+	return w, nil
+}
+
+// readCopy reads the copy itself, from memory or from the mailbox.
+func (d *Deliverer) readCopy(ctx context.Context, w *work) error {
+	row := w.row
 	if state.IsOutbox(row.Item) {
-		return w, d.readSent(ctx, w)
+		return d.readSent(ctx, w)
 	}
 	env, ok := d.known[row.Item]
 	if ok && env.Has&message.HasHeader == message.HasHeader {
 		w.env = d.place(env, row)
-		return w, nil
+		return nil
 	}
 	m, err := d.fetch(ctx, row)
 	switch {
-	case errors.Is(err, provider.ErrGone) && locked:
+	case errors.Is(err, provider.ErrGone) && w.locked:
 		// Its links stand until a key opens it.
 		w.out = &state.Settlement{Fate: state.FateFailed, Reason: "the mailbox no longer has it, and no key opens its envelope",
 			NextTry: d.Now().Add(backoff(row.Tries))}
-		return w, nil
+		return nil
 	case errors.Is(err, provider.ErrGone) && row.Fate.Decided():
 		// It keeps what was decided while it could be read: gone is for mail that never was (protocol, rule 4).
 		w.out = &state.Settlement{Fate: row.Fate, Reason: row.Reason}
-		return w, nil
+		return nil
 	case errors.Is(err, provider.ErrGone):
 		w.out = &state.Settlement{Fate: state.FateGone, Reason: "the mailbox no longer has it"}
-		return w, nil
+		return nil
 	case err != nil:
-		return nil, err
+		return err
 	case m == nil:
 		w.out = &state.Settlement{Fate: state.FateFailed, Reason: "could not be read", NextTry: d.Now().Add(backoff(row.Tries))}
-		return w, nil
+		return nil
 	}
 	env = m.Envelope
 	env.Automated = m.HeaderAutomated // as a listing would have shown it: a crash in between changes no decision
@@ -190,7 +212,7 @@ func (d *Deliverer) read(ctx context.Context, row state.Row) (*work, error) {
 		w.out = &state.Settlement{Fate: state.FateUnread, Reason: pass.TooOldReason}
 	}
 	d.Know(row.Item, env)
-	return w, nil
+	return nil
 }
 
 // readSent reads what we sent and no mailbox has shown yet.
@@ -416,8 +438,9 @@ func (d *Deliverer) settlement(w *work) (state.Settlement, error) {
 		return s, fmt.Errorf("the linker gave the unknown disposition %q", w.dec.Disposition)
 	}
 	s.Fingerprint = state.Hash(d.Hasher.Fingerprint(&w.env))
-	// What a person said something of stays an Email, with the word and with nothing to link.
-	if len(w.dec.Links) == 0 && !w.said.Spoken {
+	// What a person said something of stays an Email, with the word and with nothing to link. So does a mail whose copies are compared again: it
+	// may be the best of them that links to nothing.
+	if len(w.dec.Links) == 0 && !w.said.Spoken && !w.again {
 		return s, nil
 	}
 	env := w.env
@@ -427,7 +450,7 @@ func (d *Deliverer) settlement(w *work) (state.Settlement, error) {
 		return s, err
 	}
 	s.Email = &state.EmailValue{
-		MessageID: w.hashes.MessageID, Fingerprint: s.Fingerprint, Links: w.dec.Links, Holder: !w.freed, Rank: rank(w), Alone: w.alone,
+		MessageID: w.hashes.MessageID, Fingerprint: s.Fingerprint, Links: w.dec.Links, Holder: !w.freed, Rank: rank(w), Replaces: w.locked,
 		ThreadDropped: w.said.ThreadDropped,
 		Envelope:      sealed, EnvelopeTag: string(d.Hasher.MessageID(string(plain))),
 	}

@@ -106,7 +106,7 @@ func (d *Deliverer) Drain(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		m, err := d.save(ctx)
+		m, err := d.save(ctx, d.Lease.Connection)
 		if err != nil {
 			return err
 		}
