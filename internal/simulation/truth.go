@@ -9,6 +9,7 @@ import (
 
 	"github.com/intellicon/email-integration/linker"
 	"github.com/intellicon/email-integration/provider"
+	"github.com/intellicon/email-integration/provider/providertest"
 )
 
 // Truth is everything that happened outside of the engine, as far as it decides what must come out: what the oracle reads.
@@ -18,11 +19,15 @@ type Truth struct {
 	Records []*Record
 	Words   []Word // what people said, in the order in which it was stored
 	Rules   Rules  // as they are now
+
+	AlwaysCreated bool     // CreateContacts was on from the beginning
+	EverExcluded  []string // every domain and address that Excluded and Never ever had
 }
 
 // Box is a mailbox of somebody in the organisation. One that was erased and connected anew is another Box.
 type Box struct {
 	Name      string
+	Like      providertest.Personality
 	Address   string
 	Conn      int64 // the engine's id; 0: never connected
 	Connected time.Time
@@ -41,6 +46,7 @@ type Mail struct {
 	References         []string // from the oldest to the newest
 	Automated, Spoofed bool     // Auto-Submitted; the receiver found its From to be forged
 	Key                string   // the outbox key, of mail that the engine was asked to send
+	By                 *Box     // with Key: the mailbox that was to send it
 	Sent, Failed       bool     // with Key: it left the service; it is known that it never will
 	Renamed            string   // with Key: the Message-ID that the service put in place of MessageID, "" for none
 }
@@ -56,7 +62,7 @@ type Copy struct {
 	Unlisted bool              // it was nowhere that is watched since it came
 }
 
-// Record is a record of the CRM with all that ever was.
+// Record is a record of the CRM with all that ever was. One that is made anew under the id of a deleted one is another Record.
 type Record struct {
 	linker.Record
 	Keys           []string        // addresses and domains that it has now; none once it is gone
@@ -64,7 +70,12 @@ type Record struct {
 	Opened, Closed time.Time       // of a deal
 	Into           *Record         // it was merged
 	Deleted        bool
-	Created        bool // by the engine, for an unknown sender
+	Had            []string  // every address and domain that it ever had
+	Born, Died     time.Time // Died: when it was deleted or merged
+
+	Created bool    // by the engine, for an unknown sender
+	Address string  // of a Created one: of that sender
+	Decided []*Mail // of a Created one that died: those of that sender that had a row with a decided fate then
 }
 
 // Rules are the organisation's, as far as the simulation changes them.
@@ -81,7 +92,7 @@ type Rules struct {
 type Word struct {
 	Mail   *Mail
 	Thread bool
-	Record linker.Record // of a link, an unlink or a forget
+	Record *Record // of a link, an unlink or a forget: the one that had the id then
 	Say    Saying
 }
 
@@ -129,12 +140,14 @@ type Email struct {
 	Envelope bool // the state can still decide it without a mailbox
 }
 
-// Mutation is what a rule of the inbox did.
+// Mutation is what a rule of the inbox did with the copy of a mail in one mailbox: its archiving.
 type Mutation struct {
 	Box     *Box
 	Subject string
 	Undone  bool
-	Times   int
+	Times   int  // how often it took effect; what was in the archive already doesn't count
+	Bare    bool // one of those times the CRM had the email without links, or not at all
+	Again   bool // one of those times a person had brought it back to the inbox after an earlier one
 }
 
 // Violation is one thing that is not as it must be, in a sentence that begins with the promise it breaks.
