@@ -147,7 +147,7 @@ func aside(r provider.Role) bool {
 
 // readable: the engine could read it again. Over IMAP an id ends with the move, and nobody looks into the folders aside.
 func (l lying) readable() bool {
-	return l.box.living() && !l.copy.Deleted && !(l.box.Like == providertest.IMAP && aside(l.copy.Role))
+	return l.box.living() && !l.copy.Deleted && !(l.box.Kind == providertest.IMAP && aside(l.copy.Role))
 }
 
 // present is the id that the copy has now.

@@ -24,7 +24,7 @@ func (k *oracle) deciders(m *Mail) []*Copy {
 		}
 	}
 	if m.Key != "" && m.Sent && !slices.ContainsFunc(k.held[m], func(l lying) bool { return l.box == m.By && l.copy.Sent && k.readRow[l.copy] }) {
-		own := &Copy{Mail: m, Received: m.Date, Sent: true} // in the outbox
+		own := &Copy{Mail: m, Received: m.Asked, Sent: true} // in the outbox
 		if m.By != nil && m.By.Erased {
 			erased = append(erased, own)
 		} else {

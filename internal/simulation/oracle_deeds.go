@@ -23,7 +23,7 @@ func (k *oracle) sends() {
 			k.violation(promiseSend, "mail %s (key %s) is said to have failed, and was sent", m.Subject, m.Key)
 		case m.Sent && n == 0:
 			k.violation(promiseSend, "mail %s (key %s) is said to be sent, and was never accepted", m.Subject, m.Key)
-		case !m.Sent && !m.Failed && m.By != nil && m.By.living() && m.By.Like != providertest.IMAP:
+		case !m.Sent && !m.Failed && m.By != nil && m.By.living() && m.By.Kind != providertest.IMAP:
 			k.violation(promiseSend, "mail %s (key %s) is neither sent nor failed, and a draft in box %s tells which", m.Subject, m.Key, m.By.Name)
 		}
 	}
@@ -42,9 +42,9 @@ func (k *oracle) inbox() {
 			k.violation(promiseArchive, "%s was archived, though it is not inbound mail received since the box was connected and the rule switched on", name)
 		case a.Times > 1:
 			k.violation(promiseArchive, "%s was archived %d times, want once at most", name, a.Times)
-		case a.Again:
+		case a.Again > 0:
 			k.violation(promiseArchive, "%s was archived after a person had brought it back", name)
-		case a.Bare:
+		case a.Bare > 0:
 			k.violation(promiseArchive, "%s was archived while the CRM had no links for it", name)
 		}
 	}
@@ -61,7 +61,7 @@ func (k *oracle) contacts() {
 			k.violation(promiseContact, "contact %s was made for %s, from whom no inbound mail was seen that is neither automated nor spoofed", r.ID, r.Address)
 		}
 		for _, b := range k.t.Boxes {
-			if b.living() && same(b.Address, r.Address) && r.Born.After(b.Connected) {
+			if b.living() && same(b.Address, r.Address) && r.Since.After(b.Connected) {
 				k.violation(promiseContact, "contact %s was made for %s, the owner of box %s", r.ID, r.Address, b.Name)
 			}
 		}
@@ -69,8 +69,8 @@ func (k *oracle) contacts() {
 			if !first.Created || first.Address != r.Address {
 				continue
 			}
-			switch there := first.Died.IsZero() || first.Died.After(r.Born); {
-			case there && first.Died.IsZero() && !slices.Contains(first.Keys, r.Address):
+			switch there := first.Until.IsZero() || first.Until.After(r.Since); {
+			case there && first.Until.IsZero() && !slices.Contains(first.Keys, r.Address):
 				// It lost the address, as somebody wanted it.
 			case there:
 				k.violation(promiseContact, "contact %s was made for %s, who was contact %s already", r.ID, r.Address, first.ID)
@@ -80,7 +80,7 @@ func (k *oracle) contacts() {
 			}
 		}
 	}
-	if !k.t.AlwaysCreated {
+	if !k.t.AlwaysCreate {
 		return
 	}
 	for _, m := range k.t.Mails {

@@ -65,7 +65,7 @@ func (k *oracle) rows() {
 
 // placed reports whether a row's folders are those in which the copy lies. Gmail's archive is no folder, and its listings of history name none.
 func placed(l lying, folders []provider.Role) bool {
-	if l.box.Like == providertest.Gmail && len(folders) == 0 {
+	if l.box.Kind == providertest.Gmail && len(folders) == 0 {
 		return true
 	}
 	return len(folders) == 1 && folders[0] == l.copy.Role

@@ -186,10 +186,10 @@ func (k *oracle) said(m *Mail) map[*Record]said {
 func (k *oracle) saidOn(m *Mail, itself bool) map[*Record]said {
 	s := map[*Record]said{}
 	for _, w := range k.t.Words {
-		if w.Thread == itself || w.Record == nil || !k.concerns(w, m) {
+		if w.Thread == itself || w.On == nil || !k.concerns(w, m) {
 			continue
 		}
-		r := now(w.Record)
+		r := now(w.On)
 		if r == nil {
 			continue
 		}

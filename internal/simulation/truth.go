@@ -20,15 +20,15 @@ type Truth struct {
 	Words   []Word // what people said, in the order in which it was stored
 	Rules   Rules  // as they are now
 
-	AlwaysCreated bool     // CreateContacts was on from the beginning
-	EverExcluded  []string // every domain and address that Excluded and Never ever had
+	AlwaysCreate bool     // Rules.CreateContacts was on from the beginning to the end
+	EverExcluded []string // every domain and address that was in Rules.Excluded or Rules.Never at any time
 }
 
 // Box is a mailbox of somebody in the organisation. One that was erased and connected anew is another Box.
 type Box struct {
 	Name      string
-	Like      providertest.Personality
 	Address   string
+	Kind      providertest.Personality
 	Conn      int64 // the engine's id; 0: never connected
 	Connected time.Time
 	Erased    bool
@@ -43,12 +43,13 @@ type Mail struct {
 	To, Cc, Bcc        []string
 	Date               time.Time // to the second
 	InReplyTo          string
-	References         []string // from the oldest to the newest
-	Automated, Spoofed bool     // Auto-Submitted; the receiver found its From to be forged
-	Key                string   // the outbox key, of mail that the engine was asked to send
-	By                 *Box     // with Key: the mailbox that was to send it
-	Sent, Failed       bool     // with Key: it left the service; it is known that it never will
-	Renamed            string   // with Key: the Message-ID that the service put in place of MessageID, "" for none
+	References         []string  // from the oldest to the newest
+	Automated, Spoofed bool      // Auto-Submitted; the receiver found its From to be forged
+	Key                string    // the outbox key, of mail that the engine was asked to send
+	Sent, Failed       bool      // with Key: it left the service; it is known that it never will
+	Renamed            string    // with Key: the Message-ID that the service put in place of MessageID, "" for none
+	By                 *Box      // with Key: the mailbox that was to send it
+	Asked              time.Time // with Key: when the outbox took it; zero: never. It counts as Received of the copy that the outbox is
 }
 
 // Copy is a mail as it lies, or lay, in one mailbox. What the engine sent has one as soon as the service filed it in Sent.
@@ -62,7 +63,7 @@ type Copy struct {
 	Unlisted bool              // it was nowhere that is watched since it came
 }
 
-// Record is a record of the CRM with all that ever was. One that is made anew under the id of a deleted one is another Record.
+// Record is a record of the CRM with all that ever was. One that was deleted and made anew under its id is another Record.
 type Record struct {
 	linker.Record
 	Keys           []string        // addresses and domains that it has now; none once it is gone
@@ -71,11 +72,10 @@ type Record struct {
 	Into           *Record         // it was merged
 	Deleted        bool
 	Had            []string  // every address and domain that it ever had
-	Born, Died     time.Time // Died: when it was deleted or merged
-
-	Created bool    // by the engine, for an unknown sender
-	Address string  // of a Created one: of that sender
-	Decided []*Mail // of a Created one that died: those of that sender that had a row with a decided fate then
+	Created        bool      // by the engine, for an unknown sender
+	Address        string    // of a Created one: of that sender
+	Decided        []*Mail   // of a Created one that is gone: those of its sender that had a row with a decided fate when it went
+	Since, Until   time.Time // when it was made; when it was merged or deleted, zero: it lives
 }
 
 // Rules are the organisation's, as far as the simulation changes them.
@@ -92,7 +92,8 @@ type Rules struct {
 type Word struct {
 	Mail   *Mail
 	Thread bool
-	Record *Record // of a link, an unlink or a forget: the one that had the id then
+	Record linker.Record // of a link, an unlink or a forget
+	On     *Record       // the same, as it was meant when it was said: a record made anew under its id is another
 	Say    Saying
 }
 
@@ -114,7 +115,8 @@ type Observed struct {
 	State  []Email  // of the state, linked or not, for those that the CRM doesn't have
 	Wakes  []string // connections with a wake that was not served, in words
 	Moved  []Mutation
-	Sends  map[string]int // by outbox key: how often the service accepted it
+	Sends  map[string]int    // by outbox key: how often the service accepted it
+	Outbox map[string]string // by outbox key: the state in which it is; those that were never stored are missing
 }
 
 // Row is a row of the ledger.
@@ -140,14 +142,14 @@ type Email struct {
 	Envelope bool // the state can still decide it without a mailbox
 }
 
-// Mutation is what a rule of the inbox did with the copy of a mail in one mailbox: its archiving.
+// Mutation is what a rule of the inbox did.
 type Mutation struct {
 	Box     *Box
 	Subject string
 	Undone  bool
-	Times   int  // how often it took effect; what was in the archive already doesn't count
-	Bare    bool // one of those times the CRM had the email without links, or not at all
-	Again   bool // one of those times a person had brought it back to the inbox after an earlier one
+	Times   int
+	Bare    int // so often the CRM had no links of it at that time
+	Again   int // so often a person had brought it back to the inbox after an earlier time
 }
 
 // Violation is one thing that is not as it must be, in a sentence that begins with the promise it breaks.
