@@ -25,6 +25,18 @@ func (k *oracle) above(id string) []string {
 			ids = append(ids, cited(m)...)
 		}
 	}
+	return slices.DeleteFunc(ids, func(up string) bool { return up == id })
+}
+
+// upward are some ids and all above them, through every seen mail.
+func (k *oracle) upward(from []string) map[string]bool {
+	ids := map[string]bool{}
+	for todo := slices.Clone(from); len(todo) > 0; todo = todo[1:] {
+		if id := todo[0]; !ids[id] {
+			ids[id] = true
+			todo = append(todo, k.above(id)...)
+		}
+	}
 	return ids
 }
 
@@ -94,47 +106,35 @@ func (k *oracle) given(m *Mail) links {
 	return g
 }
 
-// reached are the ids of a mail and all above it, through every seen mail: where a word on its thread may be kept (R5).
+// reached are the ids of a mail and all above it: where a word on its thread may be kept (R5).
 func (k *oracle) reached(m *Mail) map[string]bool {
-	if r, ok := k.reach[m]; ok {
-		return r
-	}
-	ids := map[string]bool{}
-	for _, id := range k.ids[m] {
-		ids[id] = true
-	}
-	visited := map[string]bool{}
-	for todo := cited(m); len(todo) > 0; todo = todo[1:] {
-		if id := todo[0]; !visited[id] {
-			visited[id], ids[id] = true, true
-			todo = append(todo, k.above(id)...)
+	if k.reach[m] == nil {
+		k.reach[m] = k.upward(cited(m))
+		for _, id := range k.ids[m] {
+			k.reach[m][id] = true
 		}
 	}
-	k.reach[m] = ids
-	return ids
+	return k.reach[m]
 }
 
-// kept are the ids on which a word on the thread of a mail is kept: its own, and the topmost above it.
+// kept are the ids on which a word on the thread of a mail is kept: its own, and the topmost above it. In a circle of mails that answer each
+// other all are topmost: an id is where everything above it leads back to it.
 func (k *oracle) kept(m *Mail) map[string]bool {
-	if t, ok := k.tops[m]; ok {
-		return t
+	if k.tops[m] != nil {
+		return k.tops[m]
 	}
 	ids := map[string]bool{}
 	for _, id := range k.ids[m] {
 		ids[id] = true
 	}
-	visited := map[string]bool{}
-	for todo := cited(m); len(todo) > 0; todo = todo[1:] {
-		id := todo[0]
-		if visited[id] {
-			continue
+	for id := range k.upward(cited(m)) {
+		top := true
+		for up := range k.upward(k.above(id)) {
+			top = top && k.upward(k.above(up))[id]
 		}
-		visited[id] = true
-		up := k.above(id)
-		if len(up) == 0 {
+		if top {
 			ids[id] = true
 		}
-		todo = append(todo, up...)
 	}
 	k.tops[m] = ids
 	return ids
