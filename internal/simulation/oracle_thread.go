@@ -130,7 +130,9 @@ func (k *oracle) kept(m *Mail) map[string]bool {
 	for id := range k.upward(cited(m)) {
 		top := true
 		for up := range k.upward(k.above(id)) {
-			top = top && k.upward(k.above(up))[id]
+			if top = k.upward(k.above(up))[id]; !top {
+				break
+			}
 		}
 		if top {
 			ids[id] = true
