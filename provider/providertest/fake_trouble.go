@@ -16,6 +16,12 @@ func (f *Fake) locked(change func()) {
 	change()
 }
 
+// TrustAuth believes the Authentication-Results that a server of that name writes, in mail that comes from now on. By default none
+// is believed.
+func (f *Fake) TrustAuth(server string) {
+	f.locked(func() { f.parser.AuthServers = append(f.parser.AuthServers, server) })
+}
+
 // SetPageSize sets how many entries a page holds. The default is 50.
 func (f *Fake) SetPageSize(n int) { f.locked(func() { f.pageSize = max(n, 1) }) }
 
