@@ -14,24 +14,45 @@ type hostStore struct {
 	fails func(point string) error // nil: never
 }
 
-// hostRemover is the way to a CRM that can remove.
-type hostRemover struct {
-	*hostStore
-	remover crm.Remover
+// What a CRM may be besides.
+
+type remover struct {
+	s *hostStore
+	r crm.Remover
 }
 
-var (
-	_ crm.Store   = (*hostStore)(nil)
-	_ crm.Remover = hostRemover{}
-)
+type lister struct {
+	s *hostStore
+	l crm.ChangeLister
+}
 
-// CRM is a process's way to the CRM: a crm.Remover too where s is one. fails is asked at each call that is about to take effect, with
+var _ crm.Store = (*hostStore)(nil)
+
+// CRM is a process's way to the CRM: a crm.Remover and a crm.ChangeLister too where s is one. fails is asked at each call that is about to take effect, with
 // the name of its point; an error is the CRM's answer, and nothing happened. nil: the CRM works. (A call that takes effect and fails is a
 // Stop whose Moment is Lost.)
 func CRM(s crm.Store, p *Process, fails func(point string) error) crm.Store {
 	h := &hostStore{s, p, fails}
-	if r, ok := s.(crm.Remover); ok {
-		return hostRemover{h, r}
+	r, removes := s.(crm.Remover)
+	l, lists := s.(crm.ChangeLister)
+	rr, ll := remover{h, r}, lister{h, l}
+	switch {
+	case removes && lists:
+		return struct {
+			*hostStore
+			remover
+			lister
+		}{h, rr, ll}
+	case removes:
+		return struct {
+			*hostStore
+			remover
+		}{h, rr}
+	case lists:
+		return struct {
+			*hostStore
+			lister
+		}{h, ll}
 	}
 	return h
 }
@@ -80,11 +101,27 @@ func (s *hostStore) UpdateEmails(ctx context.Context, org string, es []crm.Email
 	})
 }
 
-func (s hostRemover) RemoveEmails(ctx context.Context, org string, es []crm.EmailState) error {
-	return s.p.pass("crm.RemoveEmails", func() error {
-		if err := s.up("crm.RemoveEmails"); err != nil {
+func (r remover) RemoveEmails(ctx context.Context, org string, es []crm.EmailState) error {
+	return r.s.p.pass("crm.RemoveEmails", func() error {
+		if err := r.s.up("crm.RemoveEmails"); err != nil {
 			return err
 		}
-		return s.remover.RemoveEmails(ctx, org, es)
+		return r.r.RemoveEmails(ctx, org, es)
 	})
+}
+
+func (l lister) RecordChanges(ctx context.Context, org, since string) (changes []crm.RecordChange, next string, more bool, err error) {
+	type answer struct {
+		changes []crm.RecordChange
+		next    string
+		more    bool
+	}
+	a, err := get(l.s.p, "crm.RecordChanges", func() (a answer, err error) {
+		if err := l.s.up("crm.RecordChanges"); err != nil {
+			return a, err
+		}
+		a.changes, a.next, a.more, err = l.l.RecordChanges(ctx, org, since)
+		return a, err
+	})
+	return a.changes, a.next, a.more, err
 }

@@ -78,6 +78,8 @@ var Points = []Point{
 	{Name: "crm.SaveEmails", Means: "the CRM has the email and the engine doesn't know"},
 	{Name: "crm.UpdateEmails", Means: "the CRM has the new links and the engine doesn't know"},
 	{Name: "crm.RemoveEmails", Means: "the CRM has removed the email and the engine doesn't know"},
+	{Name: "crm.RecordChanges", Read: true, Means: "changes were read and the mark not stored: they are read again",
+		Unreached: "the engine doesn't ask for changes yet"},
 
 	{Name: "provider.Open", Read: true, Means: "a connection is open that nobody will close"},
 	{Name: "mailbox.Profile", Read: true, Means: "nothing"},

@@ -2,6 +2,7 @@ package failpoint
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"github.com/intellicon/email-integration/emailint/crm"
@@ -44,23 +45,30 @@ func TestMailboxKeepsItsPowers(t *testing.T) {
 	}
 }
 
-// And what a CRM can do besides.
+// And so with what a CRM can do besides.
 func TestCRMKeepsItsPowers(t *testing.T) {
 	type plain struct{ crm.Store }
-	for _, c := range []struct {
-		name    string
-		crm     crm.Store
-		removes bool
-	}{
-		{"plain", plain{}, false},
-		{"remover", struct {
+	for name, s := range map[string]crm.Store{
+		"neither": plain{},
+		"removes": struct {
 			plain
 			crm.Remover
-		}{}, true},
+		}{},
+		"lists": struct {
+			plain
+			crm.ChangeLister
+		}{},
+		"removes and lists": struct {
+			plain
+			crm.Remover
+			crm.ChangeLister
+		}{},
 	} {
-		wrapped := CRM(c.crm, New(nil), nil)
-		if _, ok := wrapped.(crm.Remover); ok != c.removes {
-			t.Errorf("%s: removes %v", c.name, ok)
+		wrapped := CRM(s, New(nil), nil)
+		_, removes := wrapped.(crm.Remover)
+		_, lists := wrapped.(crm.ChangeLister)
+		if removes != strings.Contains(name, "removes") || lists != strings.Contains(name, "lists") {
+			t.Errorf("of a CRM that is %q: removes %v, lists %v", name, removes, lists)
 		}
 	}
 }

@@ -65,7 +65,8 @@ func (p *Process) Arm(stop *Stop, fuse int) {
 	p.stop, p.fuse, p.hits, p.trail = stop, fuse, map[string]int{}, nil
 }
 
-// Kill lets the process die now: no effect follows any more, and every call that has not ended returns ErrDead. Fired is not called.
+// Kill lets the process die now: a call that stands at its failpoint, and every later one, has no effect and returns ErrDead. One
+// whose effect is under way takes effect, and its result is lost. Fired is not called.
 func (p *Process) Kill() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
