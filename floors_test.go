@@ -28,7 +28,9 @@ var floors = []struct {
 	{"emailint/crm", []string{"message", "linker"}},
 	{"emailint/state", []string{"message", "linker", "provider", "emailint/state"}},
 	{"emailint", []string{"message", "linker", "signature", "provider", "emailint"}},
+	{"emailint/internal/crash", []string{"message", "linker", "provider", "emailint", "internal/failpoint"}},
 	{"internal", []string{"message"}}, // what examples and bench share: an embedded mail server, mbox files
+	{"internal/failpoint", []string{"message", "linker", "provider", "emailint"}},
 	{"internal/simulation", []string{"message", "linker", "provider", "emailint", "internal"}},
 	{"examples", []string{"message", "linker", "signature", "provider", "smtp", "emailint", "examples", "internal"}},
 	{"bench", []string{"message", "linker", "provider", "emailint", "internal"}},

@@ -53,20 +53,23 @@ func (e *Engine) Send(ctx context.Context, org string, m Outgoing) (Sending, err
 		return Sending{}, fmt.Errorf("emailint: sending: connection %d: %w", m.Connection, err)
 	}
 	env.Sent, env.Received = true, e.o.Now()
+	change, err := e.o.State.ChangeNumber(ctx, org)
+	if err != nil {
+		return Sending{}, fmt.Errorf("emailint: sending: %w", err)
+	}
 	d, err := e.deliverer(ctx, state.Lease{Org: org, Connection: m.Connection}, nil, nil)
 	if err != nil {
 		return Sending{}, fmt.Errorf("emailint: sending: %w", err)
 	}
-	value, err := d.Value(ctx, env)
-	if err != nil {
+	row := state.Outgoing{Key: m.Key, Org: org, Connection: m.Connection, Raw: m.Raw, State: state.OutQueued, Created: e.o.Now(), Change: change}
+	if err := d.Outgoing(ctx, env, &row); err != nil {
 		return Sending{}, fmt.Errorf("emailint: sending: %w", err)
 	}
-	opts, err := json.Marshal(provider.SendOptions{From: m.From, Recipients: m.Recipients, MessageID: env.MessageID, Thread: m.Thread})
+	row.Options, err = json.Marshal(provider.SendOptions{From: m.From, Recipients: m.Recipients, MessageID: env.MessageID, Thread: m.Thread})
 	if err != nil {
 		return Sending{}, err
 	}
-	row, _, err := e.o.State.OutboxAdd(ctx, org, state.Outgoing{Key: m.Key, Org: org, Connection: m.Connection, Raw: m.Raw,
-		Options: opts, State: state.OutQueued, Created: e.o.Now(), Value: value})
+	row, _, err = e.o.State.OutboxAdd(ctx, org, row)
 	if err != nil {
 		return Sending{}, fmt.Errorf("emailint: sending: %w", err)
 	}

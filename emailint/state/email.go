@@ -11,11 +11,12 @@ import (
 
 // EmailValue is what the mail of a row gives to its Email.
 type EmailValue struct {
-	MessageID   Hash
-	Aliases     []Hash // further Message-IDs of the same mail
-	Fingerprint Hash   // of header fields that are equal in every copy
-	Links       []linker.Link
-	Holder      bool // this mailbox holds it; false under a user's own exclusion
+	MessageID     Hash
+	Aliases       []Hash // further Message-IDs of the same mail
+	Fingerprint   Hash   // of header fields that are equal in every copy
+	Links         []linker.Link
+	Holder        bool // this mailbox holds it; false under a user's own exclusion
+	ThreadDropped bool // a person's word on the thread
 	// Rank orders the copies of a mail: the highest gives the Email its envelope and links, so that the order in which they are
 	// read changes nothing. A lower one is attached, and its row stays due, to be decided by that envelope.
 	Rank        int64
@@ -33,22 +34,29 @@ type Email struct {
 	Links       []linker.Link // the machine's
 	Person      []linker.Link // a person's, Removed ones included
 	Holders     []int64       // connections
-	Dropped     bool          // by a person: gives and has nothing
-	Survivor    int64         // the Email it was joined into (rule 12), 0: none
-	Revision    int64
-	Saved       int64 // the last revision the host acknowledged
-	Attempted   bool
-	Full        bool // the host needs content: SaveEmails, not UpdateEmails (rule 3)
-	Envelope    []byte
-	Error       string
-	Tries       int
-	NextTry     time.Time
+	// Dropped and Restored are a person's word on this mail, ThreadDropped one on its thread: what is dropped gives and has nothing.
+	Dropped, Restored, ThreadDropped bool
+	Survivor                         int64 // the Email it was joined into (rule 12), 0: none
+	Revision                         int64
+	Saved                            int64 // the last revision the host acknowledged
+	Attempted                        bool
+	Full                             bool // the host needs content: SaveEmails, not UpdateEmails (rule 3)
+	Envelope                         []byte
+	Error                            string
+	Tries                            int
+	NextTry                          time.Time
 }
+
+// Out reports whether a person dropped it. The word on the mail itself outweighs the one on its thread.
+func (e Email) Out() bool { return e.Dropped || e.ThreadDropped && !e.Restored }
+
+// Spoken reports whether a person said anything of this mail itself.
+func (e Email) Spoken() bool { return len(e.Person) > 0 || e.Dropped || e.Restored }
 
 // Effective returns the links the host should have: the machine's and a person's, less what a person removed; none
 // without holders or when dropped. Sorted by kind and id.
 func (e Email) Effective() []linker.Link {
-	if e.Dropped || e.Survivor != 0 || len(e.Holders) == 0 {
+	if e.Out() || e.Survivor != 0 || len(e.Holders) == 0 {
 		return nil
 	}
 	said := map[linker.Record]bool{}
@@ -90,13 +98,18 @@ type Failure struct {
 	Outage  bool // the CRM failed as a whole: nothing is held against the email, others are tried before it
 }
 
-// Correction is a person's word on one email.
+// Correction is a person's word on a mail, or on its thread. Where several meet on one record the later wins (rule 11).
 type Correction struct {
-	Email  int64
-	Links  []linker.Link // By is set to ByPerson; Removed says "not this record"
-	Forget []linker.Record
-	Drop   bool // the email gives and has nothing
-	Undrop bool
+	Email int64 // 0: the mail that has MessageID, whether there is an Email or not
+	// MessageID names the mail when Email is 0, and the thread.
+	MessageID Hash
+	Thread    bool          // on the thread: it is kept on MessageID and on all that it leads up to
+	Links     []linker.Link // By is set to ByPerson; Removed says "not this record"
+	Forget    []linker.Record
+	Drop      bool // the mail gives and has nothing
+	Restore   bool // takes back Drop
+	// Change is the organisation's change number at which the records were looked up: ErrStale when it moved since.
+	Change int64
 }
 
 // Change says what moved in the CRM. Its hashes are those of the participants touched.
@@ -104,7 +117,20 @@ type Change struct {
 	Participants []Hash
 	Records      []linker.Record // emails linked to these are decided again
 	Merged       []Merge         // corrections follow (rule 11)
+	Deleted      []linker.Record // a person's links to these end
+	Pulled       *Pull           // the host's marks between which it was pulled
+}
+
+// Empty reports whether nothing moved.
+func (c Change) Empty() bool {
+	return len(c.Participants) == 0 && len(c.Records) == 0 && len(c.Merged) == 0 && len(c.Deleted) == 0 && c.Pulled == nil
 }
 
 // Merge says that a record lives on in another.
 type Merge struct{ From, To linker.Record }
+
+// Pull moves the mark up to which an organisation's record changes were pulled; ErrStale when it isn't From any more.
+type Pull struct {
+	From, To string
+	At       time.Time
+}

@@ -3,6 +3,7 @@ package state
 import (
 	"time"
 
+	"github.com/intellicon/email-integration/linker"
 	"github.com/intellicon/email-integration/provider"
 )
 
@@ -110,7 +111,7 @@ type Settlement struct {
 	History      bool         // with Received
 	Intents      []IntentPlan // made with the links, in one transaction; need Email
 	// Email is what the mail gives; nil says that it gives no links and that this mailbox does not hold it: an Email
-	// it had loses the machine's links and this holder, unless a person's link stands.
+	// it had loses the machine's links and this holder.
 	Email *EmailValue
 }
 
@@ -134,11 +135,22 @@ type ThreadQuery struct {
 	Before      time.Time
 }
 
+// Thread is what a mail's Message-IDs lead to.
+type Thread struct {
+	Links []linker.Link // direct and a person's, of the mails that are answered
+	// Words are a person's on this mail and, where there is none on a record, on its thread; one for a record, By ByPerson.
+	Words  []linker.Link
+	Spoken bool // a word on this mail itself is among them, or on its being dropped
+	// ThreadDropped says that a person dropped the thread; Dropped that the mail is out, all words considered.
+	ThreadDropped, Dropped bool
+}
+
 // Counts of a connection's rows.
 type Counts struct {
 	Fates       map[Fate]int
 	Total       int
 	Due         int // to be decided
 	Left        int // in no folder
+	Unspread    int // changes of the organisation whose mail is not found yet
 	Undelivered int // emails it holds that the host has not acknowledged
 }

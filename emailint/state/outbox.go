@@ -1,6 +1,11 @@
 package state
 
-import "time"
+import (
+	"strings"
+	"time"
+
+	"github.com/intellicon/email-integration/provider"
+)
 
 // OutState is the state of an outgoing message.
 type OutState string
@@ -43,6 +48,10 @@ type Outgoing struct {
 	// mailbox.
 	Value EmailValue
 	Email int64
+	// Row is what the ledger keeps of it until a copy shows up in the mailbox: Fate, Reason, RulesVersion, Cites and Participants of its decision,
+	// so that what changes later reaches it. Where Change, the organisation's number before it was decided, moved since, it is due.
+	Row    Row
+	Change int64
 
 	Copy      CopyState
 	CopyError string
@@ -66,3 +75,11 @@ type CopyStep struct {
 	NextTry time.Time
 	Try     bool
 }
+
+const outboxPrefix = "emailint outbox/"
+
+// OutboxItem names the ledger's row of what is sent and that no mailbox has shown yet.
+func OutboxItem(key string) provider.ItemID { return provider.ItemID(outboxPrefix + key) }
+
+// IsOutbox reports whether an item is one of OutboxItem's: no mailbox knows it.
+func IsOutbox(id provider.ItemID) bool { return strings.HasPrefix(string(id), outboxPrefix) }

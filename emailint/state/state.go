@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/intellicon/email-integration/emailint/state/internal/seal"
-	"github.com/intellicon/email-integration/linker"
 	"github.com/intellicon/email-integration/provider"
 )
 
@@ -119,8 +118,8 @@ type Ledger interface {
 	// links, holders, aliases and envelopes compared, and the revision raised when any differs; then every row that
 	// cites one of their Message-IDs becomes due in the same transaction (rules 1, 9, 12).
 	Settle(ctx context.Context, l Lease, b Batch, s []Settlement) ([]Settled, error)
-	// ThreadLinks returns the direct and a person's links of the mails that are answered (rules 13, 14).
-	ThreadLinks(ctx context.Context, org string, q ThreadQuery) ([]linker.Link, error)
+	// Thread returns what a mail inherits from the mails that it answers (rules 13, 14), and what people said of it and of its thread (rule 11).
+	Thread(ctx context.Context, org string, q ThreadQuery) (Thread, error)
 
 	// Counts says how many rows have each fate.
 	Counts(ctx context.Context, org string, connection int64) (Counts, error)
@@ -147,9 +146,9 @@ type Emails interface {
 	Done(ctx context.Context, org string, ds []Delivery) error
 	// Failed postpones delivery.
 	Failed(ctx context.Context, org string, fs []Failure) error
-	// Correct stores what a person said; the later word on a record wins (rule 11). It raises the revision, marks
-	// citing rows due (rule 9) and wakes the holders.
-	Correct(ctx context.Context, org string, c Correction) (Email, error)
+	// Correct stores what a person said; the later word on a record wins (rule 11). The mail's rows, and those that cite it, directly or through
+	// others, become due (rule 9), and their mailboxes are woken.
+	Correct(ctx context.Context, org string, c Correction) error
 }
 
 // Intents keeps what rules of the inbox want done, and the log of what was done to mailboxes. Settle makes them.
@@ -175,9 +174,16 @@ type Organisations interface {
 	// SaveSettings replaces version with version+1, ErrStale when it isn't the stored one. With relink every row that
 	// was decided under older rules is pending: none is rewritten.
 	SaveSettings(ctx context.Context, org string, settings json.RawMessage, version int64, relink bool) (int64, error)
-	// Change raises the organisation's change number and makes the rows it touches due, whether they are already due
-	// or not (rules 5, 8). It returns the new number and how many rows it touched.
-	Change(ctx context.Context, org string, c Change) (number int64, rows int, err error)
+	// Change raises the organisation's change number, so that what is being decided stays due, and stores the change (rules 5, 8). People's words
+	// follow at once (rule 11); the rows that it touches are found by Spread. It costs the same however many these are.
+	Change(ctx context.Context, org string, c Change) (number int64, err error)
+	// Spread makes up to limit of the rows due that stored changes touch, the oldest change first, whether they are already due or not,
+	// and wakes their mailboxes. more says that another call would find some.
+	Spread(ctx context.Context, org string, limit int) (rows int, more bool, err error)
+	// Unspread returns the organisations with changes that are not spread.
+	Unspread(ctx context.Context) ([]string, error)
+	// Pulled returns the mark up to which record changes were pulled, "" at first, and when that was.
+	Pulled(ctx context.Context, org string) (mark string, at time.Time, err error)
 	// ChangeNumber is read before the CRM is asked (rule 6).
 	ChangeNumber(ctx context.Context, org string) (int64, error)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/intellicon/email-integration/emailint/state"
 	"github.com/intellicon/email-integration/emailint/state/sqlite"
+	"github.com/intellicon/email-integration/internal/failpoint"
 	"github.com/intellicon/email-integration/provider/providertest"
 )
 
@@ -103,7 +104,7 @@ func TestCrash(t *testing.T) {
 	if t.Failed() || options(t).Only != "" || ran < len(services) {
 		return
 	}
-	for _, p := range Points {
+	for _, p := range failpoint.Points {
 		switch n := reached[p.Name]; {
 		case n == 0 && p.Unreached == "":
 			t.Errorf("the scenario never comes by %s: let it, or say in the table why it can't", p.Name)

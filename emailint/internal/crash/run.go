@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/internal/failpoint"
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider/providertest"
 )
@@ -25,7 +26,7 @@ const (
 // entry is one crash to run.
 type entry struct {
 	step int
-	stop Stop
+	stop failpoint.Stop
 	fuse int // the life after it ends too, at that pass; 0: it lives
 	with disturbance
 }
@@ -92,8 +93,8 @@ func (s *Suite) crash(w *world, e entry) (r result) {
 	var window string
 	victim, keys := w.victim(), len(w.keys)
 	stop := e.stop
-	w.proc.arm(&stop, 0)
-	w.proc.fired = func() {
+	w.proc.Arm(&stop, 0)
+	w.proc.Fired = func() {
 		r.met = true
 		if len(w.keys) > keys {
 			window = w.unprovable()
@@ -116,8 +117,8 @@ func (s *Suite) crash(w *world, e entry) (r result) {
 	if r.err = w.finish(e.step, fuse); r.err != nil || !r.met {
 		return r
 	}
-	w.proc.arm(nil, 0)
-	if stop.Moment == Lost {
+	w.proc.Arm(nil, 0)
+	if stop.Moment == failpoint.Lost {
 		// What failed while the process lived may have been put off by an hour.
 		w.clock.advance(61 * time.Minute)
 		if r.err = w.drain(fuse); r.err != nil {
@@ -299,7 +300,7 @@ func (s *Suite) undisturbed(w *world, i int) error {
 	if err := w.begin(i); err != nil {
 		return err
 	}
-	w.proc.arm(nil, 0)
+	w.proc.Arm(nil, 0)
 	if err := w.finish(i, noFuse); err != nil {
 		return fmt.Errorf("step %s: %w", script[i].name, err)
 	}
@@ -332,7 +333,7 @@ func NewSuite(ctx context.Context, cfg Config) (*Suite, error) {
 			return nil, fmt.Errorf("step %s: %w", script[i].name, err)
 		}
 		s.plain = append(s.plain, p)
-		s.trails = append(s.trails, w.proc.passed())
+		s.trails = append(s.trails, w.proc.Passed())
 	}
 	return s, nil
 }

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/intellicon/email-integration/internal/failpoint"
 	"github.com/intellicon/email-integration/provider"
 	"github.com/intellicon/email-integration/provider/providertest"
 )
@@ -38,8 +39,8 @@ func TestRun(t *testing.T) {
 			if !options(t).All && !slices.Contains(ofRun, point) {
 				continue
 			}
-			for _, m := range []Moment{Before, After} {
-				stop := Stop{point, 1, m}
+			for _, m := range []failpoint.Moment{failpoint.Before, failpoint.After} {
+				stop := failpoint.Stop{Point: point, Hit: 1, Moment: m}
 				t.Run(fmt.Sprintf("%s/%s", p, stop), func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
 						got, _ := lives(t, p, &stop)
@@ -59,7 +60,7 @@ func TestRun(t *testing.T) {
 }
 
 // lives runs a process that dies at the stop, and then another, and returns what came of it and what the first passed.
-func lives(t *testing.T, p providertest.Personality, stop *Stop) (picture, []string) {
+func lives(t *testing.T, p providertest.Personality, stop *failpoint.Stop) (picture, []string) {
 	t.Helper()
 	w, err := newWorld(t.Context(), Config{Store: memory, Service: Fake(p)})
 	if err != nil {
@@ -70,7 +71,7 @@ func lives(t *testing.T, p providertest.Personality, stop *Stop) (picture, []str
 		t.Fatal(err)
 	}
 	w.clock.run()
-	w.proc.arm(stop, 0)
+	w.proc.Arm(stop, 0)
 	// run lets the present process run while f is done, and returns when Run has.
 	run := func(f func()) {
 		t.Helper()
@@ -93,12 +94,12 @@ func lives(t *testing.T, p providertest.Personality, stop *Stop) (picture, []str
 		w.deliver(w.boxes[0], mail{name: "news", from: fromAda}, day0.Add(98*time.Hour), provider.RoleInbox)
 		told = w.send(w.boxes[0], offer)
 		time.Sleep(6 * time.Minute) // a poll is due each five
-		trail = w.proc.passed()
+		trail = w.proc.Passed()
 	})
 	if stop != nil && w.unprovable() != "" {
 		t.Skip("by SMTP nobody can find out; TestCrash says what follows")
 	}
-	if w.proc.isDead() { // workers come by some points or not, as it happens
+	if w.proc.Dead() { // workers come by some points or not, as it happens
 		if err := w.restart(0); err != nil {
 			t.Fatal(err)
 		}

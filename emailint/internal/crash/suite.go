@@ -1,3 +1,6 @@
+// Package crash proves that a process may die anywhere. It runs a scenario that comes by every failpoint (internal/failpoint); kills
+// the process at each, starts another over the same state, and compares what becomes of every mail with a run that nothing
+// disturbed. It is for the tests of the module: a state.Store passes it by Run.
 package crash
 
 import (
@@ -7,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/intellicon/email-integration/internal/failpoint"
 )
 
 // Options say how much of the enumeration runs.
@@ -24,7 +29,7 @@ type Reached map[string]int
 // reads are the points that change nothing.
 var reads = func() map[string]bool {
 	m := map[string]bool{}
-	for _, p := range Points {
+	for _, p := range failpoint.Points {
 		m[p.Name] = p.Read
 	}
 	return m
@@ -49,12 +54,12 @@ func (s *Suite) entries(o Options) [][]entry {
 			if reads[p] && n != 1 && n != total[p]/2+1 && n != total[p] && o.Only == "" {
 				continue
 			}
-			for _, m := range []Moment{Before, After, Lost} {
-				out[i] = append(out[i], entry{step: i, stop: Stop{p, n, m}})
+			for _, m := range []failpoint.Moment{failpoint.Before, failpoint.After, failpoint.Lost} {
+				out[i] = append(out[i], entry{step: i, stop: failpoint.Stop{Point: p, Hit: n, Moment: m}})
 			}
 		}
 	}
-	for _, p := range Points { // disturbed: the first, the middle and the last hit of each point
+	for _, p := range failpoint.Points { // disturbed: the first, the middle and the last hit of each point
 		at := places[p.Name]
 		if len(at) == 0 {
 			continue
@@ -64,9 +69,9 @@ func (s *Suite) entries(o Options) [][]entry {
 			if !chosen[pl] {
 				continue
 			}
-			for _, m := range []Moment{Before, After} {
+			for _, m := range []failpoint.Moment{failpoint.Before, failpoint.After} {
 				for _, d := range []disturbance{crmDown, excluded, expunged} {
-					out[pl.step] = append(out[pl.step], entry{step: pl.step, stop: Stop{p.Name, pl.hit, m}, with: d})
+					out[pl.step] = append(out[pl.step], entry{step: pl.step, stop: failpoint.Stop{Point: p.Name, Hit: pl.hit, Moment: m}, with: d})
 				}
 			}
 		}
@@ -74,7 +79,7 @@ func (s *Suite) entries(o Options) [][]entry {
 	random := rand.New(rand.NewPCG(o.Seed, 1))
 	for i, es := range out { // a second crash, while the first is recovered from
 		for _, e := range es {
-			if e.with == calm && e.stop.Moment != Lost && random.IntN(4) == 0 {
+			if e.with == calm && e.stop.Moment != failpoint.Lost && random.IntN(4) == 0 {
 				e.fuse = 1 + random.IntN(len(s.trails[i])+5)
 				out[i] = append(out[i], e)
 			}
@@ -93,7 +98,7 @@ func sample(es []entry, n int, often func(point string) int) []entry {
 	var kinds, changes, rest []entry
 	seen := map[string]bool{}
 	for _, e := range es {
-		plain := e.with == calm && e.fuse == 0 && !reads[e.stop.Point] && e.stop.Moment == After && e.stop.Point != "state.Renew"
+		plain := e.with == calm && e.fuse == 0 && !reads[e.stop.Point] && e.stop.Moment == failpoint.After && e.stop.Point != "state.Renew"
 		switch {
 		case plain && !seen[e.stop.Point]:
 			seen[e.stop.Point] = true
@@ -188,7 +193,7 @@ func Run(t *testing.T, cfg Config, o Options) Reached {
 		t.Errorf("%s (seed %d)\n%v\n%s", e, o.Seed, r.err, how)
 	}
 	t.Logf("%d points of %d passed %d times in the scenario of %d steps; %d crashes in %d runs, %d of them again alone",
-		len(count(s.trails)), len(Points), passes, len(script), total, runs+alone, alone)
+		len(count(s.trails)), len(failpoint.Points), passes, len(script), total, runs+alone, alone)
 	return reached
 }
 

@@ -9,76 +9,26 @@ import (
 
 	"github.com/intellicon/email-integration/emailint"
 	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/internal/failpoint"
 	"github.com/intellicon/email-integration/provider"
 )
 
-// schedule lets several processes work at once in one order of all those possible: each stops at every failpoint until it is let
-// go on, and only one goes at a time.
-type schedule struct {
-	random *rand.Rand
-	// pause, if not nil, is asked before each step which worker must not go on for now; -1: none.
-	pause func(step int) int
-
-	arrived chan int // a worker stands at a failpoint
-	ended   chan ending
-	leave   []chan struct{} // by worker: it may go on
-}
-
-type ending struct {
-	worker int
-	err    error
-}
-
-// run runs the works to their ends and returns their errors. Each is given the gate that its process must have.
-func (s *schedule) run(works []func(gate func(string)) error) []error {
-	s.arrived, s.ended = make(chan int), make(chan ending)
-	for range works {
-		s.leave = append(s.leave, make(chan struct{}))
-	}
-	errs := make([]error, len(works))
-	standing := map[int]bool{}
-	running := len(works)
-	for i, work := range works {
-		go func() {
-			s.ended <- ending{i, work(func(string) {
-				s.arrived <- i
-				<-s.leave[i]
-			})}
-		}()
-	}
-	// At first all run up to their first failpoint, which touches nothing that is shared.
-	for moving := len(works); running > 0; moving = 1 {
-		for range moving {
-			select {
-			case i := <-s.arrived:
-				standing[i] = true
-			case e := <-s.ended:
-				errs[e.worker] = e.err
-				running--
+// atRandom chooses whoever goes on at random. pause, if not nil, is asked before each step which worker must not go on for now, unless
+// all others have ended; -1: none.
+func atRandom(random *rand.Rand, pause func() int) func(standing []failpoint.Standing) int {
+	return func(standing []failpoint.Standing) int {
+		held := -1
+		if pause != nil {
+			held = pause()
+		}
+		var ids []int
+		for _, s := range standing {
+			if s.Worker != held || len(standing) == 1 {
+				ids = append(ids, s.Worker)
 			}
 		}
-		if len(standing) == 0 {
-			break
-		}
-		i := s.choose(standing)
-		delete(standing, i)
-		s.leave[i] <- struct{}{}
+		return ids[random.IntN(len(ids))]
 	}
-	return errs
-}
-
-func (s *schedule) choose(standing map[int]bool) int {
-	var ids []int
-	held := -1
-	if s.pause != nil {
-		held = s.pause(len(standing))
-	}
-	for i := range len(s.leave) {
-		if standing[i] && (i != held || len(standing) == 1) {
-			ids = append(ids, i)
-		}
-	}
-	return ids[s.random.IntN(len(ids))]
 }
 
 // meeting is a case of several workers at once.
@@ -170,12 +120,12 @@ func meet(ctx context.Context, cfg Config, m meeting, seed uint64) (p picture, f
 		return nil, fenced, err
 	}
 	random := rand.New(rand.NewPCG(seed, 2))
-	s := &schedule{random: random}
+	var pause func() int
 	if m.late {
 		// After some steps the first worker stands still, and the clock moves past its lease. It goes on when the others
 		// have gone some way.
 		begin, length, n := 3+random.IntN(40), random.IntN(60), 0
-		s.pause = func(int) int {
+		pause = func() int {
 			if n++; n == begin {
 				w.clock.advance(lease + time.Second)
 			}
@@ -185,6 +135,7 @@ func meet(ctx context.Context, cfg Config, m meeting, seed uint64) (p picture, f
 			return -1
 		}
 	}
+	s := &failpoint.Schedule{Choose: atRandom(random, pause)}
 	var works []func(func(string)) error
 	for i, work := range m.works {
 		works = append(works, func(gate func(string)) error {
@@ -205,7 +156,7 @@ func meet(ctx context.Context, cfg Config, m meeting, seed uint64) (p picture, f
 			return nil // somebody else was at it all the time; what is left is done afterwards
 		})
 	}
-	for i, err := range s.run(works) {
+	for i, err := range s.Run(works) {
 		if err != nil {
 			return nil, fenced, fmt.Errorf("worker %d: %w", i, err)
 		}

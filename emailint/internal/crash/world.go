@@ -14,6 +14,7 @@ import (
 	"github.com/intellicon/email-integration/emailint/emailinttest"
 	"github.com/intellicon/email-integration/emailint/internal/ident"
 	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/internal/failpoint"
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
 	"github.com/intellicon/email-integration/provider/providertest"
@@ -106,6 +107,12 @@ func (c *clock) run() {
 // day is looked at within the step, and recoveries, which take minutes, change no date.
 var day0 = time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
 
+// What a CRM answers that does not work, and one that does not want a save.
+var (
+	errDown    = errors.New("crash: the CRM is down")
+	errRefused = errors.New("crash: the CRM refuses a save")
+)
+
 // box is one mailbox of the world.
 type box struct {
 	name    string
@@ -135,9 +142,9 @@ type world struct {
 	hashes map[state.Hash]string // hash of it -> mail
 	keys   []string              // of the outbox, in order
 
-	proc   *Process
+	proc   *failpoint.Process
 	engine *emailint.Engine
-	own    *store // the process's state
+	own    *failpoint.Store // the process's state
 	lives  int
 	// next is what the host does first when a process has come back; nil: nothing but what it was in the middle of.
 	next func(w *world) error
@@ -173,32 +180,45 @@ func (w *world) close() error {
 }
 
 // start starts a process.
-func (w *world) start(worker string) (*Process, *store, *emailint.Engine, error) {
+func (w *world) start(worker string) (*failpoint.Process, *failpoint.Store, *emailint.Engine, error) {
 	return w.startWith(worker, nil)
 }
 
 // startWith starts a process that stops at a gate before each failpoint.
-func (w *world) startWith(worker string, gate func(string)) (*Process, *store, *emailint.Engine, error) {
-	p := newProcess(gate)
-	own := &store{w.store, p}
+func (w *world) startWith(worker string, gate func(string)) (*failpoint.Process, *failpoint.Store, *emailint.Engine, error) {
+	p := failpoint.New(gate)
+	own := failpoint.State(w.store, p)
 	boxes := map[string]Service{}
 	for _, b := range w.boxes {
 		boxes[b.name] = b.service
 	}
+	open := func(ctx context.Context, credential []byte) (provider.Mailbox, error) {
+		s := boxes[string(credential)]
+		if s == nil {
+			return nil, fmt.Errorf("crash: no mailbox %q", credential)
+		}
+		return s.Open(ctx)
+	}
 	e, err := emailint.New(emailint.Options{
-		State: own, CRM: &hostStore{w.crm, p, func() bool { return w.down > 0 }, w.refuses}, Now: w.clock.now, Worker: worker, Workers: 2, Lease: lease,
-		Providers: []provider.Provider{&opener{providerName, p, boxes}},
+		State: own, CRM: failpoint.CRM(w.crm, p, w.crmFails), Now: w.clock.now, Worker: worker, Workers: 2, Lease: lease,
+		Providers: []provider.Provider{failpoint.Provider(providerName, p, open)},
 		Keys:      []emailint.Key{{ID: "test", Secret: make([]byte, 32)}}, IndexKey: make([]byte, 32),
 		Sender: func(_ context.Context, c emailint.Connection) (provider.Sender, error) {
-			return openSender(p, w.boxOf(c.ID).service.Sender())
+			return failpoint.Sender(p, w.boxOf(c.ID).service.Sender())
 		},
 	})
 	return p, own, e, err
 }
 
-func (w *world) refuses() bool {
-	// Workers at once come by here.
-	return w.spite.Add(-1) >= 0
+// crmFails is what the CRM answers to a call instead of doing it, nil when it works.
+func (w *world) crmFails(point string) error {
+	switch {
+	case w.down > 0:
+		return errDown
+	case point == "crm.SaveEmails" && w.spite.Add(-1) >= 0: // workers at once come by here
+		return errRefused
+	}
+	return nil
 }
 
 func (w *world) boxOf(conn int64) *box {
@@ -240,9 +260,9 @@ func (w *world) restart(fuse int) error {
 	if w.proc, w.own, w.engine, err = w.start(worker); err != nil {
 		return err
 	}
-	w.proc.arm(nil, fuse)
+	w.proc.Arm(nil, fuse)
 	if same {
-		if err := w.engine.TakeOver(w.ctx); err != nil && !w.proc.isDead() {
+		if err := w.engine.TakeOver(w.ctx); err != nil && !w.proc.Dead() {
 			return err
 		}
 	}
@@ -254,7 +274,7 @@ func (w *world) host(fuse func() int, call func() error) error {
 	var last error
 	for range 15 {
 		last = call()
-		if w.proc.isDead() {
+		if w.proc.Dead() {
 			if err := w.restart(fuse()); err != nil {
 				return err
 			}

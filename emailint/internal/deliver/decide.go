@@ -19,7 +19,8 @@ import (
 type work struct {
 	row    state.Row
 	env    message.Envelope
-	thread []linker.Link
+	thread []linker.Link // inherited, and what people said
+	said   state.Thread
 	dec    linker.Decision
 	out    *state.Settlement // decided without the linker
 	freed  bool              // deleted here for good, and no longer held by this mailbox
@@ -49,7 +50,9 @@ func (d *Deliverer) settle(ctx context.Context) (int, error) {
 	if err != nil || len(batch.Rows) == 0 {
 		return 0, err
 	}
-	if batch.Rules != d.Version {
+	if batch.Rules != d.Version || batch.Change != d.change {
+		// The change may be of the organisation's own addresses, which are part of the rules.
+		d.change = batch.Change
 		if d.Rules, d.Version, err = d.Reload(ctx); err != nil {
 			return 0, err
 		}
@@ -85,7 +88,7 @@ func (d *Deliverer) settle(ctx context.Context) (int, error) {
 			ss[i].Received, ss[i].History = w.env.Received, w.env.Received.Before(d.ConnectedAt)
 		}
 		live := !w.env.Sent && !w.row.Sent && !w.env.Received.Before(d.ConnectedAt)
-		if live && ss[i].Email != nil && d.Plan != nil && !w.row.Fate.Decided() {
+		if live && ss[i].Email != nil && len(w.dec.Links) > 0 && d.Plan != nil && !w.row.Fate.Decided() {
 			ss[i].Intents = d.Plan(w.row.Folders, w.env, w.dec.Links)
 		}
 		ss[i].Row, ss[i].Due, ss[i].RulesVersion = w.row.ID, w.row.Due, d.Version
@@ -121,6 +124,9 @@ func (d *Deliverer) read(ctx context.Context, row state.Row) (*work, error) {
 		}
 		w.alone, locked = true, len(e.Envelope) > 0
 	}
+	if state.IsOutbox(row.Item) {
+		return w, d.readSent(ctx, w)
+	}
 	env, ok := d.known[row.Item]
 	if ok && env.Has&message.HasHeader == message.HasHeader {
 		w.env = d.place(env, row)
@@ -155,6 +161,18 @@ func (d *Deliverer) read(ctx context.Context, row state.Row) (*work, error) {
 	}
 	d.Know(row.Item, env)
 	return w, nil
+}
+
+// readSent reads what we sent and no mailbox has shown yet.
+func (d *Deliverer) readSent(ctx context.Context, w *work) error {
+	sent, err := d.Store.OutboxOf(ctx, d.Lease.Org, w.row.Email)
+	if errors.Is(err, state.ErrNotFound) {
+		w.out = &state.Settlement{Fate: state.FateGone, Reason: "the outbox no longer has it"}
+		return nil
+	}
+	w.env = message.ParseHeader(sent.Raw)
+	w.env.Sent, w.env.Received, w.freed = true, sent.Created, false
+	return err
 }
 
 // place adds to an envelope what the ledger knows of where it lies.
@@ -210,7 +228,7 @@ func (d *Deliverer) decide(ctx context.Context, ws []*work) error {
 		it := provider.Item{Envelope: w.env}
 		var participants []state.Hash
 		pass.Headers(&q.MessageID, &q.Cites, &participants, &it, d.Hasher)
-		if w.thread, err = d.Store.ThreadLinks(ctx, d.Lease.Org, q); err != nil {
+		if w.said, err = d.Store.Thread(ctx, d.Lease.Org, q); err != nil {
 			return err
 		}
 		// A person's link on the mail that is answered is inherited like any other; as it stands it would be a correction of this one.
@@ -218,7 +236,7 @@ func (d *Deliverer) decide(ctx context.Context, ws []*work) error {
 		if ids := append(w.env.InReplyTo[:len(w.env.InReplyTo):len(w.env.InReplyTo)], w.env.References...); len(ids) > 0 {
 			cited = ids[0]
 		}
-		w.thread = linker.Inherit(w.thread, cited)
+		w.thread = append(linker.Inherit(w.said.Links, cited), w.said.Words...)
 		for _, l := range w.thread {
 			records[l.Record] = true
 		}
@@ -241,7 +259,7 @@ func (d *Deliverer) decide(ctx context.Context, ws []*work) error {
 		if w.out != nil {
 			continue
 		}
-		w.dec = d.Rules.Decide(w.env, dir, w.thread)
+		d.link(w, dir)
 		for _, c := range w.dec.Create {
 			if !asked[c.Address] {
 				asked[c.Address] = true
@@ -253,6 +271,21 @@ func (d *Deliverer) decide(ctx context.Context, ws []*work) error {
 		return nil
 	}
 	return d.create(ctx, ws, dir, create)
+}
+
+// link decides one mail.
+func (d *Deliverer) link(w *work, dir linker.Directory) {
+	w.dec = d.Rules.Decide(w.env, dir, w.thread)
+	switch {
+	case w.said.Dropped:
+		w.dec = linker.Decision{Disposition: linker.Excluded, Reason: "dropped by a person"}
+	case len(w.dec.Links) == 0 && slices.ContainsFunc(w.said.Words, func(l linker.Link) bool { return l.Removed }):
+		w.dec.Reason = "a person took its links off"
+	}
+	if w.row.Settled > 0 {
+		// Contacts are made of mail that comes, and never again by deciding it anew: one that a person deleted stays deleted.
+		w.dec.Create = nil
+	}
 }
 
 // create makes contacts for unknown senders and decides again with the answers. The change is written before and after
@@ -270,7 +303,7 @@ func (d *Deliverer) create(ctx context.Context, ws []*work, dir linker.Directory
 		}
 	}
 	if len(missing) > 0 {
-		if _, _, err := d.Store.Change(ctx, d.Lease.Org, change); err != nil {
+		if _, err := d.Store.Change(ctx, d.Lease.Org, change); err != nil {
 			return err
 		}
 		if err := d.Renew(ctx); err != nil {
@@ -279,7 +312,7 @@ func (d *Deliverer) create(ctx context.Context, ws []*work, dir linker.Directory
 		if err := d.make(ctx, missing); err != nil {
 			return err
 		}
-		if _, _, err := d.Store.Change(ctx, d.Lease.Org, change); err != nil {
+		if _, err := d.Store.Change(ctx, d.Lease.Org, change); err != nil {
 			return err
 		}
 	}
@@ -295,7 +328,7 @@ func (d *Deliverer) create(ctx context.Context, ws []*work, dir linker.Directory
 		if w.out != nil {
 			continue
 		}
-		w.dec = d.Rules.Decide(w.env, dir, w.thread)
+		d.link(w, dir)
 		for _, c := range w.dec.Create {
 			if _, ok := d.created[c.Address]; !ok {
 				// While none is created at all it may be the CRM: the wait stays short.
@@ -358,7 +391,8 @@ func (d *Deliverer) settlement(w *work) (state.Settlement, error) {
 	it := provider.Item{Envelope: w.env}
 	pass.Headers(&s.MessageID, &s.Cites, &s.Participants, &it, d.Hasher)
 	s.Fingerprint = state.Hash(d.Hasher.Fingerprint(&w.env))
-	if len(w.dec.Links) == 0 {
+	// What a person said something of stays an Email, with the word and with nothing to link.
+	if len(w.dec.Links) == 0 && !w.said.Spoken {
 		return s, nil
 	}
 	env := w.env
@@ -369,23 +403,26 @@ func (d *Deliverer) settlement(w *work) (state.Settlement, error) {
 	}
 	s.Email = &state.EmailValue{
 		MessageID: s.MessageID, Fingerprint: s.Fingerprint, Links: w.dec.Links, Holder: !w.freed, Rank: rank(w),
-		Envelope: sealed, EnvelopeTag: string(d.Hasher.MessageID(string(plain))),
+		ThreadDropped: w.said.ThreadDropped,
+		Envelope:      sealed, EnvelopeTag: string(d.Hasher.MessageID(string(plain))),
 	}
 	return s, nil
 }
 
-// Value decides a message that is not in a mailbox yet and returns what it gives to its Email.
-func (d *Deliverer) Value(ctx context.Context, env message.Envelope) (state.EmailValue, error) {
+// Outgoing decides a message that is not in a mailbox yet, and fills in what the outbox keeps of it.
+func (d *Deliverer) Outgoing(ctx context.Context, env message.Envelope, o *state.Outgoing) error {
 	w := &work{env: env}
 	if err := d.decide(ctx, []*work{w}); err != nil {
-		return state.EmailValue{}, err
+		return err
 	}
 	s, err := d.settlement(w)
 	if err != nil {
-		return state.EmailValue{}, err
+		return err
 	}
 	if s.Email == nil {
 		s.Email = &state.EmailValue{MessageID: s.MessageID, Fingerprint: s.Fingerprint}
 	}
-	return *s.Email, nil
+	o.Value = *s.Email
+	o.Row = state.Row{Fate: s.Fate, Reason: s.Reason, Cites: s.Cites, Participants: s.Participants, RulesVersion: d.Version}
+	return nil
 }

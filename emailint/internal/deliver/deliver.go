@@ -19,20 +19,22 @@ const (
 	chunkRows  = 200
 	chunkBytes = 16 << 20
 	saveChunk  = 50
+	spreadRows = 500
 )
 
 // Store is the part of the state that delivery needs.
 type Store interface {
 	Pending(ctx context.Context, l state.Lease, now time.Time, limit int, bytes int64) (state.Batch, error)
 	Settle(ctx context.Context, l state.Lease, b state.Batch, s []state.Settlement) ([]state.Settled, error)
-	ThreadLinks(ctx context.Context, org string, q state.ThreadQuery) ([]linker.Link, error)
+	Thread(ctx context.Context, org string, q state.ThreadQuery) (state.Thread, error)
 	Lookup(ctx context.Context, org string, messageID state.Hash) ([]state.Row, []state.Email, error)
 	Email(ctx context.Context, org string, id int64) (state.Email, error)
 	Undelivered(ctx context.Context, org string, connection int64, now time.Time, limit int) ([]state.Email, error)
 	Attempt(ctx context.Context, l state.Lease, ds []state.Delivery) ([]int64, error)
 	Done(ctx context.Context, org string, ds []state.Delivery) error
 	Failed(ctx context.Context, org string, fs []state.Failure) error
-	Change(ctx context.Context, org string, c state.Change) (int64, int, error)
+	Change(ctx context.Context, org string, c state.Change) (int64, error)
+	Spread(ctx context.Context, org string, limit int) (int, bool, error)
 	OutboxOf(ctx context.Context, org string, email int64) (state.Outgoing, error)
 }
 
@@ -71,6 +73,7 @@ type Deliverer struct {
 	items   map[int64]state.Row // by Email
 	created map[message.Key]linker.Record
 	refusal error // the last of CreateContacts
+	change  int64 // the organisation's change number before Rules were read
 	broken  int   // reads that failed one after the other
 }
 
@@ -87,9 +90,13 @@ func (d *Deliverer) Know(id provider.ItemID, e message.Envelope) {
 
 func (d *Deliverer) chunk(n int) int { return max(1, n>>d.Shrink) }
 
-// Drain settles and delivers until nothing is due now.
+// Drain settles and delivers until nothing is due now. The mail that record changes concern is found on the way, a page at a time.
 func (d *Deliverer) Drain(ctx context.Context) error {
 	for {
+		_, more, err := d.Store.Spread(ctx, d.Lease.Org, spreadRows)
+		if err != nil {
+			return err
+		}
 		n, err := d.settle(ctx)
 		if err != nil {
 			return err
@@ -98,7 +105,7 @@ func (d *Deliverer) Drain(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if n == 0 && m == 0 {
+		if n == 0 && m == 0 && !more {
 			return nil
 		}
 	}

@@ -318,7 +318,7 @@ func (e *unloadable) Error() string { return e.err.Error() }
 func (d *Deliverer) copies(ctx context.Context, e state.Email) ([]state.Row, error) {
 	var in, left []state.Row
 	seen := map[int64]bool{}
-	if row, ok := d.items[e.ID]; ok {
+	if row, ok := d.items[e.ID]; ok && !state.IsOutbox(row.Item) {
 		seen[row.ID] = true
 		in = append(in, row)
 	}
@@ -329,7 +329,7 @@ func (d *Deliverer) copies(ctx context.Context, e state.Email) ([]state.Row, err
 		}
 		for _, r := range rows {
 			switch {
-			case r.Email != e.ID || r.Connection != d.Lease.Connection || seen[r.ID]:
+			case state.IsOutbox(r.Item) || r.Email != e.ID || r.Connection != d.Lease.Connection || seen[r.ID]:
 			case r.Left:
 				left = append(left, r)
 			default:

@@ -3,11 +3,9 @@ package sqlite
 import (
 	"context"
 	"encoding/json"
-	"slices"
 	"time"
 
 	"github.com/intellicon/email-integration/emailint/state"
-	"github.com/intellicon/email-integration/linker"
 )
 
 // email reads an Email with its aliases and holders.
@@ -15,9 +13,9 @@ func (t *tx) email(id int64) (e state.Email, err error) {
 	var messageID, fingerprint []byte
 	var links, person string
 	var nextTry int64
-	err = t.row(`SELECT id, org, message_id, fingerprint, links, person, dropped, survivor, revision, saved, attempted,
+	err = t.row(`SELECT id, org, message_id, fingerprint, links, person, dropped, restored, thread_dropped, survivor, revision, saved, attempted,
 		NOT known OR envelope_revision > saved, envelope, error, tries, next_try FROM email WHERE id = ?`, id).
-		Scan(&e.ID, &e.Org, &messageID, &fingerprint, &links, &person, &e.Dropped, &e.Survivor, &e.Revision, &e.Saved,
+		Scan(&e.ID, &e.Org, &messageID, &fingerprint, &links, &person, &e.Dropped, &e.Restored, &e.ThreadDropped, &e.Survivor, &e.Revision, &e.Saved,
 			&e.Attempted, &e.Full, &e.Envelope, &e.Error, &e.Tries, &nextTry)
 	if err != nil {
 		return e, notFound(err)
@@ -135,32 +133,6 @@ func (s *Store) Failed(ctx context.Context, org string, fs []state.Failure) erro
 		}
 		return nil
 	})
-}
-
-// Correct implements state.Emails.
-func (s *Store) Correct(ctx context.Context, org string, c state.Correction) (e state.Email, err error) {
-	err = s.write(ctx, func(t *tx) error {
-		had, err := t.emailIn(org, c.Email)
-		if err != nil {
-			return err
-		}
-		e = had
-		e.Person = slices.Clone(e.Person)
-		for _, r := range c.Forget {
-			e.Person = slices.DeleteFunc(e.Person, func(p linker.Link) bool { return p.Record == r })
-		}
-		for _, l := range c.Links {
-			l.By = linker.ByPerson
-			e.Person = slices.DeleteFunc(e.Person, func(p linker.Link) bool { return p.Record == l.Record })
-			e.Person = append(e.Person, l)
-		}
-		e.Dropped = c.Drop || e.Dropped && !c.Undrop
-		if err := t.store(had, &e, false); err != nil {
-			return err
-		}
-		return t.wakeHolders(e.ID)
-	})
-	return e, err
 }
 
 func (t *tx) wakeHolders(id int64) error {

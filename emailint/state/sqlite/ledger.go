@@ -46,6 +46,7 @@ func (t *tx) folders(rows []state.Row) error {
 
 // numbers reads the organisation's change number and the settings version that decisions must have.
 func (t *tx) numbers(org string) (change, rules, version int64, err error) {
+	change = 1
 	err = t.row(`SELECT change, rules, version FROM org WHERE id = ?`, org).Scan(&change, &rules, &version)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = nil
@@ -104,8 +105,11 @@ func (s *Store) Counts(ctx context.Context, org string, connection int64) (c sta
 		if err != nil {
 			return err
 		}
-		return t.row(`SELECT count(*) FROM email e WHERE org = ? AND revision > saved AND NOT held AND (attempted OR wanted)
-			AND EXISTS (SELECT 1 FROM holder WHERE email = e.id AND conn = ?)`, org, connection).Scan(&c.Undelivered)
+		if err := t.row(`SELECT count(*) FROM email e WHERE org = ? AND revision > saved AND NOT held AND (attempted OR wanted)
+			AND EXISTS (SELECT 1 FROM holder WHERE email = e.id AND conn = ?)`, org, connection).Scan(&c.Undelivered); err != nil {
+			return err
+		}
+		return t.row(`SELECT count(*) FROM change WHERE org = ?`, org).Scan(&c.Unspread)
 	})
 	return c, err
 }

@@ -47,11 +47,63 @@ func (s *Store) OutboxAdd(ctx context.Context, org string, o state.Outgoing) (ou
 			stamp(o.Created), id); err != nil {
 			return err
 		}
+		if err := t.unshown(org, id, o); err != nil {
+			return err
+		}
 		added = true
 		out, err = t.out(org, o.Key)
 		return err
 	})
 	return out, added, err
+}
+
+// unshown makes the ledger's row of a mail that no mailbox has shown yet.
+func (t *tx) unshown(org string, email int64, o state.Outgoing) error {
+	change, rules, _, err := t.numbers(org)
+	if err != nil {
+		return err
+	}
+	r := o.Row
+	due := 0
+	if change != o.Change || r.RulesVersion < rules || !r.Fate.Decided() {
+		due, r.Fate = 1, state.FatePending
+		if _, err := t.exec(`UPDATE connection SET wake = wake + 1 WHERE id = ?`, o.Connection); err != nil {
+			return err
+		}
+	}
+	r.MessageID = o.Value.MessageID
+	id, err := t.insert(`INSERT INTO ledger (conn, item, org, fate, reason, history, sent, received, message_id, cites, participants, size, email,
+		due, rules, left, gone) VALUES (?, ?, ?, ?, ?, 0, 1, ?, ?, ?, ?, ?, ?, ?, ?, 1, 1)`, o.Connection, string(state.OutboxItem(o.Key)), org, r.Fate, r.Reason,
+		stamp(o.Created), blob(r.MessageID), packHashes(r.Cites), packHashes(r.Participants), len(o.Raw), email, due, r.RulesVersion)
+	if err != nil {
+		return err
+	}
+	if err := t.index(id, nil, r); err != nil {
+		return err
+	}
+	return t.late(org, id, r.MessageID, r.Cites)
+}
+
+// shown ends that row: the mailbox has shown a copy.
+func (t *tx) shown(connection, email int64) error {
+	ids, err := list(t, one[int64], `SELECT id FROM ledger WHERE email = ? AND conn = ? AND item >= ? AND item < ?`, email, connection,
+		string(state.OutboxItem("")), string(state.OutboxItem(""))+"\uffff")
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		r, err := scanRow(t.row(`SELECT `+rowColumns+` FROM ledger WHERE id = ?`, id))
+		if err != nil {
+			return err
+		}
+		if err := t.index(id, &r, state.Row{}); err != nil {
+			return err
+		}
+		if _, err := t.exec(`DELETE FROM ledger WHERE id = ?`, id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // OutboxGet implements state.Outbox.

@@ -168,6 +168,9 @@ func (t *tx) merge(l state.Lease, r state.Row) (inserted, changed bool, err erro
 		if err := t.index(have.ID, nil, r); err != nil {
 			return false, false, err
 		}
+		if err := t.late(l.Org, have.ID, r.MessageID, r.Cites); err != nil {
+			return false, false, err
+		}
 		return true, false, t.recognise(l, have)
 	}
 	now := have
@@ -220,7 +223,10 @@ func (t *tx) merge(l state.Lease, r state.Row) (inserted, changed bool, err erro
 		now.Fate, now.Reason, now.Due, now.Left, now.Gone, now.Sent, now.Thread, now.Size, stamp(now.Received), now.History, raise, have.ID); err != nil {
 		return false, false, err
 	}
-	return false, true, t.index(have.ID, &have, now)
+	if err := t.index(have.ID, &have, now); err != nil || now.MessageID == have.MessageID && slices.Equal(now.Cites, have.Cites) {
+		return false, true, err
+	}
+	return false, true, t.late(l.Org, have.ID, now.MessageID, now.Cites)
 }
 
 func isFiled(f state.Fate) bool {

@@ -88,6 +88,10 @@ func TestNoStatementReadsEverything(t *testing.T) {
 		"UPDATE connection SET wake = wake + 1 WHERE org": "the connections of one organisation",
 		"FROM run WHERE conn":                             "a mailbox has few",
 		"FROM folder WHERE conn":                          "a mailbox has few",
+		"FROM change WHERE org":                           "an organisation's changes that are not spread",
+		"SELECT DISTINCT org FROM change":                 "changes that are not spread",
+		"FROM word WHERE org = ? AND thread)":             "whether there is any",
+		"SELECT coalesce(max(seq)":                        "an organisation's words: people said them one by one",
 	}
 	s, err := Open(t.Context(), filepath.Join(t.TempDir(), "state.db"))
 	if err != nil {

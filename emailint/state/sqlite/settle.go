@@ -63,6 +63,11 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 	if err := t.index(r.ID, &r, learnt); err != nil {
 		return out, err
 	}
+	if learnt.MessageID != r.MessageID || !slices.Equal(learnt.Cites, r.Cites) {
+		if err := t.late(l.Org, r.ID, learnt.MessageID, learnt.Cites); err != nil {
+			return out, err
+		}
+	}
 	if r.Received.IsZero() && !st.Received.IsZero() {
 		if _, err := t.exec(`UPDATE ledger SET received = ?, history = ? WHERE id = ?`, stamp(st.Received), st.History, r.ID); err != nil {
 			return out, err
@@ -89,7 +94,7 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 		// A mail that was moved is a new item where ids die on a move: its first decision may lie behind it, and it may not have linked, or
 		// otherwise than a rule wants.
 		if err := t.row(`SELECT EXISTS (SELECT 1 FROM late WHERE email = ?1 AND conn = ?2) OR EXISTS (SELECT 1 FROM ledger WHERE message_id = ?3
-			AND +conn = ?2 AND id <> ?4 AND (+fate IN ('unmatched', 'excluded', 'internal', 'automated') OR +fate = 'linked' AND left))`, out.Email, l.Connection, blob(learnt.MessageID), r.ID).
+			AND +conn = ?2 AND id <> ?4 AND NOT sent AND (+fate IN ('unmatched', 'excluded', 'internal', 'automated') OR +fate = 'linked' AND left))`, out.Email, l.Connection, blob(learnt.MessageID), r.ID).
 			Scan(&late); err != nil {
 			return out, err
 		}
@@ -105,6 +110,11 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 	// The row is pointed at its Email before the former one is looked at, which asks who still points there.
 	if _, err := t.exec(`UPDATE ledger SET email = ? WHERE id = ?`, out.Email, r.ID); err != nil {
 		return out, err
+	}
+	if out.Email != 0 && !state.IsOutbox(r.Item) {
+		if err := t.shown(l.Connection, out.Email); err != nil {
+			return out, err
+		}
 	}
 	if r.Email != 0 && (st.Email == nil || out.Email != r.Email) {
 		if out.Revision, err = t.takeBack(l.Connection, r.Email, out); err != nil {
@@ -147,32 +157,10 @@ func (t *tx) give(org string, connection int64, v state.EmailValue, ours bool) (
 			hashes = append(hashes, h)
 		}
 	}
-	var ids []int64
-	for _, h := range hashes {
-		found, err := list(t, one[int64], `SELECT e.id FROM alias a JOIN email e ON e.id = a.email
-			WHERE a.hash = ? AND e.org = ? AND e.fingerprint IS ? AND e.survivor = 0`, []byte(h), org, blob(v.Fingerprint))
-		if err != nil {
-			return 0, 0, false, err
-		}
-		ids = append(ids, found...)
+	ids, err := t.same(org, hashes, v.Fingerprint, ours)
+	if err != nil {
+		return 0, 0, false, err
 	}
-	if v.Fingerprint != "" {
-		// A mail without Message-ID is known by its fingerprint only, and so is a copy of what we sent whose Message-ID was
-		// replaced. Recipients are not part of it: two mails we send in one second with one subject are two.
-		q := `SELECT id FROM email WHERE org = ? AND fingerprint = ? AND survivor = 0 AND (ours OR ? OR message_id IS NULL)`
-		if ours && len(hashes) > 0 {
-			q = `SELECT id FROM email WHERE org = ? AND fingerprint = ? AND survivor = 0 AND NOT ours AND (? OR true)`
-		}
-		found, err := list(t, one[int64], q, org, []byte(v.Fingerprint), ours || len(hashes) == 0)
-		if err != nil {
-			return 0, 0, false, err
-		}
-		if ours || len(ids) == 0 && len(found) == 1 {
-			ids = append(ids, found...)
-		}
-	}
-	slices.Sort(ids)
-	ids = slices.Compact(ids)
 	if len(ids) == 0 {
 		if id, err = t.insert(`INSERT INTO email (org, message_id, fingerprint, ours, held) VALUES (?, ?, ?, ?, ?)`,
 			org, blob(v.MessageID), blob(v.Fingerprint), ours, ours); err != nil {
@@ -198,6 +186,7 @@ func (t *tx) give(org string, connection int64, v state.EmailValue, ours bool) (
 	if !outranked {
 		e.Links = slices.Clone(v.Links)
 		state.SortLinks(e.Links)
+		e.ThreadDropped = v.ThreadDropped
 	}
 	for _, h := range hashes {
 		if !slices.Contains(e.Aliases, h) {
@@ -235,6 +224,35 @@ func (t *tx) give(org string, connection int64, v state.EmailValue, ours bool) (
 	return id, e.Revision, outranked, err
 }
 
+// same returns the Emails that a mail with these Message-IDs and that fingerprint is (rule 12), by id. ours: we are about to send it.
+func (t *tx) same(org string, hashes []state.Hash, fingerprint state.Hash, ours bool) (ids []int64, err error) {
+	for _, h := range hashes {
+		found, err := list(t, one[int64], `SELECT e.id FROM alias a JOIN email e ON e.id = a.email
+			WHERE a.hash = ? AND e.org = ? AND e.fingerprint IS ? AND e.survivor = 0`, []byte(h), org, blob(fingerprint))
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, found...)
+	}
+	if fingerprint != "" {
+		// A mail without Message-ID is known by its fingerprint only, and so is a copy of what we sent whose Message-ID was
+		// replaced. Recipients are not part of it: two mails we send in one second with one subject are two.
+		q := `SELECT id FROM email WHERE org = ? AND fingerprint = ? AND survivor = 0 AND (ours OR ? OR message_id IS NULL)`
+		if ours && len(hashes) > 0 {
+			q = `SELECT id FROM email WHERE org = ? AND fingerprint = ? AND survivor = 0 AND NOT ours AND (? OR true)`
+		}
+		found, err := list(t, one[int64], q, org, []byte(fingerprint), ours || len(hashes) == 0)
+		if err != nil {
+			return nil, err
+		}
+		if ours || len(ids) == 0 && len(found) == 1 {
+			ids = append(ids, found...)
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids), nil
+}
+
 // proven records that a copy was found: the mail was sent, also where the answer was lost and nobody could say. Where the outbox
 // has it more than once, to some recipients each, it doesn't tell which. It may lie anywhere: the one in Sent is yet to be looked for.
 func (t *tx) proven(email int64) error {
@@ -268,7 +286,7 @@ func (t *tx) join(e *state.Email, other int64) error {
 			e.Person = append(slices.Clone(e.Person), l)
 		}
 	}
-	e.Dropped = e.Dropped || o.Dropped
+	e.Dropped, e.Restored = e.Dropped || o.Dropped, (e.Restored || o.Restored) && !e.Dropped && !o.Dropped
 	gone := o
 	gone.Links, gone.Person, gone.Holders, gone.Aliases, gone.Survivor = nil, nil, nil, nil, e.ID
 	if err := t.store(o, &gone, false); err != nil {
@@ -313,7 +331,7 @@ func (t *tx) takeBack(connection, id int64, out state.Settled) (revision int64, 
 	if out.Email == id || out.Email == 0 || others == 0 {
 		e.Links = nil // the machine finds none any more
 	}
-	if here == 0 && !(stands(e) && out.Email == 0) {
+	if here == 0 && !(stands(e) && out.Email == 0 && len(e.Envelope) > 0) {
 		e.Holders = without(e.Holders, connection)
 	}
 	if err := t.store(had, &e, false); err != nil {
@@ -339,7 +357,7 @@ func without(holders []int64, connection int64) []int64 {
 func (t *tx) store(had state.Email, e *state.Email, envelope bool) error {
 	slices.Sort(e.Holders)
 	inherited := !sameLinks(had.Links, e.Links) || !slices.Equal(had.Person, e.Person) || !slices.Equal(had.Holders, e.Holders) ||
-		!slices.Equal(had.Aliases, e.Aliases) || had.Dropped != e.Dropped || had.Survivor != e.Survivor
+		!slices.Equal(had.Aliases, e.Aliases) || had.Out() != e.Out() || had.Dropped != e.Dropped || had.Restored != e.Restored || had.ThreadDropped != e.ThreadDropped || had.Survivor != e.Survivor
 	if !inherited && !envelope && slices.Equal(had.Links, e.Links) {
 		return nil
 	}
@@ -351,16 +369,17 @@ func (t *tx) store(had state.Email, e *state.Email, envelope bool) error {
 	if err != nil {
 		return err
 	}
-	if err := t.row(`UPDATE email SET links = ?, person = ?, dropped = ?, survivor = ?, wanted = ?, revision = revision + 1
-		WHERE id = ? RETURNING revision`, string(links), string(person), e.Dropped, e.Survivor, len(e.Effective()) > 0, e.ID).
+	if err := t.row(`UPDATE email SET links = ?, person = ?, dropped = ?, restored = ?, thread_dropped = ?, survivor = ?, wanted = ?, revision = revision + 1
+		WHERE id = ? RETURNING revision`, string(links), string(person), e.Dropped, e.Restored, e.ThreadDropped, e.Survivor, len(e.Effective()) > 0, e.ID).
 		Scan(&e.Revision); err != nil {
 		return err
 	}
 	if _, err := t.exec(`DELETE FROM link WHERE email = ?`, e.ID); err != nil {
 		return err
 	}
-	for _, l := range append(slices.Clone(e.Links), e.Person...) {
-		if _, err := t.exec(`INSERT INTO link (kind, record, email) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`, l.Kind, l.ID, e.ID); err != nil {
+	for i, l := range append(slices.Clone(e.Person), e.Links...) {
+		if _, err := t.exec(`INSERT INTO link (org, kind, record, email, person) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+			e.Org, l.Kind, l.ID, e.ID, i < len(e.Person)); err != nil {
 			return err
 		}
 	}
@@ -393,11 +412,8 @@ func (t *tx) store(had state.Email, e *state.Email, envelope bool) error {
 			cited = append(cited, h)
 		}
 	}
-	for _, h := range cited {
-		if _, err := t.markDue(e.Org, `SELECT c.row FROM cite c JOIN ledger l ON l.id = c.row WHERE c.hash = ? AND l.email <> ?`,
-			[]byte(h), e.ID); err != nil {
-			return err
-		}
+	if err := t.markDescendants(e.Org, cited, e.ID); err != nil {
+		return err
 	}
 	// The provider's thread id stands in for missing headers, within one mailbox.
 	_, err = t.markDue(e.Org, `SELECT b.id FROM ledger a JOIN ledger b ON b.conn = a.conn AND b.thread = a.thread
@@ -418,6 +434,11 @@ func (t *tx) markDue(org, q string, args ...any) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	return t.mark(org, rows)
+}
+
+// mark is markDue for rows by id.
+func (t *tx) mark(org string, rows []int64) (int, error) {
 	n := 0
 	woken := map[int64]bool{}
 	for _, id := range rows {

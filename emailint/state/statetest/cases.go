@@ -82,8 +82,7 @@ var cases = []testCase{
 		l := h.claim(h.connect("u").ID)
 		h.page(l, row("1"))
 		b := h.pending(l)
-		_, n, err := h.s.Change(h.Context(), org, state.Change{Participants: []state.Hash{"hash-of-ada"}})
-		h.ok(err)
+		n := h.change(state.Change{Participants: []state.Hash{"hash-of-ada"}})
 		h.equal("touched", n, 1)
 		h.equal("still due", h.settle(l, b, linked(b.Rows[0]))[0].StillDue, true)
 		b = h.pending(l)
@@ -95,7 +94,7 @@ var cases = []testCase{
 		l := h.claim(h.connect("u").ID)
 		h.page(l, row("1"))
 		b := h.pending(l)
-		n, _, err := h.s.Change(h.Context(), org, state.Change{Participants: []state.Hash{"somebody else"}})
+		n, err := h.s.Change(h.Context(), org, state.Change{Participants: []state.Hash{"somebody else"}})
 		h.ok(err)
 		h.equal("number", n, b.Change+1)
 		h.equal("still due", h.settle(l, b, linked(b.Rows[0]))[0].StillDue, true)
@@ -128,8 +127,7 @@ var cases = []testCase{
 		e := h.import1(l, "1", ada)
 		_, err := h.s.Attempt(h.Context(), l, []state.Delivery{{ID: e.ID, Revision: e.Revision}})
 		h.ok(err)
-		_, _, err = h.s.Change(h.Context(), org, state.Change{Records: []linker.Record{ada.Record}})
-		h.ok(err)
+		h.change(state.Change{Records: []linker.Record{ada.Record}})
 		b := h.pending(l)
 		h.settle(l, b, linked(b.Rows[0])) // unmatched
 		es := h.undelivered()
@@ -154,8 +152,7 @@ var cases = []testCase{
 	{"NeverAttempted", "an email that was never attempted and lost its links is not delivered", func(h *house) {
 		l := h.claim(h.connect("u").ID)
 		h.import1(l, "1", ada)
-		_, _, err := h.s.Change(h.Context(), org, state.Change{Records: []linker.Record{ada.Record}})
-		h.ok(err)
+		h.change(state.Change{Records: []linker.Record{ada.Record}})
 		b := h.pending(l)
 		h.settle(l, b, linked(b.Rows[0]))
 		h.equal("undelivered", len(h.undelivered()), 0)
@@ -167,8 +164,7 @@ var cases = []testCase{
 			links []linker.Link
 			rises bool
 		}{{[]linker.Link{ada}, false}, {[]linker.Link{bob, ada}, true}, {[]linker.Link{ada, bob}, false}} {
-			_, _, err := h.s.Change(h.Context(), org, state.Change{Records: []linker.Record{ada.Record}})
-			h.ok(err)
+			h.change(state.Change{Records: []linker.Record{ada.Record}})
 			b := h.pending(l)
 			out := h.settle(l, b, linked(b.Rows[0], step.links...))
 			h.equal("rises", out[0].Revision > e.Revision, step.rises)
@@ -226,16 +222,23 @@ var cases = []testCase{
 		h.equal("pending", len(b.Rows), 1)
 		h.settle(l, b, linked(b.Rows[0], ada))
 		b = h.pending(l)
+		h.equal("child, and what is below it", len(b.Rows), 2)
+		for _, r := range b.Rows {
+			if r.Item == "3" {
+				h.settle(l, b, linked(r))
+			}
+		}
+		b = h.pending(l)
 		h.equal("pending", len(b.Rows), 1)
 		h.equal("child", b.Rows[0].Item, provider.ItemID("2"))
 		h.settle(l, b, linked(b.Rows[0], byPast))
 		b = h.pending(l)
 		h.equal("pending", len(b.Rows), 1)
 		r := b.Rows[0]
-		ls, err := h.s.ThreadLinks(h.Context(), org, state.ThreadQuery{Connection: l.Connection, Row: r.ID, MessageID: r.MessageID, Cites: r.Cites})
+		th, err := h.s.Thread(h.Context(), org, state.ThreadQuery{Connection: l.Connection, Row: r.ID, MessageID: r.MessageID, Cites: r.Cites})
 		h.ok(err)
-		h.equal("inherited", len(ls), 1)
-		h.equal("record", ls[0], ada)
+		h.equal("inherited", len(th.Links), 1)
+		h.equal("record", th.Links[0], ada)
 	}},
 	{"OwnThread", "an email is never a member of its own thread, and a circle ends (rule 13)", func(h *house) {
 		l := h.claim(h.connect("u").ID)
@@ -243,10 +246,10 @@ var cases = []testCase{
 		b := h.pending(l)
 		one := b.Rows[slices.IndexFunc(b.Rows, func(r state.Row) bool { return r.Item == "1" })]
 		e := h.settle(l, b, linked(one, ada))[0]
-		ls, err := h.s.ThreadLinks(h.Context(), org, state.ThreadQuery{Row: one.ID, Email: e.Email, MessageID: one.MessageID,
+		th, err := h.s.Thread(h.Context(), org, state.ThreadQuery{Row: one.ID, Email: e.Email, MessageID: one.MessageID,
 			Fingerprint: "finger-id-of-1", Cites: one.Cites})
 		h.ok(err)
-		h.equal("inherited", len(ls), 0)
+		h.equal("inherited", len(th.Links), 0)
 	}},
 	{"TwoMailboxes", "an email that two mailboxes hold is one, in any order, with both as holders", func(h *house) {
 		a, b := h.claim(h.connect("u").ID), h.claim(h.connect("v").ID)
@@ -301,15 +304,13 @@ var cases = []testCase{
 		e := h.import1(l, "1", ada)
 		no := ada
 		no.Removed = true
-		now, err := h.s.Correct(h.Context(), org, state.Correction{Email: e.ID, Links: []linker.Link{no, bob}})
-		h.ok(err)
+		now := h.correct(e.ID, no, bob)
 		h.equal("links", len(now.Effective()), 1)
 		h.equal("raised", now.Revision > e.Revision, true)
 		carl := linker.Record{Kind: linker.Contact, ID: "carl"}
-		_, n, err := h.s.Change(h.Context(), org, state.Change{Merged: []state.Merge{{From: bob.Record, To: carl}}})
-		h.ok(err)
+		n := h.change(state.Change{Merged: []state.Merge{{From: bob.Record, To: carl}}})
 		h.equal("touched", n > 0, true)
-		now, err = h.s.Email(h.Context(), org, e.ID)
+		now, err := h.s.Email(h.Context(), org, e.ID)
 		h.ok(err)
 		h.equal("follows", now.Effective()[0].Record, carl)
 		_, err = h.s.Email(h.Context(), "another organisation", e.ID)
@@ -318,7 +319,8 @@ var cases = []testCase{
 	{"Outbox", "an idempotency key is unique, a step is taken once, and a copy of what we sent is that email (rule 12)", func(h *house) {
 		l := h.claim(h.connect("u").ID)
 		out := state.Outgoing{Key: "k", Connection: l.Connection, Raw: []byte("mail"), Created: start,
-			Value: state.EmailValue{MessageID: "ours", Fingerprint: "finger-id-of-1", Links: []linker.Link{ada}, Holder: true}}
+			Value: state.EmailValue{MessageID: "ours", Fingerprint: "finger-id-of-1", Links: []linker.Link{ada}, Holder: true},
+			Row:   state.Row{Fate: state.FateLinked, Participants: []state.Hash{"hash-of-ada"}}, Change: 1}
 		o, added, err := h.s.OutboxAdd(h.Context(), org, out)
 		h.ok(err)
 		h.equal("added", added, true)
@@ -342,10 +344,39 @@ var cases = []testCase{
 		h.equal("aliases", len(copied.Aliases), 2)
 		h.equal("delivered", len(h.undelivered()), 1)
 	}},
+	{"OutboxRow", "what is sent is a row of the ledger until a mailbox shows it, so that what changes later reaches it", func(h *house) {
+		l := h.claim(h.connect("u").ID)
+		h.page(l)
+		add := func(key, fingerprint string, change int64) {
+			_, _, err := h.s.OutboxAdd(h.Context(), org, state.Outgoing{Key: key, Connection: l.Connection, Raw: []byte("mail"), Created: start, Change: change,
+				Value: state.EmailValue{MessageID: state.Hash(key), Fingerprint: state.Hash(fingerprint), Links: []linker.Link{ada}, Holder: true},
+				Row:   state.Row{Fate: state.FateLinked, Participants: []state.Hash{"hash-of-ada"}}})
+			h.ok(err)
+		}
+		add("k", "finger-id-of-1", 1)
+		h.equal("pending", len(h.pending(l).Rows), 0)
+		h.equal("touched", h.change(state.Change{Participants: []state.Hash{"hash-of-ada"}}), 1)
+		b := h.pending(l)
+		h.equal("pending", len(b.Rows), 1)
+		h.equal("item", b.Rows[0].Item, state.OutboxItem("k"))
+		h.settle(l, b, state.Settlement{Row: b.Rows[0].ID, Due: b.Rows[0].Due, Fate: state.FateLinked, Email: &state.EmailValue{MessageID: "k",
+			Fingerprint: "finger-id-of-1", Links: []linker.Link{bob}, Holder: true}})
+		add("late", "other", 1) // the change came after it was looked up
+		b = h.pending(l)
+		h.equal("decided anew", len(b.Rows), 1)
+		h.settle(l, b, linked(b.Rows[0]))
+		h.import1(l, "1", bob)
+		rows, err := h.s.Items(h.Context(), org, l.Connection, 0, 10)
+		h.ok(err)
+		h.equal("rows", len(rows), 2)
+		h.equal("the other's stays", rows[0].Item, state.OutboxItem("late"))
+		h.equal("touched", h.change(state.Change{Participants: []state.Hash{"hash-of-ada"}}), 2)
+	}},
 	{"SentTakesBack", "a copy of what we sent that links to nothing takes back the links that sending gave (rule 12)", func(h *house) {
 		l := h.claim(h.connect("u").ID)
 		o, _, err := h.s.OutboxAdd(h.Context(), org, state.Outgoing{Key: "k", Connection: l.Connection, Raw: []byte("mail"), Created: start,
-			Value: state.EmailValue{MessageID: "ours", Fingerprint: "same", Links: []linker.Link{ada}, Holder: true}})
+			Value: state.EmailValue{MessageID: "ours", Fingerprint: "same", Links: []linker.Link{ada}, Holder: true},
+			Row:   state.Row{Fate: state.FateLinked}, Change: 1})
 		h.ok(err)
 		h.page(l, row("1"))
 		b := h.pending(l)
@@ -370,8 +401,7 @@ var cases = []testCase{
 		for _, e := range h.undelivered() {
 			h.deliver(e)
 		}
-		_, _, err := h.s.Change(h.Context(), org, state.Change{Participants: []state.Hash{"hash-of-ada"}})
-		h.ok(err)
+		h.change(state.Change{Participants: []state.Hash{"hash-of-ada"}})
 		b = h.pending(l)
 		h.settle(l, b, same(b.Rows[0], "id-of-1", "id-of-2"))
 		es := h.undelivered()
@@ -425,8 +455,7 @@ var cases = []testCase{
 		h.deliver(h.import1(l, "1", ada))
 		e := h.import1(l, "2", ada)
 		h.deliver(e)
-		_, err := h.s.Correct(h.Context(), org, state.Correction{Email: e.ID, Links: []linker.Link{bob}})
-		h.ok(err)
+		h.correct(e.ID, bob)
 		h.equal("full", h.undelivered()[0].Full, false)
 		h.ok(h.s.Failed(h.Context(), org, []state.Failure{{ID: e.ID, Error: "unknown", NextTry: start.Add(time.Minute), Unknown: true}}))
 		h.equal("undelivered", len(h.undelivered()), 0)

@@ -153,8 +153,7 @@ var mailboxCases = []testCase{
 		h.equal("in full", es[0].Full, true)
 
 		kept := h.import1(l, "2", ada)
-		_, err = h.s.Correct(h.Context(), org, state.Correction{Email: kept.ID, Links: []linker.Link{bob}})
-		h.ok(err)
+		h.correct(kept.ID, bob)
 		h.leave(l, "2")
 		h.ok(h.s.Gone(h.Context(), l, []provider.ItemID{"2"}, true))
 		now, err = h.s.Email(h.Context(), org, kept.ID)
@@ -167,8 +166,7 @@ var mailboxCases = []testCase{
 		h.equal("email", i.Email, e.ID)
 		h.equal("rows", len(i.Rows), 1)
 		h.equal("folder", i.Rows[0].Folders[0].ID, inbox.ID)
-		_, _, err := h.s.Change(h.Context(), org, state.Change{Participants: []state.Hash{"hash-of-ada"}})
-		h.ok(err)
+		h.change(state.Change{Participants: []state.Hash{"hash-of-ada"}})
 		b := h.pending(l)
 		s := linked(b.Rows[0], ada)
 		s.Intents = []state.IntentPlan{{Rule: "r", Do: "archive"}}

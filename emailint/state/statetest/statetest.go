@@ -153,3 +153,25 @@ func (h *house) deliver(e state.Email) {
 	h.equal("attempted", len(ids), 1)
 	h.ok(h.s.Done(h.Context(), org, d))
 }
+
+// change stores a change, spreads it, and returns how many rows it touched.
+func (h *house) change(c state.Change) (rows int) {
+	h.Helper()
+	_, err := h.s.Change(h.Context(), org, c)
+	h.ok(err)
+	for more := true; more; {
+		n, again, err := h.s.Spread(h.Context(), org, 3)
+		h.ok(err)
+		rows, more = rows+n, again
+	}
+	return rows
+}
+
+// correct stores a person's words on an email and returns the email.
+func (h *house) correct(id int64, ls ...linker.Link) state.Email {
+	h.Helper()
+	h.ok(h.s.Correct(h.Context(), org, state.Correction{Email: id, Links: ls}))
+	e, err := h.s.Email(h.Context(), org, id)
+	h.ok(err)
+	return e
+}

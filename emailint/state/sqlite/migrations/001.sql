@@ -1,10 +1,18 @@
 CREATE TABLE org (
   id TEXT PRIMARY KEY,
-  change INTEGER NOT NULL DEFAULT 0,
+  change INTEGER NOT NULL DEFAULT 1,
   settings BLOB,
   version INTEGER NOT NULL DEFAULT 0,
-  rules INTEGER NOT NULL DEFAULT 0        -- rows decided under older rules are pending
+  rules INTEGER NOT NULL DEFAULT 0,       -- rows decided under older rules are pending
+  pulled TEXT NOT NULL DEFAULT '', pulled_at INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
+
+CREATE TABLE change (                     -- not spread yet
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  org TEXT NOT NULL, body BLOB NOT NULL,
+  part INTEGER NOT NULL DEFAULT 0, after INTEGER NOT NULL DEFAULT 0 -- how far: the part, and the last row or email of it
+);
+CREATE INDEX change_org ON change (org, id);
 
 CREATE TABLE connection (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -70,7 +78,8 @@ CREATE TABLE email (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   org TEXT NOT NULL, message_id BLOB, fingerprint BLOB,
   links TEXT NOT NULL DEFAULT '[]', person TEXT NOT NULL DEFAULT '[]',
-  dropped INTEGER NOT NULL DEFAULT 0, survivor INTEGER NOT NULL DEFAULT 0,
+  dropped INTEGER NOT NULL DEFAULT 0, restored INTEGER NOT NULL DEFAULT 0, thread_dropped INTEGER NOT NULL DEFAULT 0,
+  survivor INTEGER NOT NULL DEFAULT 0,
   ours INTEGER NOT NULL DEFAULT 0,          -- registered by the outbox: the fingerprint alone names it
   held INTEGER NOT NULL DEFAULT 0,          -- not sent yet
   revision INTEGER NOT NULL DEFAULT 1, saved INTEGER NOT NULL DEFAULT 0, attempted INTEGER NOT NULL DEFAULT 0,
@@ -88,8 +97,20 @@ CREATE INDEX alias_email ON alias (email);
 CREATE TABLE holder (email INTEGER NOT NULL, conn INTEGER NOT NULL, PRIMARY KEY (email, conn)) WITHOUT ROWID;
 CREATE INDEX holder_conn ON holder (conn);
 CREATE TABLE link (
-  kind TEXT NOT NULL, record TEXT NOT NULL, email INTEGER NOT NULL, PRIMARY KEY (kind, record, email)
+  org TEXT NOT NULL, kind TEXT NOT NULL, record TEXT NOT NULL, email INTEGER NOT NULL,
+  person INTEGER NOT NULL,                -- a person said something of it
+  PRIMARY KEY (org, kind, record, email)
 ) WITHOUT ROWID;
+CREATE INDEX link_person ON link (org, kind, record) WHERE person;
+CREATE TABLE word (                       -- what people said of a thread, by the ids at its top, and of mail that is no Email
+  seq INTEGER NOT NULL,                   -- the later wins
+  org TEXT NOT NULL, hash BLOB NOT NULL, thread INTEGER NOT NULL,
+  kind TEXT NOT NULL, record TEXT NOT NULL, -- both '': it is dropped, or restored
+  no INTEGER NOT NULL,                    -- "not this record"; not dropped
+  PRIMARY KEY (org, hash, thread, kind, record)
+) WITHOUT ROWID;
+CREATE INDEX word_record ON word (org, kind, record);
+CREATE INDEX word_thread ON word (org) WHERE thread;
 CREATE INDEX link_email ON link (email);
 
 CREATE TABLE outbox (

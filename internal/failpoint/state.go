@@ -1,4 +1,4 @@
-package crash
+package failpoint
 
 import (
 	"context"
@@ -10,218 +10,221 @@ import (
 	"github.com/intellicon/email-integration/provider"
 )
 
-// store is a process's state. It embeds the real one because the interface is sealed; TestTable proves that nothing but Seal
+// Store is a process's state. It embeds the real one because the interface is sealed; TestTable proves that nothing but Seal
 // and Close slips through.
-type store struct {
+type Store struct {
 	state.Store
 	p *Process
 }
 
-// Close does nothing: the state outlives the process.
-func (s *store) Close() error { return nil }
+// State is the state of a process, kept in s.
+func State(s state.Store, p *Process) *Store { return &Store{s, p} }
 
-func (s *store) AddConnection(ctx context.Context, c state.Connection) (state.Connection, error) {
+// Close does nothing: the state outlives the process.
+func (s *Store) Close() error { return nil }
+
+func (s *Store) AddConnection(ctx context.Context, c state.Connection) (state.Connection, error) {
 	return get(s.p, "state.AddConnection", func() (state.Connection, error) { return s.Store.AddConnection(ctx, c) })
 }
 
-func (s *store) Connection(ctx context.Context, org string, id int64) (state.Connection, error) {
+func (s *Store) Connection(ctx context.Context, org string, id int64) (state.Connection, error) {
 	return get(s.p, "state.Connection", func() (state.Connection, error) { return s.Store.Connection(ctx, org, id) })
 }
 
-func (s *store) Connections(ctx context.Context, org string) ([]state.Connection, error) {
+func (s *Store) Connections(ctx context.Context, org string) ([]state.Connection, error) {
 	return get(s.p, "state.Connections", func() ([]state.Connection, error) { return s.Store.Connections(ctx, org) })
 }
 
-func (s *store) SetState(ctx context.Context, org string, id int64, st state.ConnState, reason string) error {
+func (s *Store) SetState(ctx context.Context, org string, id int64, st state.ConnState, reason string) error {
 	return s.p.pass("state.SetState", func() error { return s.Store.SetState(ctx, org, id, st, reason) })
 }
 
-func (s *store) SetCredential(ctx context.Context, org string, id int64, sealed []byte) error {
+func (s *Store) SetCredential(ctx context.Context, org string, id int64, sealed []byte) error {
 	return s.p.pass("state.SetCredential", func() error { return s.Store.SetCredential(ctx, org, id, sealed) })
 }
 
-func (s *store) SetRealTime(ctx context.Context, org string, id int64, text string) error {
+func (s *Store) SetRealTime(ctx context.Context, org string, id int64, text string) error {
 	return s.p.pass("state.SetRealTime", func() error { return s.Store.SetRealTime(ctx, org, id, text) })
 }
 
-func (s *store) Claim(ctx context.Context, worker string, now time.Time, ttl time.Duration) (state.Lease, error) {
+func (s *Store) Claim(ctx context.Context, worker string, now time.Time, ttl time.Duration) (state.Lease, error) {
 	return get(s.p, "state.Claim", func() (state.Lease, error) { return s.Store.Claim(ctx, worker, now, ttl) })
 }
 
-func (s *store) ClaimConnection(ctx context.Context, org string, id int64, worker string, now time.Time, ttl time.Duration) (state.Lease, error) {
+func (s *Store) ClaimConnection(ctx context.Context, org string, id int64, worker string, now time.Time, ttl time.Duration) (state.Lease, error) {
 	return get(s.p, "state.ClaimConnection", func() (state.Lease, error) {
 		return s.Store.ClaimConnection(ctx, org, id, worker, now, ttl)
 	})
 }
 
-func (s *store) Renew(ctx context.Context, l state.Lease, now time.Time, ttl time.Duration) (state.Lease, error) {
+func (s *Store) Renew(ctx context.Context, l state.Lease, now time.Time, ttl time.Duration) (state.Lease, error) {
 	return get(s.p, "state.Renew", func() (state.Lease, error) { return s.Store.Renew(ctx, l, now, ttl) })
 }
 
-func (s *store) Release(ctx context.Context, l state.Lease, r state.Released) error {
+func (s *Store) Release(ctx context.Context, l state.Lease, r state.Released) error {
 	return s.p.pass("state.Release", func() error { return s.Store.Release(ctx, l, r) })
 }
 
-func (s *store) Wake(ctx context.Context, org string, id int64) error {
+func (s *Store) Wake(ctx context.Context, org string, id int64) error {
 	return s.p.pass("state.Wake", func() error { return s.Store.Wake(ctx, org, id) })
 }
 
-func (s *store) Position(ctx context.Context, l state.Lease) (state.Position, error) {
+func (s *Store) Position(ctx context.Context, l state.Lease) (state.Position, error) {
 	return get(s.p, "state.Position", func() (state.Position, error) { return s.Store.Position(ctx, l) })
 }
 
-func (s *store) AddRun(ctx context.Context, org string, connection int64, r state.Run) (state.Run, error) {
+func (s *Store) AddRun(ctx context.Context, org string, connection int64, r state.Run) (state.Run, error) {
 	return get(s.p, "state.AddRun", func() (state.Run, error) { return s.Store.AddRun(ctx, org, connection, r) })
 }
 
-func (s *store) Runs(ctx context.Context, org string, connection int64) ([]state.Run, error) {
+func (s *Store) Runs(ctx context.Context, org string, connection int64) ([]state.Run, error) {
 	return get(s.p, "state.Runs", func() ([]state.Run, error) { return s.Store.Runs(ctx, org, connection) })
 }
 
-func (s *store) CommitPage(ctx context.Context, l state.Lease, page state.Page) (state.Committed, error) {
+func (s *Store) CommitPage(ctx context.Context, l state.Lease, page state.Page) (state.Committed, error) {
 	return get(s.p, "state.CommitPage", func() (state.Committed, error) { return s.Store.CommitPage(ctx, l, page) })
 }
 
-func (s *store) Sweep(ctx context.Context, l state.Lease, folder string) (int, error) {
+func (s *Store) Sweep(ctx context.Context, l state.Lease, folder string) (int, error) {
 	return get(s.p, "state.Sweep", func() (int, error) { return s.Store.Sweep(ctx, l, folder) })
 }
 
-func (s *store) Placed(ctx context.Context, l state.Lease, folder string, after int64, limit int) ([]state.Row, error) {
+func (s *Store) Placed(ctx context.Context, l state.Lease, folder string, after int64, limit int) ([]state.Row, error) {
 	return get(s.p, "state.Placed", func() ([]state.Row, error) { return s.Store.Placed(ctx, l, folder, after, limit) })
 }
 
-func (s *store) Leave(ctx context.Context, l state.Lease, rs []provider.Removal) (int, error) {
+func (s *Store) Leave(ctx context.Context, l state.Lease, rs []provider.Removal) (int, error) {
 	return get(s.p, "state.Leave", func() (int, error) { return s.Store.Leave(ctx, l, rs) })
 }
 
-func (s *store) Counted(ctx context.Context, l state.Lease, r state.Recount) error {
+func (s *Store) Counted(ctx context.Context, l state.Lease, r state.Recount) error {
 	return s.p.pass("state.Counted", func() error { return s.Store.Counted(ctx, l, r) })
 }
 
-func (s *store) Leavers(ctx context.Context, l state.Lease, now time.Time, limit int) ([]state.Row, error) {
+func (s *Store) Leavers(ctx context.Context, l state.Lease, now time.Time, limit int) ([]state.Row, error) {
 	return get(s.p, "state.Leavers", func() ([]state.Row, error) { return s.Store.Leavers(ctx, l, now, limit) })
 }
 
-func (s *store) Recheck(ctx context.Context, l state.Lease, rows []int64, at, missed time.Time) error {
+func (s *Store) Recheck(ctx context.Context, l state.Lease, rows []int64, at, missed time.Time) error {
 	return s.p.pass("state.Recheck", func() error { return s.Store.Recheck(ctx, l, rows, at, missed) })
 }
 
-func (s *store) Gone(ctx context.Context, l state.Lease, ids []provider.ItemID, release bool) error {
+func (s *Store) Gone(ctx context.Context, l state.Lease, ids []provider.ItemID, release bool) error {
 	return s.p.pass("state.Gone", func() error { return s.Store.Gone(ctx, l, ids, release) })
 }
 
-func (s *store) Pending(ctx context.Context, l state.Lease, now time.Time, limit int, bytes int64) (state.Batch, error) {
+func (s *Store) Pending(ctx context.Context, l state.Lease, now time.Time, limit int, bytes int64) (state.Batch, error) {
 	return get(s.p, "state.Pending", func() (state.Batch, error) { return s.Store.Pending(ctx, l, now, limit, bytes) })
 }
 
-func (s *store) Settle(ctx context.Context, l state.Lease, b state.Batch, ss []state.Settlement) ([]state.Settled, error) {
+func (s *Store) Settle(ctx context.Context, l state.Lease, b state.Batch, ss []state.Settlement) ([]state.Settled, error) {
 	return get(s.p, "state.Settle", func() ([]state.Settled, error) { return s.Store.Settle(ctx, l, b, ss) })
 }
 
-func (s *store) ThreadLinks(ctx context.Context, org string, q state.ThreadQuery) ([]linker.Link, error) {
+func (s *Store) ThreadLinks(ctx context.Context, org string, q state.ThreadQuery) ([]linker.Link, error) {
 	return get(s.p, "state.ThreadLinks", func() ([]linker.Link, error) { return s.Store.ThreadLinks(ctx, org, q) })
 }
 
-func (s *store) Counts(ctx context.Context, org string, connection int64) (state.Counts, error) {
+func (s *Store) Counts(ctx context.Context, org string, connection int64) (state.Counts, error) {
 	return get(s.p, "state.Counts", func() (state.Counts, error) { return s.Store.Counts(ctx, org, connection) })
 }
 
-func (s *store) Lookup(ctx context.Context, org string, messageID state.Hash) ([]state.Row, []state.Email, error) {
+func (s *Store) Lookup(ctx context.Context, org string, messageID state.Hash) ([]state.Row, []state.Email, error) {
 	return get2(s.p, "state.Lookup", func() ([]state.Row, []state.Email, error) { return s.Store.Lookup(ctx, org, messageID) })
 }
 
-func (s *store) Missing(ctx context.Context, org string, connection int64, ids []provider.ItemID) ([]provider.ItemID, error) {
+func (s *Store) Missing(ctx context.Context, org string, connection int64, ids []provider.ItemID) ([]provider.ItemID, error) {
 	return get(s.p, "state.Missing", func() ([]provider.ItemID, error) { return s.Store.Missing(ctx, org, connection, ids) })
 }
 
-func (s *store) Items(ctx context.Context, org string, connection int64, after int64, limit int) ([]state.Row, error) {
+func (s *Store) Items(ctx context.Context, org string, connection int64, after int64, limit int) ([]state.Row, error) {
 	return get(s.p, "state.Items", func() ([]state.Row, error) { return s.Store.Items(ctx, org, connection, after, limit) })
 }
 
-func (s *store) Email(ctx context.Context, org string, id int64) (state.Email, error) {
+func (s *Store) Email(ctx context.Context, org string, id int64) (state.Email, error) {
 	return get(s.p, "state.Email", func() (state.Email, error) { return s.Store.Email(ctx, org, id) })
 }
 
-func (s *store) Undelivered(ctx context.Context, org string, connection int64, now time.Time, limit int) ([]state.Email, error) {
+func (s *Store) Undelivered(ctx context.Context, org string, connection int64, now time.Time, limit int) ([]state.Email, error) {
 	return get(s.p, "state.Undelivered", func() ([]state.Email, error) { return s.Store.Undelivered(ctx, org, connection, now, limit) })
 }
 
-func (s *store) Attempt(ctx context.Context, l state.Lease, ds []state.Delivery) ([]int64, error) {
+func (s *Store) Attempt(ctx context.Context, l state.Lease, ds []state.Delivery) ([]int64, error) {
 	return get(s.p, "state.Attempt", func() ([]int64, error) { return s.Store.Attempt(ctx, l, ds) })
 }
 
-func (s *store) Done(ctx context.Context, org string, ds []state.Delivery) error {
+func (s *Store) Done(ctx context.Context, org string, ds []state.Delivery) error {
 	return s.p.pass("state.Done", func() error { return s.Store.Done(ctx, org, ds) })
 }
 
-func (s *store) Failed(ctx context.Context, org string, fs []state.Failure) error {
+func (s *Store) Failed(ctx context.Context, org string, fs []state.Failure) error {
 	return s.p.pass("state.Failed", func() error { return s.Store.Failed(ctx, org, fs) })
 }
 
-func (s *store) Correct(ctx context.Context, org string, c state.Correction) (state.Email, error) {
+func (s *Store) Correct(ctx context.Context, org string, c state.Correction) (state.Email, error) {
 	return get(s.p, "state.Correct", func() (state.Email, error) { return s.Store.Correct(ctx, org, c) })
 }
 
-func (s *store) IntentsDue(ctx context.Context, l state.Lease, now time.Time, limit int) ([]state.Intent, error) {
+func (s *Store) IntentsDue(ctx context.Context, l state.Lease, now time.Time, limit int) ([]state.Intent, error) {
 	return get(s.p, "state.IntentsDue", func() ([]state.Intent, error) { return s.Store.IntentsDue(ctx, l, now, limit) })
 }
 
-func (s *store) IntentStep(ctx context.Context, l state.Lease, id int64, from, to state.IntentState, st state.IntentStep) error {
+func (s *Store) IntentStep(ctx context.Context, l state.Lease, id int64, from, to state.IntentState, st state.IntentStep) error {
 	return s.p.pass("state.IntentStep", func() error { return s.Store.IntentStep(ctx, l, id, from, to, st) })
 }
 
-func (s *store) Undo(ctx context.Context, org string, id int64, at time.Time) (state.Intent, error) {
+func (s *Store) Undo(ctx context.Context, org string, id int64, at time.Time) (state.Intent, error) {
 	return get(s.p, "state.Undo", func() (state.Intent, error) { return s.Store.Undo(ctx, org, id, at) })
 }
 
-func (s *store) IntentsOf(ctx context.Context, org string, email int64) ([]state.Intent, error) {
+func (s *Store) IntentsOf(ctx context.Context, org string, email int64) ([]state.Intent, error) {
 	return get(s.p, "state.IntentsOf", func() ([]state.Intent, error) { return s.Store.IntentsOf(ctx, org, email) })
 }
 
-func (s *store) IntentLog(ctx context.Context, org string, connection int64, after int64, limit int) ([]state.IntentEvent, error) {
+func (s *Store) IntentLog(ctx context.Context, org string, connection int64, after int64, limit int) ([]state.IntentEvent, error) {
 	return get(s.p, "state.IntentLog", func() ([]state.IntentEvent, error) { return s.Store.IntentLog(ctx, org, connection, after, limit) })
 }
 
-func (s *store) Settings(ctx context.Context, org string) (json.RawMessage, int64, error) {
+func (s *Store) Settings(ctx context.Context, org string) (json.RawMessage, int64, error) {
 	return get2(s.p, "state.Settings", func() (json.RawMessage, int64, error) { return s.Store.Settings(ctx, org) })
 }
 
-func (s *store) SaveSettings(ctx context.Context, org string, settings json.RawMessage, version int64, relink bool) (int64, error) {
+func (s *Store) SaveSettings(ctx context.Context, org string, settings json.RawMessage, version int64, relink bool) (int64, error) {
 	return get(s.p, "state.SaveSettings", func() (int64, error) { return s.Store.SaveSettings(ctx, org, settings, version, relink) })
 }
 
-func (s *store) Change(ctx context.Context, org string, c state.Change) (int64, int, error) {
+func (s *Store) Change(ctx context.Context, org string, c state.Change) (int64, int, error) {
 	return get2(s.p, "state.Change", func() (int64, int, error) { return s.Store.Change(ctx, org, c) })
 }
 
-func (s *store) ChangeNumber(ctx context.Context, org string) (int64, error) {
+func (s *Store) ChangeNumber(ctx context.Context, org string) (int64, error) {
 	return get(s.p, "state.ChangeNumber", func() (int64, error) { return s.Store.ChangeNumber(ctx, org) })
 }
 
-func (s *store) OutboxAdd(ctx context.Context, org string, o state.Outgoing) (state.Outgoing, bool, error) {
+func (s *Store) OutboxAdd(ctx context.Context, org string, o state.Outgoing) (state.Outgoing, bool, error) {
 	return get2(s.p, "state.OutboxAdd", func() (state.Outgoing, bool, error) { return s.Store.OutboxAdd(ctx, org, o) })
 }
 
-func (s *store) OutboxGet(ctx context.Context, org, key string) (state.Outgoing, error) {
+func (s *Store) OutboxGet(ctx context.Context, org, key string) (state.Outgoing, error) {
 	return get(s.p, "state.OutboxGet", func() (state.Outgoing, error) { return s.Store.OutboxGet(ctx, org, key) })
 }
 
-func (s *store) OutboxOf(ctx context.Context, org string, email int64) (state.Outgoing, error) {
+func (s *Store) OutboxOf(ctx context.Context, org string, email int64) (state.Outgoing, error) {
 	return get(s.p, "state.OutboxOf", func() (state.Outgoing, error) { return s.Store.OutboxOf(ctx, org, email) })
 }
 
-func (s *store) OutboxStep(ctx context.Context, org, key string, from, to state.OutState, st state.Step) (state.Outgoing, error) {
+func (s *Store) OutboxStep(ctx context.Context, org, key string, from, to state.OutState, st state.Step) (state.Outgoing, error) {
 	return get(s.p, "state.OutboxStep", func() (state.Outgoing, error) { return s.Store.OutboxStep(ctx, org, key, from, to, st) })
 }
 
-func (s *store) OutboxDue(ctx context.Context, org string, now time.Time, limit int) ([]state.Outgoing, error) {
+func (s *Store) OutboxDue(ctx context.Context, org string, now time.Time, limit int) ([]state.Outgoing, error) {
 	return get(s.p, "state.OutboxDue", func() ([]state.Outgoing, error) { return s.Store.OutboxDue(ctx, org, now, limit) })
 }
 
-func (s *store) CopiesDue(ctx context.Context, org string, now time.Time, limit int) ([]state.Outgoing, error) {
+func (s *Store) CopiesDue(ctx context.Context, org string, now time.Time, limit int) ([]state.Outgoing, error) {
 	return get(s.p, "state.CopiesDue", func() ([]state.Outgoing, error) { return s.Store.CopiesDue(ctx, org, now, limit) })
 }
 
-func (s *store) CopyStep(ctx context.Context, org, key string, from, to state.CopyState, st state.CopyStep) error {
+func (s *Store) CopyStep(ctx context.Context, org, key string, from, to state.CopyState, st state.CopyStep) error {
 	return s.p.pass("state.CopyStep", func() error { return s.Store.CopyStep(ctx, org, key, from, to, st) })
 }

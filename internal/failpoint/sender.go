@@ -1,4 +1,4 @@
-package crash
+package failpoint
 
 import (
 	"context"
@@ -14,8 +14,8 @@ type sender struct {
 
 var _ provider.Sender = (*sender)(nil)
 
-// openSender is what Options.Sender does.
-func openSender(p *Process, s provider.Sender) (provider.Sender, error) {
+// Sender is a process's way to send by s. It passes a failpoint itself, sender.Open, and so belongs into the host's Options.Sender.
+func Sender(p *Process, s provider.Sender) (provider.Sender, error) {
 	return get(p, "sender.Open", func() (provider.Sender, error) { return &sender{p, s}, nil })
 }
 

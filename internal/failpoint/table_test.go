@@ -1,4 +1,4 @@
-package crash
+package failpoint
 
 import (
 	"context"
@@ -22,13 +22,14 @@ var wrapped = []struct {
 	face   reflect.Type
 	by     func(p *Process) any
 }{
-	{"state", reflect.TypeFor[state.Store](), func(p *Process) any { return &store{p: p} }},
+	{"state", reflect.TypeFor[state.Store](), func(p *Process) any { return &Store{p: p} }},
 	{"crm", reflect.TypeFor[crm.Store](), func(p *Process) any { return &hostStore{p: p} }},
-	{"crm", reflect.TypeFor[crm.Remover](), func(p *Process) any { return &hostStore{p: p} }},
+	{"crm", reflect.TypeFor[crm.Remover](), func(p *Process) any { return remover{s: &hostStore{p: p}} }},
+	{"crm", reflect.TypeFor[crm.ChangeLister](), func(p *Process) any { return lister{s: &hostStore{p: p}} }},
 	{"provider", reflect.TypeFor[provider.Provider](), func(p *Process) any { return &opener{p: p} }},
 	{"mailbox", reflect.TypeFor[provider.Mailbox](), func(p *Process) any { return &mailbox{p: p} }},
 	{"mailbox", reflect.TypeFor[provider.Waiter](), func(p *Process) any { return waiter{p: p} }},
-	{"mailbox", reflect.TypeFor[provider.Poller](), func(p *Process) any { return waiter{p: p} }},
+	{"mailbox", reflect.TypeFor[provider.Poller](), func(p *Process) any { return poller{waiter: waiter{p: p}} }},
 	{"mailbox", reflect.TypeFor[provider.Archiver](), func(p *Process) any { return archiver{p: p} }},
 	{"mailbox", reflect.TypeFor[provider.Labeler](), func(p *Process) any { return labeler{p: p} }},
 	{"mailbox", reflect.TypeFor[provider.SentFiler](), func(p *Process) any { return sentFiler{p: p} }},
@@ -76,12 +77,12 @@ func TestTable(t *testing.T) {
 				t.Errorf("%s has no failpoint: wrap it in this package and add it to Points", name)
 				continue
 			}
-			p := newProcess(nil)
-			p.arm(&Stop{name, 1, Before}, 0)
+			p := New(nil)
+			p.Arm(&Stop{name, 1, Before}, 0)
 			if err := call(t, w.by(p), m.Name); !errors.Is(err, ErrDead) {
 				t.Errorf("%s: a process that dies there goes on: %v", name, err)
 			}
-			if got := p.passed(); len(got) != 1 || got[0] != name {
+			if got := p.Passed(); len(got) != 1 || got[0] != name {
 				t.Errorf("%s passes %v", name, got)
 			}
 			if err := call(t, w.by(p), m.Name); !errors.Is(err, ErrDead) {
@@ -136,8 +137,8 @@ func TestEveryInterfaceIsWrapped(t *testing.T) {
 		known[w.face.PkgPath()+"."+w.face.Name()] = true
 	}
 	for dir, path := range map[string]string{
-		"../../../provider": "github.com/intellicon/email-integration/provider",
-		"../../crm":         "github.com/intellicon/email-integration/emailint/crm",
+		"../../provider":     "github.com/intellicon/email-integration/provider",
+		"../../emailint/crm": "github.com/intellicon/email-integration/emailint/crm",
 	} {
 		files, err := filepath.Glob(dir + "/*.go")
 		if err != nil {

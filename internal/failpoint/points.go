@@ -1,4 +1,4 @@
-package crash
+package failpoint
 
 // Point is a place where a process can die: right before and right after the effect of one call to the outside.
 type Point struct {
@@ -6,12 +6,13 @@ type Point struct {
 	Means string // what is true when the process dies between the two
 	// Read says that the call changes nothing outside, so that a crash there is one after the last change before it.
 	Read bool
-	// Unreached says why the scenario can't come here; "" where it does. A reason that no longer holds fails the suite.
+	// Unreached says why the scenario of the crash suite can't come here; "" where it does. A reason that no longer holds fails
+	// that suite.
 	Unreached string
 }
 
 // Points is the table of all failpoints: every commit of the state, every call of a provider, a sender and the host's CRM.
-// TestTable compares it with the interfaces, so that a new method without a failpoint fails the suite.
+// TestTable compares it with the interfaces, so that a new method without a failpoint fails its test.
 var Points = []Point{
 	{Name: "state.AddConnection", Means: "the mailbox is connected and the host was not told its id"},
 	{Name: "state.Connection", Read: true, Means: "nothing"},
@@ -19,8 +20,8 @@ var Points = []Point{
 	{Name: "state.SetState", Means: "the mailbox is paused or resumed and the host was not told", Unreached: "the engine has no Pause yet"},
 	{Name: "state.SetCredential", Means: "the new credential is stored and the old one still in use",
 		Unreached: "no provider hands out new credentials yet"},
-	{Name: "state.SetRealTime", Means: "a note for the user", Unreached: "only Run waits for news; see TestRun"},
-	{Name: "state.Claim", Means: "a mailbox is leased by nobody", Unreached: "only Run claims what is due; see TestRun"},
+	{Name: "state.SetRealTime", Means: "a note for the user", Unreached: "only Run waits for news; see crash.TestRun"},
+	{Name: "state.Claim", Means: "a mailbox is leased by nobody", Unreached: "only Run claims what is due; see crash.TestRun"},
 	{Name: "state.ClaimConnection", Means: "the mailbox is leased by nobody: the lease must run out or be taken over"},
 	{Name: "state.Renew", Means: "the lease is long and its holder dead"},
 	{Name: "state.Release", Means: "the pass is over and the worker doesn't know"},
@@ -77,6 +78,8 @@ var Points = []Point{
 	{Name: "crm.SaveEmails", Means: "the CRM has the email and the engine doesn't know"},
 	{Name: "crm.UpdateEmails", Means: "the CRM has the new links and the engine doesn't know"},
 	{Name: "crm.RemoveEmails", Means: "the CRM has removed the email and the engine doesn't know"},
+	{Name: "crm.RecordChanges", Read: true, Means: "changes were read and the mark not stored: they are read again",
+		Unreached: "the engine doesn't ask for changes yet"},
 
 	{Name: "provider.Open", Read: true, Means: "a connection is open that nobody will close"},
 	{Name: "mailbox.Profile", Read: true, Means: "nothing"},
@@ -87,7 +90,7 @@ var Points = []Point{
 	{Name: "mailbox.Attachment", Read: true, Means: "nothing", Unreached: "the engine hands out no attachments yet"},
 	{Name: "mailbox.Locate", Read: true, Means: "nothing"},
 	{Name: "mailbox.Inventory", Read: true, Means: "nothing"},
-	{Name: "mailbox.Wait", Read: true, Means: "news was heard and nobody woken: the poll finds it", Unreached: "only Run waits; see TestRun"},
+	{Name: "mailbox.Wait", Read: true, Means: "news was heard and nobody woken: the poll finds it", Unreached: "only Run waits; see crash.TestRun"},
 	{Name: "mailbox.Archive", Means: "the mail is archived and the engine doesn't know (rule 17)"},
 	{Name: "mailbox.Unarchive", Means: "the mail is back and the engine doesn't know"},
 	{Name: "mailbox.Label", Means: "the mail has its label and the engine doesn't know"},

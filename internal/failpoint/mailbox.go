@@ -1,8 +1,7 @@
-package crash
+package failpoint
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"iter"
 	"time"
@@ -11,23 +10,22 @@ import (
 	"github.com/intellicon/email-integration/provider"
 )
 
-// opener is a process's provider: it opens the mailbox that a credential names.
+// opener is a process's provider.
 type opener struct {
-	name  string
-	p     *Process
-	boxes map[string]Service
+	name string
+	p    *Process
+	open func(ctx context.Context, credential []byte) (provider.Mailbox, error)
+}
+
+// Provider is a process's provider of that name, which opens mailboxes by open. They have the optional powers that those of open have.
+func Provider(name string, p *Process, open func(ctx context.Context, credential []byte) (provider.Mailbox, error)) provider.Provider {
+	return &opener{name, p, open}
 }
 
 func (o *opener) Name() string { return o.name }
 
 func (o *opener) Open(ctx context.Context, credential []byte) (provider.Mailbox, error) {
-	m, err := get(o.p, "provider.Open", func() (provider.Mailbox, error) {
-		s := o.boxes[string(credential)]
-		if s == nil {
-			return nil, fmt.Errorf("crash: no mailbox %q", credential)
-		}
-		return s.Open(ctx)
-	})
+	m, err := get(o.p, "provider.Open", func() (provider.Mailbox, error) { return o.open(ctx, credential) })
 	if err != nil {
 		return nil, err
 	}
@@ -103,13 +101,13 @@ func (b waiter) Wait(ctx context.Context) error {
 	return b.p.pass("mailbox.Wait", func() error { return b.w.Wait(ctx) })
 }
 
-// Polling passes through: it says how the mailbox waits, and reaches nothing. "" is what a mailbox without it would mean.
-func (b waiter) Polling() string {
-	if p, ok := b.w.(provider.Poller); ok {
-		return p.Polling()
-	}
-	return ""
+type poller struct {
+	waiter
+	says provider.Poller
 }
+
+// Polling passes through: it says how the mailbox waits, and reaches nothing.
+func (b poller) Polling() string { return b.says.Polling() }
 
 type archiver struct {
 	p *Process
@@ -152,105 +150,171 @@ func (b sentFiler) FileSent(ctx context.Context, raw []byte, at time.Time) (prov
 
 // wrapMailbox wraps a mailbox with exactly the optional powers that it has: the engine probes for them.
 func wrapMailbox(p *Process, m provider.Mailbox) provider.Mailbox {
-	b := &mailbox{p, m}
-	w, canWait := m.(provider.Waiter)
-	a, canArchive := m.(provider.Archiver)
-	l, canLabel := m.(provider.Labeler)
-	s, canFile := m.(provider.SentFiler)
-	ww, aa, ll, ss := waiter{p, w}, archiver{p, a}, labeler{p, l}, sentFiler{p, s}
-	switch [4]bool{canWait, canArchive, canLabel, canFile} {
-	case [4]bool{true, false, false, false}:
+	var c powers
+	var w waiter
+	w.p = p
+	w.w, c.wait = m.(provider.Waiter)
+	q := poller{waiter: w}
+	q.says, c.poll = m.(provider.Poller)
+	a, l, s := archiver{p: p}, labeler{p: p}, sentFiler{p: p}
+	a.a, c.archive = m.(provider.Archiver)
+	l.l, c.label = m.(provider.Labeler)
+	s.s, c.file = m.(provider.SentFiler)
+	return combine(c, &mailbox{p, m}, q, a, l, s)
+}
+
+// powers are what a mailbox can do besides.
+type powers struct{ wait, poll, archive, label, file bool }
+
+// combine is the mailbox with those of the powers that c names. A Poller is a Waiter: without wait, poll counts for nothing.
+func combine(c powers, b *mailbox, q poller, a archiver, l labeler, s sentFiler) provider.Mailbox {
+	w := q.waiter
+	c.poll = c.poll && c.wait
+	switch c {
+	case powers{wait: true}:
 		return struct {
 			*mailbox
 			waiter
-		}{b, ww}
-	case [4]bool{false, true, false, false}:
+		}{b, w}
+	case powers{wait: true, poll: true}:
+		return struct {
+			*mailbox
+			poller
+		}{b, q}
+	case powers{archive: true}:
 		return struct {
 			*mailbox
 			archiver
-		}{b, aa}
-	case [4]bool{true, true, false, false}:
-		return struct {
-			*mailbox
-			waiter
-			archiver
-		}{b, ww, aa}
-	case [4]bool{false, false, true, false}:
-		return struct {
-			*mailbox
-			labeler
-		}{b, ll}
-	case [4]bool{true, false, true, false}:
-		return struct {
-			*mailbox
-			waiter
-			labeler
-		}{b, ww, ll}
-	case [4]bool{false, true, true, false}:
-		return struct {
-			*mailbox
-			archiver
-			labeler
-		}{b, aa, ll}
-	case [4]bool{true, true, true, false}:
+		}{b, a}
+	case powers{wait: true, archive: true}:
 		return struct {
 			*mailbox
 			waiter
 			archiver
-			labeler
-		}{b, ww, aa, ll}
-	case [4]bool{false, false, false, true}:
+		}{b, w, a}
+	case powers{wait: true, poll: true, archive: true}:
 		return struct {
 			*mailbox
-			sentFiler
-		}{b, ss}
-	case [4]bool{true, false, false, true}:
-		return struct {
-			*mailbox
-			waiter
-			sentFiler
-		}{b, ww, ss}
-	case [4]bool{false, true, false, true}:
-		return struct {
-			*mailbox
+			poller
 			archiver
-			sentFiler
-		}{b, aa, ss}
-	case [4]bool{true, true, false, true}:
-		return struct {
-			*mailbox
-			waiter
-			archiver
-			sentFiler
-		}{b, ww, aa, ss}
-	case [4]bool{false, false, true, true}:
+		}{b, q, a}
+	case powers{label: true}:
 		return struct {
 			*mailbox
 			labeler
-			sentFiler
-		}{b, ll, ss}
-	case [4]bool{true, false, true, true}:
+		}{b, l}
+	case powers{wait: true, label: true}:
 		return struct {
 			*mailbox
 			waiter
 			labeler
-			sentFiler
-		}{b, ww, ll, ss}
-	case [4]bool{false, true, true, true}:
+		}{b, w, l}
+	case powers{wait: true, poll: true, label: true}:
+		return struct {
+			*mailbox
+			poller
+			labeler
+		}{b, q, l}
+	case powers{archive: true, label: true}:
 		return struct {
 			*mailbox
 			archiver
 			labeler
-			sentFiler
-		}{b, aa, ll, ss}
-	case [4]bool{true, true, true, true}:
+		}{b, a, l}
+	case powers{wait: true, archive: true, label: true}:
 		return struct {
 			*mailbox
 			waiter
 			archiver
 			labeler
+		}{b, w, a, l}
+	case powers{wait: true, poll: true, archive: true, label: true}:
+		return struct {
+			*mailbox
+			poller
+			archiver
+			labeler
+		}{b, q, a, l}
+	case powers{file: true}:
+		return struct {
+			*mailbox
 			sentFiler
-		}{b, ww, aa, ll, ss}
+		}{b, s}
+	case powers{wait: true, file: true}:
+		return struct {
+			*mailbox
+			waiter
+			sentFiler
+		}{b, w, s}
+	case powers{wait: true, poll: true, file: true}:
+		return struct {
+			*mailbox
+			poller
+			sentFiler
+		}{b, q, s}
+	case powers{archive: true, file: true}:
+		return struct {
+			*mailbox
+			archiver
+			sentFiler
+		}{b, a, s}
+	case powers{wait: true, archive: true, file: true}:
+		return struct {
+			*mailbox
+			waiter
+			archiver
+			sentFiler
+		}{b, w, a, s}
+	case powers{wait: true, poll: true, archive: true, file: true}:
+		return struct {
+			*mailbox
+			poller
+			archiver
+			sentFiler
+		}{b, q, a, s}
+	case powers{label: true, file: true}:
+		return struct {
+			*mailbox
+			labeler
+			sentFiler
+		}{b, l, s}
+	case powers{wait: true, label: true, file: true}:
+		return struct {
+			*mailbox
+			waiter
+			labeler
+			sentFiler
+		}{b, w, l, s}
+	case powers{wait: true, poll: true, label: true, file: true}:
+		return struct {
+			*mailbox
+			poller
+			labeler
+			sentFiler
+		}{b, q, l, s}
+	case powers{archive: true, label: true, file: true}:
+		return struct {
+			*mailbox
+			archiver
+			labeler
+			sentFiler
+		}{b, a, l, s}
+	case powers{wait: true, archive: true, label: true, file: true}:
+		return struct {
+			*mailbox
+			waiter
+			archiver
+			labeler
+			sentFiler
+		}{b, w, a, l, s}
+	case powers{wait: true, poll: true, archive: true, label: true, file: true}:
+		return struct {
+			*mailbox
+			poller
+			archiver
+			labeler
+			sentFiler
+		}{b, q, a, l, s}
 	}
 	return b
 }

@@ -1,23 +1,23 @@
-// Package crash proves that a process may die anywhere. It wraps everything the engine does to the outside, so that each call
-// passes a named failpoint before and after its effect; runs a scenario that comes by every one of them; kills the process at
-// each, starts another over the same state, and compares what becomes of every mail with a run that nothing disturbed. It is
-// for the tests of the module: a state.Store passes it by Run.
+// Package failpoint wraps everything the engine does to the outside, its state, the CRM, providers and senders, so that each call
+// passes a named failpoint before and after its effect, where its Process may die; Schedule lets several processes work at once in
+// an order that the caller chooses. It is for what proves this module: the crash suite and the simulation.
 //
 // Production code has no hooks for it. A dead process is one whose calls have no effect any more: for everything outside of it
 // that is what kill -9 does.
-package crash
+package failpoint
 
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 )
 
 // ErrDead is what every call of a dead process returns.
-var ErrDead = errors.New("crash: this process is dead")
+var ErrDead = errors.New("failpoint: this process is dead")
 
 // errLost is the answer of a call that took effect and failed all the same.
-var errLost = errors.New("crash: the answer was lost")
+var errLost = errors.New("failpoint: the answer was lost")
 
 // Moment is when a process dies.
 type Moment string
@@ -38,41 +38,53 @@ type Stop struct {
 
 func (s Stop) String() string { return fmt.Sprintf("%s#%d/%s", s.Point, s.Hit, s.Moment) }
 
-// Process is one life of a host's process. Its wrappers are safe for concurrent use.
+// Process is one life of a host's process. It and its wrappers are safe for concurrent use.
 type Process struct {
-	// gate is called before each effect; it may block. nil: none.
-	gate func(point string)
-	// fired is called when the armed stop is met, where the effect is or is not; nil: nobody asks.
-	fired func()
+	// Fired is called when the armed stop is met, where the effect is or is not; nil: nobody asks. It is set while no call is
+	// under way.
+	Fired func()
+
+	gate func(point string) // nil: none
 
 	mu    sync.Mutex // guards all below
 	dead  bool
 	stop  *Stop
 	fuse  int // dies at the fuse-th pass from now, whatever the point; 0: never
 	hits  map[string]int
-	trail []string // the points passed since the last arm, in order
+	trail []string // the points passed since the last Arm, in order
 }
 
-func newProcess(gate func(string)) *Process { return &Process{gate: gate, hits: map[string]int{}} }
+// New starts a process. gate is called at each failpoint before the effect, with its name, by a dead process too; it may block. nil: none.
+func New(gate func(point string)) *Process { return &Process{gate: gate, hits: map[string]int{}} }
 
-// arm begins a step: hits count from 1 again. A nil stop lets everything pass.
-func (p *Process) arm(stop *Stop, fuse int) {
+// Arm begins a step: hits count from 1 again. A nil stop lets everything pass. With a fuse above 0 the process dies at that pass
+// from now, the first being 1, whatever the point. It brings nobody back to life.
+func (p *Process) Arm(stop *Stop, fuse int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.stop, p.fuse, p.hits, p.trail = stop, fuse, map[string]int{}, nil
 }
 
-func (p *Process) isDead() bool {
+// Kill lets the process die now: a call that stands at its failpoint, and every later one, has no effect and returns ErrDead. One
+// whose effect is under way takes effect, and its result is lost. Fired is not called.
+func (p *Process) Kill() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dead = true
+}
+
+// Dead reports whether the process has died.
+func (p *Process) Dead() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.dead
 }
 
-// passed returns the points passed since the last arm.
-func (p *Process) passed() []string {
+// Passed returns the points passed since the last Arm, in order.
+func (p *Process) Passed() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.trail
+	return slices.Clone(p.trail)
 }
 
 // pass takes a call through its failpoint.
@@ -91,7 +103,7 @@ func (p *Process) pass(point string, effect func() error) error {
 	err = effect()
 	switch moment {
 	case After:
-		p.die()
+		p.Kill()
 		p.meet()
 		return ErrDead
 	case Lost:
@@ -104,7 +116,7 @@ func (p *Process) pass(point string, effect func() error) error {
 		return err
 	}
 	// Another goroutine of the process may have died meanwhile.
-	if p.isDead() {
+	if p.Dead() {
 		return ErrDead
 	}
 	return nil
@@ -135,15 +147,9 @@ func (p *Process) enter(point string) (Moment, error) {
 	return "", nil
 }
 
-func (p *Process) die() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.dead = true
-}
-
 func (p *Process) meet() {
-	if p.fired != nil {
-		p.fired()
+	if p.Fired != nil {
+		p.Fired()
 	}
 }
 

@@ -1,0 +1,225 @@
+package sqlite
+
+import (
+	"context"
+	"slices"
+
+	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/linker"
+)
+
+const (
+	// maxCited bounds the walk up a thread: References may be forged, and as long as a header may be.
+	maxCited = 200
+	// maxDescendants bounds the walk down.
+	maxDescendants = 5000
+)
+
+// Thread implements state.Ledger.
+func (s *Store) Thread(ctx context.Context, org string, q state.ThreadQuery) (out state.Thread, err error) {
+	err = s.read(ctx, func(t *tx) error {
+		out = state.Thread{}
+		if out.Links, err = t.threadLinks(org, q); err != nil {
+			return err
+		}
+		return t.words(org, q, &out)
+	})
+	return out, err
+}
+
+func (t *tx) threadLinks(org string, q state.ThreadQuery) (out []linker.Link, err error) {
+	seen := map[state.Hash]bool{}
+	got := map[linker.Record]bool{}
+	take := func(e state.Email) bool {
+		if e.ID == q.Email || e.Survivor != 0 || q.MessageID != "" && e.Fingerprint == q.Fingerprint && slices.Contains(e.Aliases, q.MessageID) {
+			return false
+		}
+		direct := false
+		for _, l := range e.Effective() {
+			if l.Direct() {
+				direct = true
+				if !got[l.Record] {
+					got[l.Record] = true
+					out = append(out, l)
+				}
+			}
+		}
+		return direct
+	}
+	queue := slices.Clone(q.Cites)
+	if len(queue) == 0 && q.Thread != "" {
+		rows, err := list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE conn = ? AND org = ? AND thread = ? AND id <> ?
+			AND received < ? ORDER BY received DESC LIMIT ?`, q.Connection, org, q.Thread, q.Row, stamp(q.Before), maxCited)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range rows {
+			if r.Email == 0 {
+				continue
+			}
+			e, err := t.email(r.Email)
+			if err != nil {
+				return nil, err
+			}
+			take(e)
+		}
+	}
+	for len(queue) > 0 && len(seen) < maxCited {
+		h := queue[0]
+		queue = queue[1:]
+		if h == "" || seen[h] {
+			continue
+		}
+		seen[h] = true
+		ids, err := list(t, one[int64], `SELECT e.id FROM alias a JOIN email e ON e.id = a.email WHERE a.hash = ? AND e.org = ?
+			ORDER BY e.id LIMIT 20`, []byte(h), org)
+		if err != nil {
+			return nil, err
+		}
+		es, err := t.emails(ids)
+		if err != nil {
+			return nil, err
+		}
+		direct := false
+		for _, e := range es {
+			direct = take(e) || direct
+		}
+		if direct {
+			continue
+		}
+		parents, err := t.cited(org, h, q.Row, q.Email)
+		if err != nil {
+			return nil, err
+		}
+		queue = append(queue, parents...)
+	}
+	return out, nil
+}
+
+// cited returns what the mails with a Message-ID cite, without the row and the email that ask.
+func (t *tx) cited(org string, h state.Hash, row, email int64) (out []state.Hash, err error) {
+	// What we sent has several Message-IDs, and the rows of its copies one of them each.
+	packed, err := list(t, one[[]byte], `SELECT cites FROM ledger WHERE message_id = ?1 AND org = ?2 AND id <> ?3 AND (email = 0 OR email <> ?4)
+		UNION SELECT l.cites FROM alias a JOIN ledger l ON l.email = a.email
+		WHERE a.hash = ?1 AND l.org = ?2 AND l.id <> ?3 AND a.email <> ?4 LIMIT 20`, []byte(h), org, row, email)
+	for _, p := range packed {
+		out = append(out, unpackHashes(p)...)
+	}
+	return out, err
+}
+
+// ancestors returns the hashes that some lead up to, themselves included, and those at the top: cited, and citing nothing as far as
+// anybody knows. In a circle, where there is no top, it is the least.
+func (t *tx) ancestors(org string, from []state.Hash) (all, tops []state.Hash, err error) {
+	seen := map[state.Hash]bool{}
+	for queue := slices.Clone(from); len(queue) > 0 && len(seen) < maxCited; {
+		h := queue[0]
+		queue = queue[1:]
+		if h == "" || seen[h] {
+			continue
+		}
+		seen[h] = true
+		all = append(all, h)
+		up, err := t.cited(org, h, 0, 0)
+		if err != nil {
+			return nil, nil, err
+		}
+		up = slices.DeleteFunc(up, func(u state.Hash) bool { return u == h })
+		if len(up) == 0 {
+			tops = append(tops, h)
+		}
+		queue = append(queue, up...)
+	}
+	if len(tops) == 0 && len(all) > 0 {
+		tops = []state.Hash{slices.Min(all)}
+	}
+	return all, tops, nil
+}
+
+// markDescendants makes the rows due that cite one of the hashes, or a row that does: on the way up from them it may be walked through. Rows
+// of one email are left out.
+func (t *tx) markDescendants(org string, hashes []state.Hash, except int64) error {
+	rows, err := t.descendants(org, hashes, except, nil)
+	if err != nil {
+		return err
+	}
+	_, err = t.mark(org, rows)
+	return err
+}
+
+// descendants returns the rows below some hashes. enough may say of a row, by what it cites, that neither it nor those below it count.
+func (t *tx) descendants(org string, hashes []state.Hash, except int64, enough func(cites []state.Hash) bool) (out []int64, err error) {
+	type below struct {
+		id, email int64
+		messageID []byte
+		cites     []byte
+	}
+	seen := map[state.Hash]bool{}
+	had := map[int64]bool{}
+	for queue := slices.Clone(hashes); len(queue) > 0 && len(out) < maxDescendants; {
+		h := queue[0]
+		queue = queue[1:]
+		if h == "" || seen[h] {
+			continue
+		}
+		seen[h] = true
+		rows, err := list(t, func(s scanner) (b below, err error) {
+			err = s.Scan(&b.id, &b.email, &b.messageID, &b.cites)
+			return b, err
+		}, `SELECT l.id, l.email, l.message_id, l.cites FROM cite c JOIN ledger l ON l.id = c.row WHERE c.hash = ? AND l.org = ? LIMIT ?`, []byte(h), org, maxDescendants)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range rows {
+			if had[r.id] || except != 0 && r.email == except {
+				continue
+			}
+			had[r.id] = true
+			if enough != nil && enough(unpackHashes(r.cites)) {
+				continue
+			}
+			out = append(out, r.id)
+			queue = append(queue, state.Hash(r.messageID))
+			if r.email != 0 { // it may be known by other Message-IDs as well
+				ids, err := list(t, one[[]byte], `SELECT hash FROM alias WHERE email = ?`, r.email)
+				if err != nil {
+					return nil, err
+				}
+				for _, a := range ids {
+					queue = append(queue, state.Hash(a))
+				}
+			}
+		}
+	}
+	return out, nil
+}
+
+// late tells those below a row that came, or whose header was read, after them: it may be what connects them to mails further up.
+// Words on its thread move up to the new top.
+func (t *tx) late(org string, row int64, messageID state.Hash, cites []state.Hash) error {
+	if messageID == "" || len(cites) == 0 {
+		return nil
+	}
+	// A copy of what is known connects nothing anew.
+	var known bool
+	if err := t.row(`SELECT EXISTS (SELECT 1 FROM ledger WHERE message_id = ? AND org = ? AND id <> ? AND cites = ?)`, []byte(messageID), org, row,
+		packHashes(cites)).Scan(&known); err != nil || known {
+		return err
+	}
+	rows, err := t.descendants(org, []state.Hash{messageID}, 0, func(have []state.Hash) bool {
+		for _, c := range cites {
+			if !slices.Contains(have, c) {
+				return false
+			}
+		}
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	rows = slices.DeleteFunc(rows, func(id int64) bool { return id == row })
+	if _, err := t.mark(org, rows); err != nil {
+		return err
+	}
+	return t.raise(org, messageID)
+}

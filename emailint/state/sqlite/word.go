@@ -1,0 +1,309 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/linker"
+)
+
+// word is a row of the table of that name.
+type word struct {
+	hash   state.Hash
+	seq    int64
+	thread bool
+	record linker.Record // zero: it is dropped, or with no restored
+	no     bool
+}
+
+func (w word) link() linker.Link {
+	return linker.Link{Record: w.record, By: linker.ByPerson, Removed: w.no}
+}
+
+// wordsOn returns the words on some hashes in the order in which they were said.
+func (t *tx) wordsOn(org string, hashes []state.Hash, thread bool) (out []word, err error) {
+	for _, h := range hashes {
+		ws, err := list(t, func(s scanner) (w word, err error) {
+			err = s.Scan(&w.seq, &w.record.Kind, &w.record.ID, &w.no)
+			w.hash, w.thread = h, thread
+			return w, err
+		}, `SELECT seq, kind, record, no FROM word WHERE org = ? AND hash = ? AND thread = ?`, org, []byte(h), thread)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, ws...)
+	}
+	slices.SortStableFunc(out, func(a, b word) int { return int(a.seq - b.seq) })
+	return out, nil
+}
+
+// wordsAbout returns the words on a record.
+func (t *tx) wordsAbout(org string, r linker.Record) ([]word, error) {
+	return list(t, func(s scanner) (w word, err error) {
+		var hash []byte
+		err = s.Scan(&hash, &w.seq, &w.thread, &w.no)
+		w.hash, w.record = state.Hash(hash), r
+		return w, err
+	}, `SELECT hash, seq, thread, no FROM word INDEXED BY word_record WHERE org = ? AND kind = ? AND record = ?`, org, r.Kind, r.ID)
+}
+
+func (t *tx) unsay(org string, w word) error {
+	_, err := t.exec(`DELETE FROM word WHERE org = ? AND hash = ? AND thread = ? AND kind = ? AND record = ?`, org, []byte(w.hash), w.thread, w.record.Kind, w.record.ID)
+	return err
+}
+
+// repeat stores a word with its place among the others, unless a later one stands there.
+func (t *tx) repeat(org string, w word) error {
+	_, err := t.exec(`INSERT INTO word (seq, org, hash, thread, kind, record, no) VALUES (?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT DO UPDATE SET seq = excluded.seq, no = excluded.no WHERE excluded.seq > seq`, w.seq, org, []byte(w.hash), w.thread, w.record.Kind, w.record.ID, w.no)
+	return err
+}
+
+// moveWords is follow for words by hash.
+func (t *tx) moveWords(org string, m state.Merge) error {
+	ws, err := t.wordsAbout(org, m.From)
+	if err != nil {
+		return err
+	}
+	for _, w := range ws {
+		if err := t.unsay(org, w); err != nil {
+			return err
+		}
+		w.record = m.To
+		if err := t.repeat(org, w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// threadsSpoken reports whether anything was said of any thread: mostly nothing was, and the walk up is saved.
+func (t *tx) threadsSpoken(org string) (spoken bool, err error) {
+	err = t.row(`SELECT EXISTS (SELECT 1 FROM word WHERE org = ? AND thread)`, org).Scan(&spoken)
+	return spoken, err
+}
+
+// words fills in what people said of the mail that asks, and of its thread.
+func (t *tx) words(org string, q state.ThreadQuery, out *state.Thread) error {
+	own := []state.Hash{}
+	if q.MessageID != "" {
+		own = append(own, q.MessageID)
+	}
+	var e state.Email
+	var err error
+	if q.Email != 0 {
+		e, err = t.emailIn(org, q.Email)
+	} else {
+		var ids []int64
+		if ids, err = t.same(org, own, q.Fingerprint, false); err == nil && len(ids) > 0 {
+			e, err = t.email(ids[0])
+		}
+	}
+	if err != nil {
+		return err
+	}
+	for _, a := range e.Aliases {
+		if !slices.Contains(own, a) {
+			own = append(own, a)
+		}
+	}
+	var links []linker.Link
+	drop := func(ws []word) (said, dropped bool) {
+		for _, w := range ws {
+			if w.record == (linker.Record{}) {
+				said, dropped = true, !w.no
+				continue
+			}
+			links = say(links, w.link())
+		}
+		return said, dropped
+	}
+	spoken, err := t.threadsSpoken(org)
+	if err != nil {
+		return err
+	}
+	if spoken {
+		all, _, err := t.ancestors(org, append(slices.Clone(own), q.Cites...))
+		if err != nil {
+			return err
+		}
+		ws, err := t.wordsOn(org, all, true)
+		if err != nil {
+			return err
+		}
+		_, out.ThreadDropped = drop(ws)
+	}
+	ws, err := t.wordsOn(org, own, false)
+	if err != nil {
+		return err
+	}
+	said, dropped := drop(ws)
+	for _, l := range e.Person {
+		links = say(links, l)
+	}
+	if e.Dropped || e.Restored {
+		said, dropped = true, e.Dropped
+	}
+	out.Words = links
+	out.Spoken = len(ws) > 0 || e.Spoken()
+	out.Dropped = dropped || !said && out.ThreadDropped
+	return nil
+}
+
+// Correct implements state.Emails.
+func (s *Store) Correct(ctx context.Context, org string, c state.Correction) error {
+	return s.write(ctx, func(t *tx) error {
+		if c.Change != 0 {
+			change, _, _, err := t.numbers(org)
+			if err != nil {
+				return err
+			}
+			if change != c.Change {
+				return state.ErrStale
+			}
+		}
+		var es []state.Email
+		var start []state.Hash
+		switch {
+		case c.Email != 0:
+			e, err := t.emailIn(org, c.Email)
+			for err == nil && e.Survivor != 0 {
+				e, err = t.emailIn(org, e.Survivor)
+			}
+			if err != nil {
+				return err
+			}
+			es, start = append(es, e), e.Aliases
+			if len(start) == 0 {
+				cites, err := list(t, one[[]byte], `SELECT cites FROM ledger WHERE email = ?`, e.ID)
+				if err != nil {
+					return err
+				}
+				for _, p := range cites {
+					start = append(start, unpackHashes(p)...)
+				}
+			}
+		case c.MessageID != "":
+			start = []state.Hash{c.MessageID}
+			ids, err := list(t, one[int64], `SELECT e.id FROM alias a JOIN email e ON e.id = a.email WHERE a.hash = ? AND e.org = ? AND e.survivor = 0
+				ORDER BY e.id LIMIT 20`, []byte(c.MessageID), org)
+			if err != nil {
+				return err
+			}
+			if es, err = t.emails(ids); err != nil {
+				return err
+			}
+		default:
+			return errors.New("state: a correction names neither an email nor a Message-ID")
+		}
+		if c.Thread && len(start) > 0 {
+			_, tops, err := t.ancestors(org, start)
+			if err != nil {
+				return err
+			}
+			return t.pronounce(org, tops, true, c)
+		}
+		if len(es) == 0 {
+			return t.pronounce(org, start, false, c)
+		}
+		for _, e := range es {
+			if err := t.correct(org, e, c); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// correct stores a word with the Email it was said on.
+func (t *tx) correct(org string, had state.Email, c state.Correction) error {
+	e := had
+	e.Person = slices.Clone(e.Person)
+	for _, r := range c.Forget {
+		e.Person = slices.DeleteFunc(e.Person, func(p linker.Link) bool { return p.Record == r })
+		for _, h := range e.Aliases {
+			if _, err := t.exec(`DELETE FROM word WHERE org = ? AND hash = ? AND NOT thread AND kind = ? AND record = ?`, org, []byte(h), r.Kind, r.ID); err != nil {
+				return err
+			}
+		}
+	}
+	for _, l := range c.Links {
+		l.By = linker.ByPerson
+		e.Person = say(e.Person, l)
+	}
+	if c.Drop || c.Restore {
+		e.Dropped, e.Restored = c.Drop, c.Restore
+	}
+	if err := t.store(had, &e, false); err != nil {
+		return err
+	}
+	// Its own rows: what hangs on a record that is not meant is found by deciding anew. They may not be attached to it now.
+	if _, err := t.markDue(org, `SELECT id FROM ledger WHERE email = ?`, e.ID); err != nil {
+		return err
+	}
+	for _, h := range e.Aliases {
+		if _, err := t.markDue(org, `SELECT id FROM ledger WHERE message_id = ? AND org = ? AND email <> ?`, []byte(h), org, e.ID); err != nil {
+			return err
+		}
+	}
+	return t.wakeHolders(e.ID)
+}
+
+// pronounce stores a word by hashes.
+func (t *tx) pronounce(org string, hashes []state.Hash, thread bool, c state.Correction) error {
+	set := func(h state.Hash, r linker.Record, no bool) error {
+		_, err := t.exec(`INSERT OR REPLACE INTO word (seq, org, hash, thread, kind, record, no)
+			VALUES ((SELECT coalesce(max(seq), 0) + 1 FROM word WHERE org = ?1), ?1, ?2, ?3, ?4, ?5, ?6)`, org, []byte(h), thread, r.Kind, r.ID, no)
+		return err
+	}
+	for _, h := range hashes {
+		for _, r := range c.Forget {
+			if _, err := t.exec(`DELETE FROM word WHERE org = ? AND hash = ? AND thread = ? AND kind = ? AND record = ?`, org, []byte(h), thread, r.Kind, r.ID); err != nil {
+				return err
+			}
+		}
+		for _, l := range c.Links {
+			if err := set(h, l.Record, l.Removed); err != nil {
+				return err
+			}
+		}
+		if c.Drop || c.Restore {
+			if err := set(h, linker.Record{}, c.Restore); err != nil {
+				return err
+			}
+		}
+		if _, err := t.markDue(org, `SELECT id FROM ledger WHERE message_id = ? AND org = ?`, []byte(h), org); err != nil {
+			return err
+		}
+	}
+	return t.markDescendants(org, hashes, 0)
+}
+
+// raise moves the words on a thread up from an id that is no longer its top.
+func (t *tx) raise(org string, from state.Hash) error {
+	ws, err := t.wordsOn(org, []state.Hash{from}, true)
+	if err != nil || len(ws) == 0 {
+		return err
+	}
+	_, tops, err := t.ancestors(org, []state.Hash{from})
+	if err != nil || slices.Contains(tops, from) {
+		return err
+	}
+	if _, err := t.exec(`DELETE FROM word WHERE org = ? AND hash = ? AND thread`, org, []byte(from)); err != nil {
+		return err
+	}
+	for _, h := range tops {
+		for _, w := range ws {
+			w.hash = h
+			if err := t.repeat(org, w); err != nil {
+				return err
+			}
+		}
+		if _, err := t.markDue(org, `SELECT id FROM ledger WHERE message_id = ? AND org = ?`, []byte(h), org); err != nil {
+			return err
+		}
+	}
+	return t.markDescendants(org, tops, 0)
+}
