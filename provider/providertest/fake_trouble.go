@@ -150,6 +150,17 @@ func (f *Fake) Spoil(h Handle, err error) {
 	}
 }
 
+// Calm takes back all trouble that was asked for and has not come yet: failures, cuts, limits, refusals, lost answers.
+func (f *Fake) Calm() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.failures, f.unlocated, f.lose, f.losing, f.throttled = nil, nil, nil, nil, time.Time{}
+	f.cutAfter, f.refuse, f.repeat, f.revoked = -1, 0, 0, false
+	for _, m := range f.mails {
+		m.err = nil
+	}
+}
+
 // LoseMutation makes the answer of the next change of the mailbox get lost: archiving, labelling, undoing them, filing in Sent.
 func (f *Fake) LoseMutation(l Loss) { f.locked(func() { f.losing = append(f.losing, l) }) }
 
