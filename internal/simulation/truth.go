@@ -48,6 +48,7 @@ type Mail struct {
 	Key                string    // the outbox key, of mail that the engine was asked to send
 	Sent, Failed       bool      // with Key: it left the service; it is known that it never will
 	Renamed            string    // with Key: the Message-ID that the service put in place of MessageID, "" for none
+	By                 *Box      // with Key: the mailbox that was to send it
 	Asked              time.Time // with Key: when the outbox took it; zero: never. It counts as Received of the copy that the outbox is
 }
 
@@ -70,7 +71,10 @@ type Record struct {
 	Opened, Closed time.Time       // of a deal
 	Into           *Record         // it was merged
 	Deleted        bool
+	Had            []string  // every address and domain that it ever had
 	Created        bool      // by the engine, for an unknown sender
+	Address        string    // of a Created one: of that sender
+	Decided        []*Mail   // of a Created one that is gone: those of its sender that had a row with a decided fate when it went
 	Since, Until   time.Time // when it was made; when it was merged or deleted, zero: it lives
 }
 
@@ -145,6 +149,7 @@ type Mutation struct {
 	Undone  bool
 	Times   int
 	Bare    int // so often the CRM had no links of it at that time
+	Again   int // so often a person had brought it back to the inbox after an earlier time
 }
 
 // Violation is one thing that is not as it must be, in a sentence that begins with the promise it breaks.
