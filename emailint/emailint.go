@@ -90,7 +90,9 @@ type Engine struct {
 	o     Options
 	keys  *seal.Keyring
 	provs map[string]provider.Provider
-	kick  chan struct{}
+	kick  chan struct{} // an idle worker looks for work now
+	// relink lets Run relink now.
+	relink chan struct{}
 
 	health health
 }
@@ -111,7 +113,7 @@ func New(o Options) (*Engine, error) {
 	if _, err := ident.New(o.IndexKey, ""); err != nil {
 		errs = append(errs, fmt.Errorf("option IndexKey: %w", err))
 	}
-	e := &Engine{o: o, keys: keys, provs: map[string]provider.Provider{}, kick: make(chan struct{}, 1)}
+	e := &Engine{o: o, keys: keys, provs: map[string]provider.Provider{}, kick: make(chan struct{}, 1), relink: make(chan struct{}, 1)}
 	for _, p := range o.Providers {
 		e.provs[p.Name()] = p
 	}

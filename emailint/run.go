@@ -91,6 +91,21 @@ func (e *Engine) Run(ctx context.Context) error {
 			}
 		})
 	}
+	wg.Go(func() {
+		tick := time.NewTicker(5 * time.Second)
+		defer tick.Stop()
+		for {
+			if err := e.Relink(ctx); err != nil && ctx.Err() == nil {
+				e.o.Logger.WarnContext(ctx, "relinking", "error", err)
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-e.relink:
+			case <-tick.C:
+			}
+		}
+	})
 	for range e.o.Workers {
 		wg.Go(func() {
 			for ctx.Err() == nil {

@@ -22,7 +22,7 @@ func (s Status) Completeness() float64 {
 	if s.Counts.Total == 0 {
 		return 1
 	}
-	open := s.Counts.Due + s.Counts.Undelivered + s.Counts.Fates[state.FateFailed]
+	open := min(s.Counts.Unspread, 1) + s.Counts.Due + s.Counts.Undelivered + s.Counts.Fates[state.FateFailed]
 	return max(0, float64(s.Counts.Total-open)/float64(s.Counts.Total))
 }
 
@@ -61,7 +61,9 @@ type Copy struct {
 type ExplainedEmail struct {
 	ID        string
 	Links     []linker.Link
-	Delivered bool // the CRM has acknowledged the newest revision
+	Person    []linker.Link // what people said of this mail; words on its thread show in Links
+	Dropped   bool          // out of the CRM by a person's word, on the mail or on its thread
+	Delivered bool          // the CRM has acknowledged the newest revision
 	Error     string
 	Intents   []Intent // what rules of the inbox did to it, or will
 }
@@ -76,6 +78,9 @@ func (e *Engine) Explain(ctx context.Context, org, messageID string) (Explanatio
 	}
 	var x Explanation
 	for _, r := range rows {
+		if state.IsOutbox(r.Item) {
+			continue
+		}
 		c := Copy{Connection: r.Connection, Fate: r.Fate, Reason: r.Reason, Left: r.Left, Gone: r.Gone}
 		for _, f := range r.Folders {
 			c.Folders = append(c.Folders, f.Name)
@@ -87,7 +92,7 @@ func (e *Engine) Explain(ctx context.Context, org, messageID string) (Explanatio
 		if err != nil {
 			return x, fmt.Errorf("emailint: explaining <%s>: %w", id, err)
 		}
-		x.Emails = append(x.Emails, ExplainedEmail{ID: fmt.Sprint(m.ID), Links: m.Effective(), Delivered: m.Saved >= m.Revision, Error: m.Error, Intents: is})
+		x.Emails = append(x.Emails, ExplainedEmail{ID: fmt.Sprint(m.ID), Links: m.Effective(), Person: m.Person, Dropped: m.Out(), Delivered: m.Saved >= m.Revision, Error: m.Error, Intents: is})
 	}
 	return x, nil
 }

@@ -217,3 +217,19 @@ func variant(buf []byte, k message.Key, i int) []byte {
 	}
 	return buf
 }
+
+// Forms returns every form under which a record may hold an address so that it is found by a mail to k: k itself, without +tag, and at Gmail
+// without dots and at its other domain.
+func Forms(k message.Key) []message.Key {
+	out := []message.Key{k}
+	if !k.IsAddress() {
+		return out
+	}
+	var space [320]byte
+	for i := range variants {
+		if v := variant(space[:0], k, i); v != nil && !slices.Contains(out, message.Key(v)) {
+			out = append(out, message.Key(v))
+		}
+	}
+	return out
+}

@@ -116,17 +116,16 @@ type Correction struct {
 type Change struct {
 	Participants []Hash
 	Records      []linker.Record // emails linked to these are decided again
-	Merged       []Merge         // corrections follow (rule 11)
-	Deleted      []linker.Record // a person's links to these end
+	Merged       []Merge         // corrections follow, in this order (rule 11)
 	Pulled       *Pull           // the host's marks between which it was pulled
 }
 
 // Empty reports whether nothing moved.
 func (c Change) Empty() bool {
-	return len(c.Participants) == 0 && len(c.Records) == 0 && len(c.Merged) == 0 && len(c.Deleted) == 0 && c.Pulled == nil
+	return len(c.Participants) == 0 && len(c.Records) == 0 && len(c.Merged) == 0 && c.Pulled == nil
 }
 
-// Merge says that a record lives on in another.
+// Merge says that a record lives on in another, or where To is zero that it is no more: a person's links to it end then.
 type Merge struct{ From, To linker.Record }
 
 // Pull moves the mark up to which an organisation's record changes were pulled; ErrStale when it isn't From any more.

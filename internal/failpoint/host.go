@@ -14,19 +14,30 @@ type hostStore struct {
 	fails func(point string) error // nil: never
 }
 
-// What a CRM may be besides.
-
-type remover struct {
-	s *hostStore
-	r crm.Remover
+// hostRemover is the way to a CRM that can remove.
+type hostRemover struct {
+	*hostStore
+	remover crm.Remover
 }
 
-type lister struct {
-	s *hostStore
-	l crm.ChangeLister
+// hostLister is the way to a CRM that can be asked for changes, and hostBoth to one that can do both.
+type hostLister struct {
+	*hostStore
+	lister crm.ChangeLister
 }
 
-var _ crm.Store = (*hostStore)(nil)
+type hostBoth struct {
+	hostRemover
+	listing hostLister
+}
+
+var (
+	_ crm.Store        = (*hostStore)(nil)
+	_ crm.Remover      = hostRemover{}
+	_ crm.ChangeLister = hostLister{}
+	_ crm.Remover      = hostBoth{}
+	_ crm.ChangeLister = hostBoth{}
+)
 
 // CRM is a process's way to the CRM: a crm.Remover and a crm.ChangeLister too where s is one. fails is asked at each call that is about to take effect, with
 // the name of its point; an error is the CRM's answer, and nothing happened. nil: the CRM works. (A call that takes effect and fails is a
@@ -35,24 +46,13 @@ func CRM(s crm.Store, p *Process, fails func(point string) error) crm.Store {
 	h := &hostStore{s, p, fails}
 	r, removes := s.(crm.Remover)
 	l, lists := s.(crm.ChangeLister)
-	rr, ll := remover{h, r}, lister{h, l}
 	switch {
 	case removes && lists:
-		return struct {
-			*hostStore
-			remover
-			lister
-		}{h, rr, ll}
+		return hostBoth{hostRemover{h, r}, hostLister{h, l}}
 	case removes:
-		return struct {
-			*hostStore
-			remover
-		}{h, rr}
+		return hostRemover{h, r}
 	case lists:
-		return struct {
-			*hostStore
-			lister
-		}{h, ll}
+		return hostLister{h, l}
 	}
 	return h
 }
@@ -101,27 +101,29 @@ func (s *hostStore) UpdateEmails(ctx context.Context, org string, es []crm.Email
 	})
 }
 
-func (r remover) RemoveEmails(ctx context.Context, org string, es []crm.EmailState) error {
-	return r.s.p.pass("crm.RemoveEmails", func() error {
-		if err := r.s.up("crm.RemoveEmails"); err != nil {
+func (s hostRemover) RemoveEmails(ctx context.Context, org string, es []crm.EmailState) error {
+	return s.p.pass("crm.RemoveEmails", func() error {
+		if err := s.up("crm.RemoveEmails"); err != nil {
 			return err
 		}
-		return r.r.RemoveEmails(ctx, org, es)
+		return s.remover.RemoveEmails(ctx, org, es)
 	})
 }
 
-func (l lister) RecordChanges(ctx context.Context, org, since string) (changes []crm.RecordChange, next string, more bool, err error) {
-	type answer struct {
-		changes []crm.RecordChange
-		next    string
-		more    bool
-	}
-	a, err := get(l.s.p, "crm.RecordChanges", func() (a answer, err error) {
-		if err := l.s.up("crm.RecordChanges"); err != nil {
-			return a, err
+func (s hostLister) RecordChanges(ctx context.Context, org, since string) (cs []crm.RecordChange, next string, more bool, err error) {
+	err = s.p.pass("crm.RecordChanges", func() error {
+		if err := s.up("crm.RecordChanges"); err != nil {
+			return err
 		}
-		a.changes, a.next, a.more, err = l.l.RecordChanges(ctx, org, since)
-		return a, err
+		cs, next, more, err = s.lister.RecordChanges(ctx, org, since)
+		return err
 	})
-	return a.changes, a.next, a.more, err
+	if err != nil {
+		return nil, "", false, err
+	}
+	return cs, next, more, nil
+}
+
+func (s hostBoth) RecordChanges(ctx context.Context, org, since string) ([]crm.RecordChange, string, bool, error) {
+	return s.listing.RecordChanges(ctx, org, since)
 }

@@ -40,7 +40,7 @@ var Points = []Point{
 	{Name: "state.Gone", Means: "a deletion is noted and what follows from it is not done"},
 	{Name: "state.Pending", Read: true, Means: "nothing"},
 	{Name: "state.Settle", Means: "links and revision stand and the CRM has not heard of them"},
-	{Name: "state.ThreadLinks", Read: true, Means: "nothing"},
+	{Name: "state.Thread", Read: true, Means: "nothing"},
 	{Name: "state.Counts", Read: true, Means: "nothing"},
 	{Name: "state.Lookup", Read: true, Means: "nothing"},
 	{Name: "state.Missing", Read: true, Means: "nothing"},
@@ -61,8 +61,11 @@ var Points = []Point{
 
 	{Name: "state.Settings", Read: true, Means: "nothing"},
 	{Name: "state.SaveSettings", Means: "the rules are new and the host was not told"},
-	{Name: "state.Change", Means: "mail of an address is due again and the contact is not made (rule 5)"},
-	{Name: "state.ChangeNumber", Read: true, Means: "nothing", Unreached: "the engine doesn't ask Find before a page's commit"},
+	{Name: "state.Change", Means: "a change is stored and whoever told it doesn't know; the contact is not made (rule 5)"},
+	{Name: "state.ChangeNumber", Read: true, Means: "nothing"},
+	{Name: "state.Spread", Means: "some of the mail that a change concerns is due and the rest is not found yet"},
+	{Name: "state.Unspread", Read: true, Means: "nothing"},
+	{Name: "state.Pulled", Read: true, Means: "nothing"},
 
 	{Name: "state.OutboxAdd", Means: "the mail is accepted and the host was not told: it sends again with the same key"},
 	{Name: "state.OutboxGet", Read: true, Means: "nothing",
@@ -78,8 +81,7 @@ var Points = []Point{
 	{Name: "crm.SaveEmails", Means: "the CRM has the email and the engine doesn't know"},
 	{Name: "crm.UpdateEmails", Means: "the CRM has the new links and the engine doesn't know"},
 	{Name: "crm.RemoveEmails", Means: "the CRM has removed the email and the engine doesn't know"},
-	{Name: "crm.RecordChanges", Read: true, Means: "changes were read and the mark not stored: they are read again",
-		Unreached: "the engine doesn't ask for changes yet"},
+	{Name: "crm.RecordChanges", Read: true, Means: "changes were pulled and not stored: they are pulled again"},
 
 	{Name: "provider.Open", Read: true, Means: "a connection is open that nobody will close"},
 	{Name: "mailbox.Profile", Read: true, Means: "nothing"},

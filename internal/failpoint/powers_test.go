@@ -2,7 +2,6 @@ package failpoint
 
 import (
 	"context"
-	"strings"
 	"testing"
 
 	"github.com/intellicon/email-integration/emailint/crm"
@@ -45,30 +44,36 @@ func TestMailboxKeepsItsPowers(t *testing.T) {
 	}
 }
 
-// And so with what a CRM can do besides.
+// And what a CRM can do besides.
 func TestCRMKeepsItsPowers(t *testing.T) {
 	type plain struct{ crm.Store }
-	for name, s := range map[string]crm.Store{
-		"neither": plain{},
-		"removes": struct {
+	for _, c := range []struct {
+		name    string
+		crm     crm.Store
+		removes bool
+		lists   bool
+	}{
+		{"plain", plain{}, false, false},
+		{"remover", struct {
 			plain
 			crm.Remover
-		}{},
-		"lists": struct {
+		}{}, true, false},
+		{"lister", struct {
 			plain
 			crm.ChangeLister
-		}{},
-		"removes and lists": struct {
+		}{}, false, true},
+		{"both", struct {
 			plain
 			crm.Remover
 			crm.ChangeLister
-		}{},
+		}{}, true, true},
 	} {
-		wrapped := CRM(s, New(nil), nil)
-		_, removes := wrapped.(crm.Remover)
-		_, lists := wrapped.(crm.ChangeLister)
-		if removes != strings.Contains(name, "removes") || lists != strings.Contains(name, "lists") {
-			t.Errorf("of a CRM that is %q: removes %v, lists %v", name, removes, lists)
+		wrapped := CRM(c.crm, New(nil), nil)
+		if _, ok := wrapped.(crm.Remover); ok != c.removes {
+			t.Errorf("%s: removes %v", c.name, ok)
+		}
+		if _, ok := wrapped.(crm.ChangeLister); ok != c.lists {
+			t.Errorf("%s: lists %v", c.name, ok)
 		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/intellicon/email-integration/emailint/state"
-	"github.com/intellicon/email-integration/linker"
 	"github.com/intellicon/email-integration/provider"
 )
 
@@ -121,8 +120,8 @@ func (s *Store) Settle(ctx context.Context, l state.Lease, b state.Batch, ss []s
 	return get(s.p, "state.Settle", func() ([]state.Settled, error) { return s.Store.Settle(ctx, l, b, ss) })
 }
 
-func (s *Store) ThreadLinks(ctx context.Context, org string, q state.ThreadQuery) ([]linker.Link, error) {
-	return get(s.p, "state.ThreadLinks", func() ([]linker.Link, error) { return s.Store.ThreadLinks(ctx, org, q) })
+func (s *Store) Thread(ctx context.Context, org string, q state.ThreadQuery) (state.Thread, error) {
+	return get(s.p, "state.Thread", func() (state.Thread, error) { return s.Store.Thread(ctx, org, q) })
 }
 
 func (s *Store) Counts(ctx context.Context, org string, connection int64) (state.Counts, error) {
@@ -161,8 +160,8 @@ func (s *Store) Failed(ctx context.Context, org string, fs []state.Failure) erro
 	return s.p.pass("state.Failed", func() error { return s.Store.Failed(ctx, org, fs) })
 }
 
-func (s *Store) Correct(ctx context.Context, org string, c state.Correction) (state.Email, error) {
-	return get(s.p, "state.Correct", func() (state.Email, error) { return s.Store.Correct(ctx, org, c) })
+func (s *Store) Correct(ctx context.Context, org string, c state.Correction) error {
+	return s.p.pass("state.Correct", func() error { return s.Store.Correct(ctx, org, c) })
 }
 
 func (s *Store) IntentsDue(ctx context.Context, l state.Lease, now time.Time, limit int) ([]state.Intent, error) {
@@ -193,8 +192,20 @@ func (s *Store) SaveSettings(ctx context.Context, org string, settings json.RawM
 	return get(s.p, "state.SaveSettings", func() (int64, error) { return s.Store.SaveSettings(ctx, org, settings, version, relink) })
 }
 
-func (s *Store) Change(ctx context.Context, org string, c state.Change) (int64, int, error) {
-	return get2(s.p, "state.Change", func() (int64, int, error) { return s.Store.Change(ctx, org, c) })
+func (s *Store) Change(ctx context.Context, org string, c state.Change) (int64, error) {
+	return get(s.p, "state.Change", func() (int64, error) { return s.Store.Change(ctx, org, c) })
+}
+
+func (s *Store) Spread(ctx context.Context, org string, limit int) (int, bool, error) {
+	return get2(s.p, "state.Spread", func() (int, bool, error) { return s.Store.Spread(ctx, org, limit) })
+}
+
+func (s *Store) Unspread(ctx context.Context) ([]string, error) {
+	return get(s.p, "state.Unspread", func() ([]string, error) { return s.Store.Unspread(ctx) })
+}
+
+func (s *Store) Pulled(ctx context.Context, org string) (string, time.Time, error) {
+	return get2(s.p, "state.Pulled", func() (string, time.Time, error) { return s.Store.Pulled(ctx, org) })
 }
 
 func (s *Store) ChangeNumber(ctx context.Context, org string) (int64, error) {

@@ -24,8 +24,8 @@ var wrapped = []struct {
 }{
 	{"state", reflect.TypeFor[state.Store](), func(p *Process) any { return &Store{p: p} }},
 	{"crm", reflect.TypeFor[crm.Store](), func(p *Process) any { return &hostStore{p: p} }},
-	{"crm", reflect.TypeFor[crm.Remover](), func(p *Process) any { return remover{s: &hostStore{p: p}} }},
-	{"crm", reflect.TypeFor[crm.ChangeLister](), func(p *Process) any { return lister{s: &hostStore{p: p}} }},
+	{"crm", reflect.TypeFor[crm.Remover](), func(p *Process) any { return hostRemover{hostStore: &hostStore{p: p}} }},
+	{"crm", reflect.TypeFor[crm.ChangeLister](), func(p *Process) any { return hostLister{hostStore: &hostStore{p: p}} }},
 	{"provider", reflect.TypeFor[provider.Provider](), func(p *Process) any { return &opener{p: p} }},
 	{"mailbox", reflect.TypeFor[provider.Mailbox](), func(p *Process) any { return &mailbox{p: p} }},
 	{"mailbox", reflect.TypeFor[provider.Waiter](), func(p *Process) any { return waiter{p: p} }},

@@ -3,6 +3,7 @@ package crash
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/intellicon/email-integration/emailint"
@@ -188,14 +189,13 @@ var script = []step{
 			}
 		},
 		host: []func(w *world) error{func(w *world) error {
-			return w.correct("both", state.Correction{Links: []linker.Link{{Record: lee}, {Record: customer, Removed: true}}})
+			return w.correct("both", emailint.Correction{Link: []linker.Record{lee}, Unlink: []linker.Record{customer}})
 		}}},
 
 	{name: "records", // a contact is made in the CRM whose mail came long ago
 		world: func(w *world, _ time.Time) { w.crm.Add(org, zoe, "Zoe", "zoe@nowhere.example") },
 		host: []func(w *world) error{func(w *world) error {
-			_, _, err := w.own.Change(w.ctx, org, state.Change{Participants: []state.Hash{state.Hash(w.hasher.Key("zoe@nowhere.example"))}})
-			return err
+			return w.engine.RecordsChanged(w.ctx, org, emailint.RecordChange{Kind: emailint.RecordCreated, Record: zoe, Addresses: []string{"Zoe@Nowhere.example"}})
 		}}},
 
 	{name: "release", // from now on a deletion ends a mailbox's hold: of one mail that another holds too, of one that nobody else holds
@@ -249,8 +249,8 @@ func arrivals(w *world, day time.Time) func(b *box, m mail, role provider.Role) 
 	}
 }
 
-// correct stores a person's word on a mail. The engine has no call for it yet, its state has.
-func (w *world) correct(name string, c state.Correction) error {
+// correct says a person's word on the email that is a mail.
+func (w *world) correct(name string, c emailint.Correction) error {
 	_, es, err := w.own.Lookup(w.ctx, org, state.Hash(w.hasher.MessageID(id(name))))
 	if err != nil {
 		return err
@@ -258,9 +258,8 @@ func (w *world) correct(name string, c state.Correction) error {
 	if len(es) != 1 {
 		return fmt.Errorf("%d emails are %s", len(es), name)
 	}
-	c.Email = es[0].ID
-	_, err = w.own.Correct(w.ctx, org, c)
-	return err
+	c.Email = strconv.FormatInt(es[0].ID, 10)
+	return w.engine.Correct(w.ctx, org, c)
 }
 
 // undo takes back what rules did to a mail.

@@ -16,15 +16,17 @@ import (
 )
 
 var (
-	_ crm.Store   = (*Guard)(nil)
-	_ crm.Remover = (*Guard)(nil)
+	_ crm.Store        = (*Guard)(nil)
+	_ crm.Remover      = (*Guard)(nil)
+	_ crm.ChangeLister = (*Guard)(nil)
 )
 
 // Guard stands between a worker and the host's store: a panic becomes an error, a call has a limit of time, and the lease is
 // kept while it runs, so that a slow CRM doesn't make two workers do the same.
 type Guard struct {
 	Store   crm.Store
-	Remover crm.Remover // may be nil, and RemoveEmails is not called then
+	Remover crm.Remover      // may be nil, and RemoveEmails is not called then
+	Lister  crm.ChangeLister // may be nil, and RecordChanges is not called then
 	Limit   time.Duration
 	Beat    time.Duration               // between two renewals
 	Renew   func(context.Context) error // of the lease; nil: none is held
@@ -115,4 +117,13 @@ func (g *Guard) UpdateEmails(ctx context.Context, org string, es []crm.EmailStat
 // RemoveEmails implements crm.Remover.
 func (g *Guard) RemoveEmails(ctx context.Context, org string, es []crm.EmailState) error {
 	return g.call(ctx, "RemoveEmails", func(ctx context.Context) error { return g.Remover.RemoveEmails(ctx, org, es) })
+}
+
+// RecordChanges implements crm.ChangeLister.
+func (g *Guard) RecordChanges(ctx context.Context, org, since string) (cs []crm.RecordChange, next string, more bool, err error) {
+	err = g.call(ctx, "RecordChanges", func(ctx context.Context) error {
+		cs, next, more, err = g.Lister.RecordChanges(ctx, org, since)
+		return err
+	})
+	return cs, next, more, err
 }

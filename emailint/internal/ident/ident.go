@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/net/publicsuffix"
 
+	"github.com/intellicon/email-integration/linker"
 	"github.com/intellicon/email-integration/message"
 )
 
@@ -60,8 +61,8 @@ func (h *Hasher) Fingerprint(e *message.Envelope) []byte {
 	return h.sum("fingerprint", b.String())
 }
 
-// Participants hashes everything by which a record change may concern the message: each address, the address without its
-// plus tag, and each host level up to the registrable domain.
+// Participants hashes everything by which a change may concern the message: each address in every form under which a record may hold it, and
+// each host level up to the registrable domain. Own people are among them: whose address is an own one changes too.
 func (h *Hasher) Participants(e *message.Envelope) [][]byte {
 	seen := map[message.Key]bool{}
 	var out [][]byte
@@ -76,11 +77,8 @@ func (h *Hasher) Participants(e *message.Envelope) [][]byte {
 			if a.Key == "" {
 				continue
 			}
-			add(a.Key)
-			if local, domain, ok := strings.Cut(string(a.Key), "@"); ok {
-				if base, _, tagged := strings.Cut(local, "+"); tagged && base != "" {
-					add(message.Key(base + "@" + domain))
-				}
+			for _, k := range linker.Forms(a.Key) {
+				add(k)
 			}
 			for _, d := range Hosts(a.Key.Domain()) {
 				add(d)

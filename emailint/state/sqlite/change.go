@@ -44,16 +44,16 @@ func (t *tx) change(org string, c state.Change) (number int64, err error) {
 	// Words first: a person's word of later must not meet a merge of earlier.
 	sp := spreading{Records: slices.Clone(c.Records)}
 	for _, m := range c.Merged {
-		if err := t.follow(org, m); err != nil {
+		sp.Records = append(sp.Records, m.From)
+		if m.To == (linker.Record{}) {
+			err = t.forget(org, m.From)
+		} else {
+			sp.Records = append(sp.Records, m.To)
+			err = t.follow(org, m)
+		}
+		if err != nil {
 			return 0, err
 		}
-		sp.Records = append(sp.Records, m.From, m.To)
-	}
-	for _, r := range c.Deleted {
-		if err := t.forget(org, r); err != nil {
-			return 0, err
-		}
-		sp.Records = append(sp.Records, r)
 	}
 	for _, h := range c.Participants {
 		sp.Participants = append(sp.Participants, []byte(h))
