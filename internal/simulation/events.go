@@ -10,12 +10,11 @@ import (
 	"github.com/intellicon/email-integration/emailint"
 	"github.com/intellicon/email-integration/emailint/state"
 	"github.com/intellicon/email-integration/linker"
-	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
 )
 
 // ready says which calls the engine has.
-var ready = struct{ changes, relink, correct, erase bool }{}
+var ready = struct{ changes, relink, correct, erase bool }{changes: true, relink: true, correct: true}
 
 // event is something that happens outside of the workers. It is made before the run, so that a list of events can be run again, and
 // again without some of them: one whose mail, record or mailbox is not there (any more) does nothing. do returns an error only when the host gave
@@ -168,7 +167,9 @@ func (e move) do(h *caller) error {
 // restore brings a mail back to the inbox that a rule archived.
 type bringBack struct{ name, box string }
 
-func (e bringBack) String() string { return fmt.Sprintf("%s brings %s back to the inbox", e.box, e.name) }
+func (e bringBack) String() string {
+	return fmt.Sprintf("%s brings %s back to the inbox", e.box, e.name)
+}
 
 func (e bringBack) do(h *caller) error {
 	w, b := h.w, h.w.box(e.box)
@@ -186,7 +187,9 @@ func (e bringBack) do(h *caller) error {
 // undo takes back what the rule of the inbox did to a mail.
 type undo struct{ name, box string }
 
-func (e undo) String() string { return fmt.Sprintf("the archiving of %s is undone for %s", e.name, e.box) }
+func (e undo) String() string {
+	return fmt.Sprintf("the archiving of %s is undone for %s", e.name, e.box)
+}
 
 func (e undo) do(h *caller) error {
 	w, b := h.w, h.w.box(e.box)
@@ -315,7 +318,9 @@ func (e spoil) do(h *caller) error {
 // forget makes a hole in what the service tells, which is found by comparing.
 type forget struct{ box string }
 
-func (e forget) String() string { return "the service of " + e.box + " forgets to tell; the mailbox is reconciled" }
+func (e forget) String() string {
+	return "the service of " + e.box + " forgets to tell; the mailbox is reconciled"
+}
 
 func (e forget) do(h *caller) error {
 	b := h.w.box(e.box)
@@ -624,7 +629,17 @@ func (e word) do(h *caller) error {
 		return err
 	}
 	w.count["corrections"]++
-	if err := h.call("Correct", func(p *process) error { return p.engine.Correct(w.ctx, org, c) }); err != nil {
+	unknown := false
+	err := h.call("Correct", func(p *process) error {
+		err := p.engine.Correct(w.ctx, org, c)
+		// No mailbox has shown it; or who wrote it is not known any more.
+		unknown = errors.Is(err, state.ErrNotFound) || e.say == neverSender && err != nil && strings.Contains(err.Error(), "never sender: the email")
+		if unknown {
+			return nil
+		}
+		return err
+	})
+	if err != nil || unknown {
 		return err
 	}
 	if e.say == neverSender {
@@ -639,5 +654,3 @@ func (e word) do(h *caller) error {
 	w.truth.Words = append(w.truth.Words, said)
 	return nil
 }
-
-var _ = message.AddressKey

@@ -52,6 +52,7 @@ type world struct {
 	truth  Truth
 	host   *caller
 	lives  int // processes started
+	passes int // of failpoints, by the host's call that is under way
 	untold []emailint.RecordChange
 	told   []emailint.RecordChange // everything that ever changed, for the pull
 
@@ -100,7 +101,18 @@ func newWorld(ctx context.Context, cfg Config, log io.Writer) (*world, error) {
 		w.boxes = append(w.boxes, b)
 		w.truth.Boxes = append(w.truth.Boxes, b.Box)
 	}
-	w.host = &caller{w: w, gate: func(string) {}}
+	w.host = &caller{w: w}
+	w.host.gate = func(point string) {
+		if w.passes++; w.passes <= endless {
+			w.trace("  host %s", point)
+			return
+		}
+		if w.host.down == nil {
+			w.host.down = errors.New("it was at work for ever")
+			w.violate("endless: the engine goes on and on, it stands at %s", point)
+		}
+		w.host.Kill()
+	}
 	w.host.restart()
 	if err := w.host.settings(func(s *emailint.Settings) { s.ImportDays = -1 }, cfg.Rules); err != nil {
 		return nil, errors.Join(err, st.Close())
@@ -108,8 +120,8 @@ func newWorld(ctx context.Context, cfg Config, log io.Writer) (*world, error) {
 	return w, nil
 }
 
-func (w *world) now() time.Time            { return w.clock }
-func (w *world) advance(d time.Duration)   { w.clock = w.clock.Add(d) }
+func (w *world) now() time.Time             { return w.clock }
+func (w *world) advance(d time.Duration)    { w.clock = w.clock.Add(d) }
 func (w *world) violate(f string, a ...any) { w.bad = append(w.bad, Violation(fmt.Sprintf(f, a...))) }
 
 // trace notes what happens. Equal traces are equal runs.
@@ -211,6 +223,9 @@ type caller struct {
 
 func (h *caller) restart() { h.process = h.w.start(fmt.Sprintf("host-%d", h.w.lives), h.gate) }
 
+// endless is how many failpoints are never passed by one who comes to an end.
+const endless = 5000
+
 // tries is how often a call is repeated. Trouble in a run is finite.
 const tries = 20
 
@@ -221,6 +236,7 @@ func (h *caller) call(what string, f func(p *process) error) error {
 	}
 	var err error
 	for range tries {
+		h.w.passes = 0
 		err = f(h.process)
 		if h.Dead() {
 			h.restart()
@@ -354,12 +370,13 @@ func (w *world) round() error {
 	var errs []error
 	e := w.host.engine
 	for _, b := range w.boxes {
-		if b.alive() {
+		if w.passes = 0; b.alive() {
 			errs = append(errs, e.Sync(w.ctx, org, b.Conn))
 		}
 	}
+	w.passes = 0
 	errs = append(errs, e.Outbox(w.ctx))
-	if ready.relink {
+	if w.passes = 0; ready.relink {
 		errs = append(errs, e.Relink(w.ctx))
 	}
 	return errors.Join(errs...)
