@@ -172,12 +172,17 @@ func decided(fate string) bool {
 	return false
 }
 
-// now is what became of a record: itself, the one that it was merged into, nil when that is gone.
-func now(r *Record) *Record {
-	for r != nil && r.Into != nil {
+// last is the record in which a record ended up by merges.
+func last(r *Record) *Record {
+	for r.Into != nil {
 		r = r.Into
 	}
-	if r == nil || r.Deleted {
+	return r
+}
+
+// now is what became of a record: itself, the one that it was merged into, nil when that is gone.
+func now(r *Record) *Record {
+	if r = last(r); r.Deleted {
 		return nil
 	}
 	return r

@@ -10,25 +10,29 @@ import (
 	"github.com/intellicon/email-integration/linker"
 )
 
-// deciders are the copies by which a mail may have been decided (R2): one, but where it depends on when workers came by. None: nobody read it.
+// deciders are the copies by which a mail may have been decided (R2), the one that should first: others only where it depends on when workers
+// came by, or on when a copy was deleted. None: nobody read it.
 func (k *oracle) deciders(m *Mail) []*Copy {
-	var living, erased []*Copy
-	fresh := false // a copy that was read can be read again
+	var living, fresh, erased []*Copy // those that were read; of these those that can be read again; those of which nobody knows any more
 	for _, l := range k.held[m] {
 		switch {
 		case l.box.Erased && !l.copy.Unlisted:
-			erased = append(erased, l.copy) // nothing tells any more whether it was read
+			erased = append(erased, l.copy)
 		case k.readRow[l.copy]:
 			living = append(living, l.copy)
-			fresh = fresh || l.readable()
+			if l.readable() {
+				fresh = append(fresh, l.copy)
+			}
 		}
 	}
-	if m.Key != "" && m.Sent && !slices.ContainsFunc(k.held[m], func(l lying) bool { return l.box == m.By && l.copy.Sent && k.readRow[l.copy] }) {
-		own := &Copy{Mail: m, Received: m.Asked, Sent: true} // in the outbox
-		if m.By != nil && m.By.Erased {
-			erased = append(erased, own)
-		} else {
-			living = append(living, own)
+	var outbox *Copy
+	if m.Key != "" && m.Sent {
+		outbox = &Copy{Mail: m, Received: m.Asked, Sent: true}
+		switch shown := slices.ContainsFunc(living, func(c *Copy) bool { return c.Sent }); {
+		case m.By != nil && m.By.Erased:
+			erased = append(erased, outbox)
+		case !shown:
+			living = append(living, outbox)
 		}
 	}
 	if len(living) == 0 {
@@ -36,12 +40,20 @@ func (k *oracle) deciders(m *Mail) []*Copy {
 	}
 	best := slices.MinFunc(living, before)
 	out := []*Copy{best}
-	if !fresh {
+	// What was sent was received when the outbox took it, or when its copy says so.
+	if outbox != nil && best.Sent && best != outbox {
+		out = append(out, outbox)
+	}
+	switch {
+	case len(fresh) == 0:
 		for _, c := range erased {
 			if before(c, best) < 0 {
 				out = append(out, c)
 			}
 		}
+	case !slices.Contains(fresh, best):
+		// An email that has lost its links meanwhile, and its envelope with them, is decided by what can be read.
+		out = append(out, slices.MinFunc(fresh, before))
 	}
 	return out
 }

@@ -13,7 +13,7 @@ func (k *oracle) sends() {
 		if m.Key == "" {
 			continue
 		}
-		n := k.o.Sends[m.Key]
+		n, state := k.o.Sends[m.Key], k.o.Outbox[m.Key]
 		switch {
 		case n > 1:
 			k.violation(promiseSend, "mail %s (key %s) was accepted %d times, want once", m.Subject, m.Key, n)
@@ -23,8 +23,14 @@ func (k *oracle) sends() {
 			k.violation(promiseSend, "mail %s (key %s) is said to have failed, and was sent", m.Subject, m.Key)
 		case m.Sent && n == 0:
 			k.violation(promiseSend, "mail %s (key %s) is said to be sent, and was never accepted", m.Subject, m.Key)
-		case !m.Sent && !m.Failed && m.By != nil && m.By.living() && m.By.Kind != providertest.IMAP:
-			k.violation(promiseSend, "mail %s (key %s) is neither sent nor failed, and a draft in box %s tells which", m.Subject, m.Key, m.By.Name)
+		case state == "failed" && n > 0 || state == "sent" && n == 0:
+			k.violation(promiseSend, "mail %s (key %s) is %s in the outbox, and was accepted %d times", m.Subject, m.Key, state, n)
+		case state == "" || state == "sent" || state == "failed":
+		case m.By != nil && !m.By.living():
+		case state != "unknown":
+			k.violation(promiseSend, "mail %s (key %s) is %s in the outbox, want an end", m.Subject, m.Key, state)
+		case m.By != nil && m.By.Kind != providertest.IMAP:
+			k.violation(promiseSend, "mail %s (key %s) is unknown in the outbox, want sent or failed, as a draft in box %s tells", m.Subject, m.Key, m.By.Name)
 		}
 	}
 }

@@ -18,6 +18,12 @@ func (k *oracle) rows() {
 			k.violation(promiseErased, "connection %d, which is erased or never was, has a row of %s (%s)", r.Conn, r.Item, r.Fate)
 			continue
 		}
+		if r.Outbox {
+			if r.Due || !decided(r.Fate) {
+				k.violation(promiseRow, "connection %d has a row of the outbox, %s, that is %s (due: %v), want it decided", r.Conn, r.Item, r.Fate, r.Due)
+			}
+			continue
+		}
 		l, ok := k.lies[place{r.Conn, r.Item}]
 		if !ok {
 			k.violation(promiseRow, "connection %d has a row of %s (%s), which was never in the mailbox", r.Conn, r.Item, r.Fate)

@@ -167,7 +167,7 @@ const (
 )
 
 // said returns the words that count for a mail (R5): its own before its thread's, and of those of one level the later. A word follows the
-// record when it is merged, and ends with it.
+// record when it is merged, and a link ends with it; "not this record" holds for one that is made anew under its id, too.
 func (k *oracle) said(m *Mail) map[*Record]said {
 	if s, ok := k.words[m]; ok {
 		return s
@@ -190,15 +190,18 @@ func (k *oracle) saidOn(m *Mail, itself bool) map[*Record]said {
 			continue
 		}
 		r := now(w.On)
-		if r == nil {
-			continue
+		lives := r != nil
+		if !lives { // it may have been made anew under its id
+			if r = k.record(last(w.On).Record); r == nil {
+				continue
+			}
 		}
-		switch w.Say {
-		case SayLink:
-			s[r] = link
-		case SayUnlink:
+		switch {
+		case w.Say == SayUnlink:
 			s[r] = unlink
-		case SayForget:
+		case w.Say == SayLink && lives:
+			s[r] = link
+		default:
 			s[r] = nothing
 		}
 	}

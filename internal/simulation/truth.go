@@ -129,6 +129,7 @@ type Row struct {
 	Due        bool // not settled
 	Left, Gone bool
 	Email      int64
+	Outbox     bool // it stands for what the engine sent, until a copy shows up: no item of the mailbox
 }
 
 // Email is an email as the CRM, or the state, has it.
