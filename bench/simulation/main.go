@@ -1,10 +1,11 @@
 // Command simulation runs the engine through seeded worlds and compares what came of each with what must (package internal/simulation).
 //
-//	simulation [-from SEED] [-seeds N] [-json] [-parallel P] [-all] [-shrink 60s] [-log]
+//	simulation [-from SEED] [-seeds N] [-json] [-parallel P] [-all] [-shrink 60s] [-log | -shortlog] [-promise WORD]
 //
 // It exits 1 with the first seed that breaks a promise, the promise, and the shortest trace of it that was found; else it says how much
 // happened. The same seed runs exactly the same, on any machine. With -all it goes on and lists every seed that breaks one; with -log it runs one
-// seed and prints everything that happens.
+// seed and prints everything that happens, with -shortlog it prints everything that happens in the run of the shortest trace. With
+// -promise only violations count that hold that word.
 package main
 
 import (
@@ -17,6 +18,7 @@ import (
 	"runtime"
 	"runtime/pprof"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -59,6 +61,8 @@ func run(ctx context.Context, args []string) error {
 	all := fs.Bool("all", false, "go on after a violation, and shorten no trace")
 	shrink := fs.Duration("shrink", time.Minute, "how long a shorter trace is looked for")
 	log := fs.Bool("log", false, "run the first seed alone, and print what happens")
+	shortlog := fs.Bool("shortlog", false, "print what happens in the run of the shortest trace")
+	promise := fs.String("promise", "", "only violations that hold this count")
 	profile := fs.String("cpuprofile", "", "write a CPU profile")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -80,7 +84,7 @@ func run(ctx context.Context, args []string) error {
 		}
 		defer pprof.StopCPUProfile()
 	}
-	rep, err := runAll(ctx, *from, *seeds, *parallel, *all)
+	rep, err := runAll(ctx, *from, *seeds, *parallel, *all, *promise)
 	if err != nil {
 		return err
 	}
@@ -90,6 +94,11 @@ func run(ctx context.Context, args []string) error {
 		v.Trace = s.String()
 		for _, x := range r.Violations {
 			v.Shortest = append(v.Shortest, string(x))
+		}
+		if *shortlog {
+			if _, err := simulation.Run(ctx, s, os.Stdout); err != nil {
+				return err
+			}
 		}
 	}
 	if *asJSON {
@@ -118,7 +127,7 @@ func one(ctx context.Context, seed uint64) error {
 }
 
 // runAll runs the seeds, several at once. Without all it ends with the lowest seed that broke a promise.
-func runAll(ctx context.Context, from, seeds uint64, parallel int, all bool) (report, error) {
+func runAll(ctx context.Context, from, seeds uint64, parallel int, all bool, promise string) (report, error) {
 	rep := report{From: from, Counts: simulation.Counts{}, Violations: []violation{}}
 	begun := time.Now()
 	var mu sync.Mutex // guards rep, next, last and failed
@@ -151,6 +160,7 @@ func runAll(ctx context.Context, from, seeds uint64, parallel int, all bool) (re
 				for k, n := range r.Counts {
 					rep.Counts[k] += n
 				}
+				r.Violations = slices.DeleteFunc(r.Violations, func(v simulation.Violation) bool { return !strings.Contains(string(v), promise) })
 				if len(r.Violations) > 0 {
 					v := violation{Seed: seed}
 					for _, x := range r.Violations {

@@ -131,7 +131,7 @@ func (e also) String() string { return fmt.Sprintf("a copy of %s arrives in %s",
 
 func (e also) do(h *caller) error {
 	m, b := h.w.mail(e.name), h.w.box(e.at.box)
-	if m == nil || m.Key != "" && !m.Sent || b.had(e.name) {
+	if m == nil || m.Key != "" && !m.Sent || b.had(e.name) || b.Address == m.From { // one of his own comes into Sent alone
 		return nil
 	}
 	if m.Renamed != "" { // as its recipients have it
@@ -605,7 +605,7 @@ func (e word) do(h *caller) error {
 	if e.record != (linker.Record{}) {
 		// One that was merged stands for the one that lives on.
 		said.On = w.record(e.record)
-		if now(said.On) == nil {
+		if said.On == nil || now(said.On) == nil {
 			return nil
 		}
 		said.Record = said.On.Record

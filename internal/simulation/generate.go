@@ -13,9 +13,9 @@ import (
 
 // People outside, and what of them the CRM may know. Few, so that what happens meets.
 var (
-	people = []string{"ada@acme.example", "bea@acme.example", "cy@eu.acme.example", "dan@beta.example", "eve@beta.example", "fay@shop.beta.example",
-		"gil@gamma.example", "lee@lead.example", "max@delta.example", "ned@novel.example", "una@unknown.example"}
-	domains = []string{"acme.example", "beta.example", "eu.acme.example", "gamma.example", "novel.example"}
+	people = []string{"ada@acme.com", "bea@acme.com", "cy@eu.acme.com", "dan@beta.com", "eve@beta.com", "fay@shop.beta.com",
+		"gil@gamma.com", "lee@lead.com", "max@delta.com", "ned@novel.com", "una@unknown.com"}
+	domains = []string{"acme.com", "beta.com", "eu.acme.com", "gamma.com", "novel.com"}
 )
 
 func contact(id string) linker.Record { return linker.Record{Kind: linker.Contact, ID: id} }

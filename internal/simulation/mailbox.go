@@ -17,7 +17,7 @@ var owners = []string{"ann", "bob", "cat"}
 // authServer wrote the Authentication-Results that the mailboxes' services believe.
 const authServer = "mx.sim.example"
 
-func address(owner string) string { return owner + "@own.example" }
+func address(owner string) string { return owner + "@own.com" }
 
 // messageID is the one of the mail of a name, also before it was written: mail may be answered before it is shown to us.
 func messageID(name string) string { return name + "@sim.example" }

@@ -29,6 +29,10 @@ func (w *world) observe() (o Observed, err error) {
 			return o, err
 		}
 		for _, r := range rows {
+			if state.IsOutbox(r.Item) { // stands for what no mailbox has shown yet
+				last = max(last, r.Email)
+				continue
+			}
 			row := Row{Conn: c.ID, Item: r.Item, Fate: string(r.Fate), Reason: r.Reason, Due: r.Due > r.Settled, Left: r.Left, Gone: r.Gone, Email: r.Email}
 			for _, f := range r.Folders {
 				row.Folders = append(row.Folders, f.Role)
