@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"runtime/pprof"
 	"slices"
 	"strings"
@@ -26,6 +27,7 @@ import (
 )
 
 func main() {
+	debug.SetGCPercent(400) // many small worlds
 	if err := run(context.Background(), os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "simulation:", err)
 		os.Exit(1)
@@ -39,6 +41,7 @@ type report struct {
 	Seconds    float64           `json:"seconds"`
 	PerSecond  float64           `json:"seeds_per_second"`
 	Counts     simulation.Counts `json:"counts"`
+	Hash       string            `json:"hash"` // of all that happened in these seeds; the same seeds have the same
 	Violations []violation       `json:"violations"`
 }
 
@@ -130,8 +133,9 @@ func one(ctx context.Context, seed uint64) error {
 func runAll(ctx context.Context, from, seeds uint64, parallel int, all bool, promise string) (report, error) {
 	rep := report{From: from, Counts: simulation.Counts{}, Violations: []violation{}}
 	begun := time.Now()
-	var mu sync.Mutex // guards rep, next, last and failed
+	var mu sync.Mutex // guards rep, next, last, hash and failed
 	var failed error
+	var hash uint64
 	next, last := from, from+seeds
 	var wg sync.WaitGroup
 	for range parallel {
@@ -157,6 +161,7 @@ func runAll(ctx context.Context, from, seeds uint64, parallel int, all bool, pro
 					failed = fmt.Errorf("seed %d: %w", seed, err)
 				}
 				rep.Seeds++
+				hash += r.Hash
 				for k, n := range r.Counts {
 					rep.Counts[k] += n
 				}
@@ -181,12 +186,13 @@ func runAll(ctx context.Context, from, seeds uint64, parallel int, all bool, pro
 		rep.Violations = rep.Violations[:1]
 	}
 	rep.Seconds = time.Since(begun).Seconds()
+	rep.Hash = fmt.Sprintf("%016x", hash)
 	rep.PerSecond = float64(rep.Seeds) / rep.Seconds
 	return rep, failed
 }
 
 func print(rep report) {
-	fmt.Printf("%d seeds from %d in %.1f s, %.1f a second\n", rep.Seeds, rep.From, rep.Seconds, rep.PerSecond)
+	fmt.Printf("%d seeds from %d in %.1f s, %.1f a second; hash %s\n", rep.Seeds, rep.From, rep.Seconds, rep.PerSecond, rep.Hash)
 	var kinds []string
 	for k := range rep.Counts {
 		kinds = append(kinds, k)

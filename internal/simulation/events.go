@@ -278,6 +278,8 @@ func (e oddity) do(h *caller) error {
 		f.CutAfter(e.n)
 	case "refuses the sign-in":
 		f.RefuseSignIn(1)
+	case "withdraws consent":
+		f.Revoke()
 	case "can't search":
 		f.FailLocate(e.n, errService)
 	default:
@@ -365,6 +367,7 @@ func (e connect) String() string { return e.box + " connects" }
 
 func (e connect) do(h *caller) error {
 	h.w.count["mailboxes connected"]++
+	h.w.box(e.box).fake.Grant()
 	return h.connect(h.w.box(e.box))
 }
 

@@ -31,14 +31,14 @@ type profile struct {
 }
 
 var profiles = []profile{
-	{name: "calm", mail: 10, copies: 3, folders: 4, changes: 2, words: 1, sends: 1},
-	{name: "everything", mail: 10, copies: 3, folders: 5, trouble: 2, changes: 6, rules: 2, words: 4, sends: 3, boxes: 2, bad: 50, crowd: 50},
-	{name: "workers", mail: 10, copies: 4, folders: 3, changes: 4, words: 2, sends: 1, boxes: 1, bad: 90, crowd: 95},
-	{name: "changes", mail: 8, copies: 2, folders: 1, changes: 14, rules: 3, words: 3, bad: 40, crowd: 50},
-	{name: "people", mail: 8, copies: 2, folders: 2, changes: 5, rules: 1, words: 12, sends: 1, bad: 30, crowd: 40},
-	{name: "sends", mail: 4, copies: 2, folders: 2, trouble: 2, changes: 2, words: 2, sends: 12, bad: 60, crowd: 60},
-	{name: "mailboxes", mail: 8, copies: 4, folders: 10, trouble: 6, changes: 1, words: 1, sends: 1, boxes: 1, bad: 50, crowd: 40},
-	{name: "erasure", mail: 8, copies: 4, folders: 3, changes: 3, words: 4, sends: 3, boxes: 6, bad: 50, crowd: 60},
+	{name: "calm", mail: 10, copies: 3, folders: 8, changes: 2, words: 1, sends: 1},
+	{name: "everything", mail: 10, copies: 3, folders: 8, trouble: 2, changes: 6, rules: 2, words: 4, sends: 3, boxes: 2, bad: 50, crowd: 50},
+	{name: "workers", mail: 10, copies: 4, folders: 6, changes: 4, words: 2, sends: 1, boxes: 1, bad: 90, crowd: 95},
+	{name: "changes", mail: 8, copies: 2, folders: 2, changes: 14, rules: 3, words: 3, bad: 40, crowd: 50},
+	{name: "people", mail: 8, copies: 2, folders: 4, changes: 5, rules: 1, words: 12, sends: 1, bad: 30, crowd: 40},
+	{name: "sends", mail: 4, copies: 2, folders: 3, trouble: 2, changes: 2, words: 2, sends: 12, bad: 60, crowd: 60},
+	{name: "mailboxes", mail: 8, copies: 4, folders: 18, trouble: 6, changes: 1, words: 1, sends: 1, boxes: 1, bad: 50, crowd: 40},
+	{name: "erasure", mail: 8, copies: 4, folders: 5, changes: 3, words: 4, sends: 3, boxes: 6, bad: 50, crowd: 60},
 }
 
 // maker makes a script. It keeps in mind roughly what there will be.
@@ -74,8 +74,8 @@ func Generate(seed uint64) Script {
 	}
 	m.connectOne()
 	m.step(time.Minute, m.work())
-	for n := 6 + m.IntN(14); n > 0; n-- {
-		for range 1 + m.IntN(3) {
+	for n := 4 + m.IntN(9); n > 0; n-- {
+		for range 1 + m.IntN(4) {
 			m.step(m.pause(), m.event())
 		}
 		m.step(m.a(time.Minute), m.work())
@@ -342,7 +342,7 @@ func (m *maker) inFolders() event {
 }
 
 func (m *maker) oddity() event {
-	return oddity{pick(m, owners), pick(m, []string{"fails", "fails", "limits the rate", "cuts the connection", "refuses the sign-in", "can't search"}), 1 + m.IntN(4)}
+	return oddity{pick(m, owners), pick(m, []string{"fails", "fails", "limits the rate", "cuts the connection", "refuses the sign-in", "can't search", "withdraws consent"}), 1 + m.IntN(4)}
 }
 
 // create makes a record.
@@ -561,7 +561,7 @@ func (m *maker) work() event {
 	w := work{seed: m.Uint64()}
 	n := 1
 	if m.percent(m.p.crowd) {
-		n = 2 + m.IntN(2)
+		n = 2 + m.IntN(4)/3
 	}
 	for len(w.jobs) < n {
 		var open []string
@@ -599,9 +599,12 @@ func (m *maker) work() event {
 			switch k := m.IntN(10); {
 			case k < 3:
 				u.what = killed
-			case k < 5 && n+len(w.events) > 1:
-				u.what, u.n = pausedLong, 1+m.IntN(60)
-			case k < 7:
+			case k < 6 && n+len(w.events) > 1:
+				u.what, u.n = pausedLong, 1+m.IntN(90)
+				if n > 1 && m.one(2) { // others come to the same mailbox meanwhile
+					w.jobs[(u.worker+1)%n] = w.jobs[u.worker]
+				}
+			case k < 8:
 				u.what = lostAnswer
 			default:
 				u.what, u.n = pick(m, []string{crmFails, crmLoses, crmRefuses}), 1+m.IntN(4)

@@ -321,8 +321,16 @@ func (w *world) drain() error {
 	for _, b := range w.boxes {
 		b.fake.Calm()
 		b.fake.Reorder(false)
-		if b.alive() && b.paused {
-			if err := (resume{b.Name}).do(w.host); err != nil {
+		if !b.alive() {
+			continue
+		}
+		if err := (resume{b.Name}).do(w.host); err != nil {
+			return err
+		}
+		if c, err := w.store.Connection(w.ctx, org, b.Conn); err != nil {
+			return err
+		} else if c.State != state.Connected { // its owner was asked
+			if err := (connect{b.Name}).do(w.host); err != nil {
 				return err
 			}
 		}
