@@ -21,7 +21,8 @@ type NewConnection struct {
 }
 
 // Connect signs in, asks whose mailbox it is, and stores the connection. Nothing is stored when that fails. The same mailbox
-// of the same user again is a reconnection: it keeps cursor, ledger and links and is not imported a second time.
+// of the same user again is a reconnection: it keeps cursor, ledger and links and is not imported a second time. Mail of others that has one of its
+// addresses is decided again, as it is internal now.
 func (e *Engine) Connect(ctx context.Context, org string, n NewConnection) (Connection, error) {
 	p := e.provs[n.Provider]
 	if p == nil {
@@ -43,10 +44,26 @@ func (e *Engine) Connect(ctx context.Context, org string, n NewConnection) (Conn
 	if err != nil {
 		return Connection{}, err
 	}
-	return e.o.State.AddConnection(ctx, Connection{
+	c := Connection{
 		Org: org, User: n.User, Provider: n.Provider, Address: prof.Address, Aliases: prof.Aliases, Subject: prof.Subject,
 		State: state.Connected, Credential: sealed, ConnectedAt: e.o.Now(),
-	})
+	}
+	// Addresses that it had and has no more are nobody's own from now on.
+	both := []Connection{c}
+	stored, err := e.o.State.Connections(ctx, org)
+	if err != nil {
+		return Connection{}, fmt.Errorf("emailint: connecting: %w", err)
+	}
+	for _, s := range stored {
+		if s.User == n.User && s.Provider == n.Provider && s.State != state.Erasing {
+			both = append(both, s)
+		}
+	}
+	if c, err = e.o.State.AddConnection(ctx, c, e.own(both...)); err != nil {
+		return Connection{}, fmt.Errorf("emailint: connecting: %w", err)
+	}
+	e.relinkSoon()
+	return c, nil
 }
 
 func credentialRow(org, user, prov string) string {

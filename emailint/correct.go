@@ -137,18 +137,19 @@ func (e *Engine) say(ctx context.Context, org string, c Correction, word state.C
 			now = d.Now
 		}
 		word.Links, word.Forget = nil, nil
+		// "Not this" before "this": where they meet by a merge later, the link stands.
+		for _, r := range c.Unlink {
+			if to, ok := now[r]; ok {
+				r = to
+			}
+			word.Links = append(word.Links, linker.Link{Record: r, Strength: 100, Removed: true})
+		}
 		for _, r := range c.Link {
 			to, ok := now[r]
 			if !ok {
 				return fmt.Errorf("link: the CRM has no %s %q", r.Kind, r.ID)
 			}
 			word.Links = append(word.Links, linker.Link{Record: to, Strength: 100})
-		}
-		for _, r := range c.Unlink {
-			if to, ok := now[r]; ok {
-				r = to
-			}
-			word.Links = append(word.Links, linker.Link{Record: r, Strength: 100, Removed: true})
 		}
 		for _, r := range c.Forget {
 			word.Forget = append(word.Forget, r)

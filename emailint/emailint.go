@@ -228,6 +228,9 @@ func (e *Engine) rules(ctx context.Context, org string) (linker.Rules, Settings,
 	}
 	r := s.Rules
 	for _, c := range conns {
+		if c.State == state.Erasing {
+			continue
+		}
 		for _, a := range append([]string{c.Address}, c.Aliases...) {
 			if k := message.AddressKey(a); k != "" {
 				r.Own = append(r.Own, k)

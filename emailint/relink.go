@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/intellicon/email-integration/emailint/crm"
 	"github.com/intellicon/email-integration/emailint/internal/deliver"
 	"github.com/intellicon/email-integration/emailint/state"
 	"github.com/intellicon/email-integration/linker"
@@ -48,10 +49,7 @@ func (e *Engine) change(org string, changes []RecordChange) (out state.Change) {
 	}
 	for _, c := range changes {
 		for _, a := range c.Addresses {
-			k := message.AddressKey(a)
-			if k == "" {
-				k = message.DomainKey(a)
-			}
+			k := crm.Key(a)
 			if !keys[k] {
 				keys[k] = true
 				out.Participants = append(out.Participants, state.Hash(h.Key(k)))
@@ -92,6 +90,7 @@ func (e *Engine) Relink(ctx context.Context) error {
 	if len(orgs) > 0 {
 		e.hurry()
 	}
+	errs = append(errs, e.erasures(ctx))
 	return errors.Join(append(errs, ctx.Err())...)
 }
 

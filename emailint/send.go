@@ -32,6 +32,8 @@ type Sending struct {
 	Error     string
 }
 
+var errErasing = errors.New("the mailbox is being erased")
+
 // giveUp is how long a worker may be silent in the middle of a release before another looks up what happened.
 const giveUp = 10 * time.Minute
 
@@ -49,7 +51,11 @@ func (e *Engine) Send(ctx context.Context, org string, m Outgoing) (Sending, err
 	if env.MessageID == "" || len(m.Recipients) == 0 {
 		return Sending{}, errors.New("emailint: sending: the message needs a Message-ID and at least one recipient")
 	}
-	if _, err := e.o.State.Connection(ctx, org, m.Connection); err != nil {
+	c, err := e.o.State.Connection(ctx, org, m.Connection)
+	if err == nil && c.State == state.Erasing {
+		err = errErasing
+	}
+	if err != nil {
 		return Sending{}, fmt.Errorf("emailint: sending: connection %d: %w", m.Connection, err)
 	}
 	env.Sent, env.Received = true, e.o.Now()
@@ -98,6 +104,9 @@ func (e *Engine) dispatch(ctx context.Context, org string, row state.Outgoing) (
 		}
 	}
 	c, err := e.o.State.Connection(ctx, org, row.Connection)
+	if err == nil && c.State == state.Erasing {
+		err = errErasing
+	}
 	if err != nil {
 		return row, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/intellicon/email-integration/linker"
 	"github.com/intellicon/email-integration/message"
@@ -61,7 +62,7 @@ func (c RecordChange) Validate() error {
 		errs = append(errs, errors.New("into: only a merge has it"))
 	}
 	for i, a := range c.Addresses {
-		if message.AddressKey(a) == "" && message.DomainKey(a) == "" {
+		if Key(a) == "" {
 			errs = append(errs, fmt.Errorf("addresses[%d]: it is neither an address nor a domain", i))
 		}
 	}
@@ -69,6 +70,14 @@ func (c RecordChange) Validate() error {
 		known(fmt.Sprintf("related[%d]", i), r)
 	}
 	return errors.Join(errs...)
+}
+
+// Key is the key of an address or of a domain, "" when it is neither.
+func Key(s string) message.Key {
+	if strings.Contains(s, "@") {
+		return message.AddressKey(s)
+	}
+	return message.DomainKey(s)
 }
 
 // ChangeLister is optional, for hosts that may miss telling a change: the engine asks by itself, every quarter of an hour at

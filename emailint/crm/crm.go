@@ -33,7 +33,8 @@ type Store interface {
 	UpdateEmails(ctx context.Context, org string, es []EmailState) error
 }
 
-// Remover is optional: an email whose last holder is gone can be removed. The host remembers id and revision of what it
+// Remover is optional: an email that has no holder or no links any more can be removed. Without it such an email is told to UpdateEmails, with
+// neither. The host remembers id and revision of what it
 // removed, so that a late save of an older revision doesn't bring it back.
 type Remover interface {
 	RemoveEmails(ctx context.Context, org string, es []EmailState) error

@@ -88,8 +88,21 @@ func Start(ctx context.Context, opts ...Option) (*World, error) {
 	}
 	w.store = &flaky{Store: o.crm}
 	w.host = w.store
-	if r, ok := o.crm.(crm.Remover); ok {
+	r, removes := o.crm.(crm.Remover)
+	l, lists := o.crm.(crm.ChangeLister)
+	switch {
+	case removes && lists:
+		w.host = struct {
+			*flakyRemover
+			crm.ChangeLister
+		}{&flakyRemover{w.store, r}, l}
+	case removes:
 		w.host = &flakyRemover{w.store, r}
+	case lists:
+		w.host = struct {
+			*flaky
+			crm.ChangeLister
+		}{w.store, l}
 	}
 	w.Fake = providertest.NewFake(o.personality, provider.Profile{Address: Owner, Subject: "owner"}, w.Now)
 	st, err := sqlite.Open(ctx, ":memory:")

@@ -12,6 +12,7 @@ const (
 	Misconfigured ConnState = "app misconfigured" // the operator's OAuth app or settings
 	Paused        ConnState = "paused"
 	Disconnected  ConnState = "disconnected"
+	Erasing       ConnState = "erasing" // for good: nothing brings it back, and its addresses are nobody's own any more
 )
 
 // Connection is the stored record of a connected mailbox.

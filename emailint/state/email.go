@@ -1,10 +1,10 @@
 package state
 
 import (
-	"time"
-
 	"cmp"
+	"math"
 	"slices"
+	"time"
 
 	"github.com/intellicon/email-integration/linker"
 )
@@ -19,10 +19,22 @@ type EmailValue struct {
 	ThreadDropped bool // a person's word on the thread
 	// Rank orders the copies of a mail: the highest gives the Email its envelope and links, so that the order in which they are
 	// read changes nothing. A lower one is attached, and its row stays due, to be decided by that envelope.
-	Rank        int64
+	Rank int64
+	// Replaces says that no key opens the Email's envelope: this one stands in its place, whatever its rank.
+	Replaces    bool
 	Envelope    []byte // sealed; nil keeps the stored one
 	EnvelopeTag string // says whether the envelope changed, as sealing is not repeatable; "" compares bytes
 }
+
+const (
+	// RankOrphan is that of an envelope whose mailbox has let go of the mail: every copy outranks it.
+	RankOrphan int64 = math.MinInt64
+	// RankKept is that of such an envelope where no other copy can be read.
+	RankKept = RankOrphan + 1
+)
+
+// Nobody stands for the mailbox of emails that no connected mailbox holds, in Undelivered.
+const Nobody int64 = -1
 
 // Email is a message once, however many mailboxes hold it. It is never dropped once delivery was attempted (rule 3).
 type Email struct {
@@ -42,6 +54,7 @@ type Email struct {
 	Attempted                        bool
 	Full                             bool // the host needs content: SaveEmails, not UpdateEmails (rule 3)
 	Envelope                         []byte
+	Orphaned                         bool // the mailbox that gave the envelope has let go of the mail: any copy outranks it
 	Error                            string
 	Tries                            int
 	NextTry                          time.Time

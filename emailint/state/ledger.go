@@ -55,6 +55,7 @@ type Row struct {
 	Due          int64 // raised by every cause
 	Settled      int64 // due > settled: to be decided
 	RulesVersion int64
+	Reread       bool // its own copy is to be read again: the Email's envelope is another's, and the two were not compared
 	Tries        int
 	NextTry      time.Time
 	Left         bool      // in no folder; not deleted (rule 15)
@@ -102,11 +103,7 @@ type Settlement struct {
 	Reason       string
 	RulesVersion int64
 	NextTry      time.Time
-	// Header fields learnt since the page (an id-only listing); empty ones leave the row's.
-	MessageID    Hash
-	Fingerprint  Hash // also without Email: a copy of what this mailbox sent is that Email, and takes its links back (rule 12)
-	Cites        []Hash
-	Participants []Hash
+	Fingerprint  Hash         // also without Email: a copy of what this mailbox sent is that Email, and takes its links back (rule 12)
 	Received     time.Time    // where the row has none
 	History      bool         // with Received
 	Intents      []IntentPlan // made with the links, in one transaction; need Email

@@ -36,6 +36,7 @@ type Hash string
 // is atomic: it happened or it didn't. A row of another organisation than the one named is ErrNotFound.
 type Store interface {
 	Connections
+	Erasures
 	Ledger
 	Emails
 	Intents
@@ -52,11 +53,14 @@ type Connections interface {
 	// AddConnection stores a mailbox and returns it with its id. The same mailbox of the same user (by provider and
 	// subject, or by address where there is no subject) is reconnected: it keeps id, cursor, ledger and links, takes
 	// the new credential, aliases and address, and is due. A lease on it is lost, for its holder works with the old credential.
-	AddConnection(ctx context.Context, c Connection) (Connection, error)
+	// Where the addresses are not those that were stored, own is applied as a Change: it tells whose mail is internal from now on, or no longer.
+	// A mailbox that is being erased is not found: the same one is new.
+	AddConnection(ctx context.Context, c Connection, own Change) (Connection, error)
 	Connection(ctx context.Context, org string, id int64) (Connection, error)
 	// Connections lists an organisation's connections by id; "" lists all of them.
 	Connections(ctx context.Context, org string) ([]Connection, error)
-	// SetState changes state and reason; Connected makes it due now, any other ends the lease of whoever is at work.
+	// SetState changes state and reason; Connected makes it due now, any other ends the lease of whoever is at work. A connection that is being
+	// erased is ErrNotFound, as it is for SetCredential.
 	SetState(ctx context.Context, org string, id int64, s ConnState, reason string) error
 	// SetCredential replaces the sealed credential, as a refreshed token or a rotated key needs.
 	SetCredential(ctx context.Context, org string, id int64, sealed []byte) error
@@ -78,6 +82,23 @@ type Connections interface {
 	Release(ctx context.Context, l Lease, r Released) error
 	// Wake raises the wake number: due is wake > served, however often and whenever it was raised (rule 10).
 	Wake(ctx context.Context, org string, id int64) error
+}
+
+// Erasures end mailboxes for good.
+type Erasures interface {
+	// Erase erases a mailbox, a page at a time; the caller repeats it until Erased. The first call makes the connection Erasing: from then on
+	// nobody finds it to work on, the lease of whoever does is lost, and credential and cursor are gone; own, its addresses, is applied as a Change, and what it
+	// would send is not sent any more. Each call erases up to limit rows: other mailboxes' rows that walked through them become due, and
+	// Emails of which it has no row any more lose this holder. Where it gave the envelope, another copy decides.
+	// Of an Email that nobody holds then everything is erased. One of which the host may know stays, with id and revision, and is told as empty until it is
+	// acknowledged (rules 2 and 3). People's words on it outlive that only where another mailbox has shown the mail; those on threads while any mail mentions the id.
+	// In the end the connection itself goes; Done is at in the first call that finds nothing outstanding. ErrNotFound when there is neither
+	// the connection nor an erasure of it.
+	Erase(ctx context.Context, org string, connection int64, at time.Time, own Change, limit int) (Erasure, error)
+	// Erasure returns the receipt of one that was begun.
+	Erasure(ctx context.Context, org string, connection int64) (Erasure, error)
+	// Erasures returns those of all organisations that are not done.
+	Erasures(ctx context.Context) ([]Erasure, error)
 }
 
 // Ledger keeps one row an item and the cursors that stand behind them.
@@ -109,10 +130,13 @@ type Ledger interface {
 	Recheck(ctx context.Context, l Lease, rows []int64, at, missed time.Time) error
 	// Gone records that items are confirmed to be no more, by id and Message-ID. Mail never decided gets the fate gone;
 	// decided mail keeps its fate and its Email (rules 4, 15). With release this mailbox no longer holds the Emails of
-	// which it has no other row, unless a person's link stands.
+	// which it has no other row, unless a person's link stands; where it gave the envelope, another copy decides.
 	Gone(ctx context.Context, l Lease, ids []provider.ItemID, release bool) error
 	// Pending returns rows that are due, live before history, newest first, bounded by count and bytes (at least one).
 	Pending(ctx context.Context, l Lease, now time.Time, limit int, bytes int64) (Batch, error)
+	// Learn stores the hashes of header fields that a listing did not show: ID, MessageID, Cites and Participants count, empty ones leave the
+	// row's. It is committed before the rows are decided, so that what changes meanwhile finds them; rows that cite one of them become due.
+	Learn(ctx context.Context, l Lease, rows []Row) error
 	// Settle commits decisions. A row whose due number, or whose organisation's change number or rules version, moved
 	// since the batch was read is written and stays due (rules under "Rows", rule 8). Emails are found or made, their
 	// links, holders, aliases and envelopes compared, and the revision raised when any differs; then every row that
@@ -136,7 +160,8 @@ type Emails interface {
 	Email(ctx context.Context, org string, id int64) (Email, error)
 	// Undelivered returns emails whose revision is above the saved one and that the host must hear of: they have links
 	// and holders, or delivery was attempted before (rule 2). A connection gets those it holds and those without a
-	// live holder (rule 7); 0 gets all.
+	// live holder (rule 7): they are all disconnected, or being erased, or none; or else none is connected now and the host needs no content. 0 gets
+	// all, Nobody those without a live holder alone.
 	Undelivered(ctx context.Context, org string, connection int64, now time.Time, limit int) ([]Email, error)
 	// Attempt is committed before the CRM is called (rule 2). It checks the lease and returns the ids whose revision is
 	// still the one given: only these may be sent (rule 1). A lease without connection is not checked (rule 7).
@@ -191,7 +216,7 @@ type Organisations interface {
 // Outbox keeps what is to be sent, and what became of it.
 type Outbox interface {
 	// OutboxAdd stores a message under its idempotency key and registers its Message-ID and fingerprint as an Email
-	// (rule 12). The same key again changes nothing and returns what is stored; added is false.
+	// (rule 12). The same key again changes nothing and returns what is stored; added is false. ErrNotFound where the connection is being erased.
 	OutboxAdd(ctx context.Context, org string, o Outgoing) (stored Outgoing, added bool, err error)
 	OutboxGet(ctx context.Context, org, key string) (Outgoing, error)
 	// OutboxOf returns the row that registered an Email, ErrNotFound for mail that we did not send.

@@ -27,6 +27,10 @@ var Points = []Point{
 	{Name: "state.Release", Means: "the pass is over and the worker doesn't know"},
 	{Name: "state.Wake", Means: "the mailbox is due and whoever woke it was not told"},
 
+	{Name: "state.Erase", Means: "some records of a mailbox are erased and the rest is to go, or the CRM to be told"},
+	{Name: "state.Erasure", Read: true, Means: "nothing"},
+	{Name: "state.Erasures", Read: true, Means: "nothing"},
+
 	{Name: "state.Position", Read: true, Means: "nothing"},
 	{Name: "state.AddRun", Means: "history is planned and the live cursor not taken"},
 	{Name: "state.Runs", Read: true, Means: "nothing"},
@@ -39,6 +43,7 @@ var Points = []Point{
 	{Name: "state.Recheck", Means: "mail that left is looked at again later"},
 	{Name: "state.Gone", Means: "a deletion is noted and what follows from it is not done"},
 	{Name: "state.Pending", Read: true, Means: "nothing"},
+	{Name: "state.Learn", Means: "a header's hashes are stored and its mail is not decided"},
 	{Name: "state.Settle", Means: "links and revision stand and the CRM has not heard of them"},
 	{Name: "state.Thread", Read: true, Means: "nothing"},
 	{Name: "state.Counts", Read: true, Means: "nothing"},

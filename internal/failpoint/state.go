@@ -22,8 +22,8 @@ func State(s state.Store, p *Process) *Store { return &Store{s, p} }
 // Close does nothing: the state outlives the process.
 func (s *Store) Close() error { return nil }
 
-func (s *Store) AddConnection(ctx context.Context, c state.Connection) (state.Connection, error) {
-	return get(s.p, "state.AddConnection", func() (state.Connection, error) { return s.Store.AddConnection(ctx, c) })
+func (s *Store) AddConnection(ctx context.Context, c state.Connection, own state.Change) (state.Connection, error) {
+	return get(s.p, "state.AddConnection", func() (state.Connection, error) { return s.Store.AddConnection(ctx, c, own) })
 }
 
 func (s *Store) Connection(ctx context.Context, org string, id int64) (state.Connection, error) {
@@ -66,6 +66,18 @@ func (s *Store) Release(ctx context.Context, l state.Lease, r state.Released) er
 
 func (s *Store) Wake(ctx context.Context, org string, id int64) error {
 	return s.p.pass("state.Wake", func() error { return s.Store.Wake(ctx, org, id) })
+}
+
+func (s *Store) Erase(ctx context.Context, org string, connection int64, at time.Time, own state.Change, limit int) (state.Erasure, error) {
+	return get(s.p, "state.Erase", func() (state.Erasure, error) { return s.Store.Erase(ctx, org, connection, at, own, limit) })
+}
+
+func (s *Store) Erasure(ctx context.Context, org string, connection int64) (state.Erasure, error) {
+	return get(s.p, "state.Erasure", func() (state.Erasure, error) { return s.Store.Erasure(ctx, org, connection) })
+}
+
+func (s *Store) Erasures(ctx context.Context) ([]state.Erasure, error) {
+	return get(s.p, "state.Erasures", func() ([]state.Erasure, error) { return s.Store.Erasures(ctx) })
 }
 
 func (s *Store) Position(ctx context.Context, l state.Lease) (state.Position, error) {
@@ -114,6 +126,10 @@ func (s *Store) Gone(ctx context.Context, l state.Lease, ids []provider.ItemID, 
 
 func (s *Store) Pending(ctx context.Context, l state.Lease, now time.Time, limit int, bytes int64) (state.Batch, error) {
 	return get(s.p, "state.Pending", func() (state.Batch, error) { return s.Store.Pending(ctx, l, now, limit, bytes) })
+}
+
+func (s *Store) Learn(ctx context.Context, l state.Lease, rows []state.Row) error {
+	return s.p.pass("state.Learn", func() error { return s.Store.Learn(ctx, l, rows) })
 }
 
 func (s *Store) Settle(ctx context.Context, l state.Lease, b state.Batch, ss []state.Settlement) ([]state.Settled, error) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -19,24 +18,28 @@ import (
 type work struct {
 	row    state.Row
 	env    message.Envelope
+	hashes state.Row     // of its header
 	thread []linker.Link // inherited, and what people said
 	said   state.Thread
 	dec    linker.Decision
 	out    *state.Settlement // decided without the linker
 	freed  bool              // deleted here for good, and no longer held by this mailbox
-	alone  bool              // the envelope of the Email it belongs to can't be had: this copy's stands for it
+	sealed bool              // decided by the envelope of its Email, which may be another copy's
+	locked bool              // no key opens the envelope of the Email it belongs to: this copy's stands for it
+	kept   bool              // decided by the envelope of a copy whose mailbox has let go of it
+	again  bool              // this copy was read again, to be compared with the one whose envelope the Email has
 }
 
 // rank orders the copies of a mail: what lies in Sent before what was received, which has no Bcc, then the earliest.
 func rank(w *work) int64 {
 	when := w.env.When()
 	switch {
-	case w.alone:
-		return math.MaxInt64
+	case w.kept:
+		return state.RankKept
 	case w.env.Sent:
 		return 1<<40 - when.Unix()
 	case when.IsZero():
-		return math.MinInt64
+		return state.RankKept + 1
 	}
 	return -when.Unix()
 }
@@ -73,6 +76,9 @@ func (d *Deliverer) settle(ctx context.Context) (int, error) {
 			break
 		}
 	}
+	if err := d.learn(ctx, ws); err != nil {
+		return 0, err
+	}
 	if err := d.decide(ctx, ws); err != nil {
 		return 0, err
 	}
@@ -98,7 +104,11 @@ func (d *Deliverer) settle(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	d.items = map[int64]state.Row{}
+	d.stuck++
 	for i, s := range settled {
+		if !s.StillDue {
+			d.stuck = 0
+		}
 		if s.Email != 0 && i < len(ws) {
 			d.items[s.Email] = ws[i].row
 		}
@@ -106,51 +116,93 @@ func (d *Deliverer) settle(ctx context.Context) (int, error) {
 	return len(ws), trouble
 }
 
-// read finds the envelope of a row, from memory or from the mailbox.
+// learn stores the hashes of headers that the page did not show, and hashes those of all.
+func (d *Deliverer) learn(ctx context.Context, ws []*work) error {
+	var rows []state.Row
+	for _, w := range ws {
+		if w.out != nil {
+			continue
+		}
+		r := state.Row{ID: w.row.ID}
+		it := provider.Item{Envelope: w.env}
+		pass.Headers(&r.MessageID, &r.Cites, &r.Participants, &it, d.Hasher)
+		w.hashes = r
+		if !w.sealed && (r.MessageID != "" && r.MessageID != w.row.MessageID || len(r.Cites) > 0 && !slices.Equal(r.Cites, w.row.Cites) ||
+			len(r.Participants) > 0 && !slices.Equal(r.Participants, w.row.Participants)) {
+			rows = append(rows, r)
+		}
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	return d.Store.Learn(ctx, d.Lease, rows)
+}
+
+// read finds the envelope by which a row is decided.
 func (d *Deliverer) read(ctx context.Context, row state.Row) (*work, error) {
 	w := &work{row: row}
-	locked := false // there is an envelope, and it does not open
-	if row.Email != 0 {
-		// Linked before: its sealed envelope decides, that of the copy with the highest rank, so that every copy comes to the
-		// same links; also when the mail has moved on or is gone (protocol, rule 4).
-		e, err := d.Store.Email(ctx, d.Lease.Org, row.Email)
-		if err != nil {
+	if row.Email == 0 {
+		return w, d.readCopy(ctx, w)
+	}
+	// Linked before: its sealed envelope decides, that of the copy with the highest rank, so that every copy comes to the
+	// same links; also when the mail has moved on or is gone (protocol, rule 4).
+	e, err := d.Store.Email(ctx, d.Lease.Org, row.Email)
+	if err != nil {
+		return nil, err
+	}
+	sent := state.IsOutbox(row.Item) // it has left no mailbox
+	w.freed = row.Gone && !sent && !slices.Contains(e.Holders, d.Lease.Connection)
+	env, err := d.Keys.OpenEnvelope(d.Lease.Org, e.Envelope)
+	if err != nil {
+		w.locked = len(e.Envelope) > 0
+		return w, d.readCopy(ctx, w)
+	}
+	// Where the mailbox that gave it let go of the mail, each copy is read and compared once more.
+	if row.Reread && (sent || !row.Gone) {
+		w.again = true
+		if err := d.readCopy(ctx, w); err != nil {
 			return nil, err
 		}
-		w.freed = row.Gone && !slices.Contains(e.Holders, d.Lease.Connection)
-		if w.env, err = d.Keys.OpenEnvelope(d.Lease.Org, e.Envelope); err == nil {
-			w.env.Thread = row.Thread // a thread id counts within one mailbox
+		if w.out == nil || w.out.Fate == state.FateFailed && row.Tries < 5 {
 			return w, nil
 		}
-		w.alone, locked = true, len(e.Envelope) > 0
+		w.again, w.out = false, nil
 	}
+	w.env, w.kept, w.sealed = env, e.Orphaned, true
+	w.env.Thread = row.Thread // a thread id counts within one mailbox
+	return w, nil
+}
+
+// readCopy reads the copy itself, from memory or from the mailbox.
+func (d *Deliverer) readCopy(ctx context.Context, w *work) error {
+	row := w.row
 	if state.IsOutbox(row.Item) {
-		return w, d.readSent(ctx, w)
+		return d.readSent(ctx, w)
 	}
 	env, ok := d.known[row.Item]
 	if ok && env.Has&message.HasHeader == message.HasHeader {
 		w.env = d.place(env, row)
-		return w, nil
+		return nil
 	}
 	m, err := d.fetch(ctx, row)
 	switch {
-	case errors.Is(err, provider.ErrGone) && locked:
+	case errors.Is(err, provider.ErrGone) && w.locked:
 		// Its links stand until a key opens it.
 		w.out = &state.Settlement{Fate: state.FateFailed, Reason: "the mailbox no longer has it, and no key opens its envelope",
 			NextTry: d.Now().Add(backoff(row.Tries))}
-		return w, nil
+		return nil
 	case errors.Is(err, provider.ErrGone) && row.Fate.Decided():
 		// It keeps what was decided while it could be read: gone is for mail that never was (protocol, rule 4).
 		w.out = &state.Settlement{Fate: row.Fate, Reason: row.Reason}
-		return w, nil
+		return nil
 	case errors.Is(err, provider.ErrGone):
 		w.out = &state.Settlement{Fate: state.FateGone, Reason: "the mailbox no longer has it"}
-		return w, nil
+		return nil
 	case err != nil:
-		return nil, err
+		return err
 	case m == nil:
 		w.out = &state.Settlement{Fate: state.FateFailed, Reason: "could not be read", NextTry: d.Now().Add(backoff(row.Tries))}
-		return w, nil
+		return nil
 	}
 	env = m.Envelope
 	env.Automated = m.HeaderAutomated // as a listing would have shown it: a crash in between changes no decision
@@ -160,7 +212,7 @@ func (d *Deliverer) read(ctx context.Context, row state.Row) (*work, error) {
 		w.out = &state.Settlement{Fate: state.FateUnread, Reason: pass.TooOldReason}
 	}
 	d.Know(row.Item, env)
-	return w, nil
+	return nil
 }
 
 // readSent reads what we sent and no mailbox has shown yet.
@@ -224,10 +276,7 @@ func (d *Deliverer) decide(ctx context.Context, ws []*work) error {
 		}
 		var err error
 		q := state.ThreadQuery{Connection: d.Lease.Connection, Row: w.row.ID, Email: w.row.Email, Thread: w.env.Thread,
-			Before: w.env.When(), Fingerprint: state.Hash(d.Hasher.Fingerprint(&w.env))}
-		it := provider.Item{Envelope: w.env}
-		var participants []state.Hash
-		pass.Headers(&q.MessageID, &q.Cites, &participants, &it, d.Hasher)
+			Before: w.env.When(), Fingerprint: state.Hash(d.Hasher.Fingerprint(&w.env)), MessageID: w.hashes.MessageID, Cites: w.hashes.Cites}
 		if w.said, err = d.Store.Thread(ctx, d.Lease.Org, q); err != nil {
 			return err
 		}
@@ -388,11 +437,10 @@ func (d *Deliverer) settlement(w *work) (state.Settlement, error) {
 	if s.Fate == "" {
 		return s, fmt.Errorf("the linker gave the unknown disposition %q", w.dec.Disposition)
 	}
-	it := provider.Item{Envelope: w.env}
-	pass.Headers(&s.MessageID, &s.Cites, &s.Participants, &it, d.Hasher)
 	s.Fingerprint = state.Hash(d.Hasher.Fingerprint(&w.env))
-	// What a person said something of stays an Email, with the word and with nothing to link.
-	if len(w.dec.Links) == 0 && !w.said.Spoken {
+	// What a person said something of stays an Email, with the word and with nothing to link. So does a mail whose copies are compared again: it
+	// may be the best of them that links to nothing.
+	if len(w.dec.Links) == 0 && !w.said.Spoken && !w.again {
 		return s, nil
 	}
 	env := w.env
@@ -402,7 +450,7 @@ func (d *Deliverer) settlement(w *work) (state.Settlement, error) {
 		return s, err
 	}
 	s.Email = &state.EmailValue{
-		MessageID: s.MessageID, Fingerprint: s.Fingerprint, Links: w.dec.Links, Holder: !w.freed, Rank: rank(w),
+		MessageID: w.hashes.MessageID, Fingerprint: s.Fingerprint, Links: w.dec.Links, Holder: !w.freed, Rank: rank(w), Replaces: w.locked,
 		ThreadDropped: w.said.ThreadDropped,
 		Envelope:      sealed, EnvelopeTag: string(d.Hasher.MessageID(string(plain))),
 	}
@@ -412,6 +460,8 @@ func (d *Deliverer) settlement(w *work) (state.Settlement, error) {
 // Outgoing decides a message that is not in a mailbox yet, and fills in what the outbox keeps of it.
 func (d *Deliverer) Outgoing(ctx context.Context, env message.Envelope, o *state.Outgoing) error {
 	w := &work{env: env}
+	it := provider.Item{Envelope: env}
+	pass.Headers(&w.hashes.MessageID, &w.hashes.Cites, &w.hashes.Participants, &it, d.Hasher)
 	if err := d.decide(ctx, []*work{w}); err != nil {
 		return err
 	}
@@ -420,9 +470,9 @@ func (d *Deliverer) Outgoing(ctx context.Context, env message.Envelope, o *state
 		return err
 	}
 	if s.Email == nil {
-		s.Email = &state.EmailValue{MessageID: s.MessageID, Fingerprint: s.Fingerprint}
+		s.Email = &state.EmailValue{MessageID: w.hashes.MessageID, Fingerprint: s.Fingerprint}
 	}
 	o.Value = *s.Email
-	o.Row = state.Row{Fate: s.Fate, Reason: s.Reason, Cites: s.Cites, Participants: s.Participants, RulesVersion: d.Version}
+	o.Row = state.Row{Fate: s.Fate, Reason: s.Reason, Cites: w.hashes.Cites, Participants: w.hashes.Participants, RulesVersion: d.Version}
 	return nil
 }

@@ -4,6 +4,7 @@ package deliver
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/intellicon/email-integration/emailint/crm"
@@ -20,11 +21,14 @@ const (
 	chunkBytes = 16 << 20
 	saveChunk  = 50
 	spreadRows = 500
+	// patience is how often decisions may find that they are overtaken before the pass ends and the next one tries again.
+	patience = 50
 )
 
 // Store is the part of the state that delivery needs.
 type Store interface {
 	Pending(ctx context.Context, l state.Lease, now time.Time, limit int, bytes int64) (state.Batch, error)
+	Learn(ctx context.Context, l state.Lease, rows []state.Row) error
 	Settle(ctx context.Context, l state.Lease, b state.Batch, s []state.Settlement) ([]state.Settled, error)
 	Thread(ctx context.Context, org string, q state.ThreadQuery) (state.Thread, error)
 	Lookup(ctx context.Context, org string, messageID state.Hash) ([]state.Row, []state.Email, error)
@@ -74,6 +78,7 @@ type Deliverer struct {
 	created map[message.Key]linker.Record
 	refusal error // the last of CreateContacts
 	change  int64 // the organisation's change number before Rules were read
+	stuck   int   // chunks one after the other of which no row was settled
 	broken  int   // reads that failed one after the other
 }
 
@@ -101,12 +106,18 @@ func (d *Deliverer) Drain(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		m, err := d.save(ctx)
+		m, err := d.save(ctx, d.Lease.Connection)
 		if err != nil {
 			return err
 		}
 		if n == 0 && m == 0 && !more {
 			return nil
+		}
+		if n == 0 {
+			d.stuck = 0
+		}
+		if d.stuck > patience {
+			return fmt.Errorf("the decisions on %d messages do not settle, somebody changes the organisation all the time", n)
 		}
 	}
 }

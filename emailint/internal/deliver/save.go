@@ -16,9 +16,18 @@ import (
 	"github.com/intellicon/email-integration/provider"
 )
 
-// save delivers one chunk of emails and returns how many it tried.
-func (d *Deliverer) save(ctx context.Context) (int, error) {
-	es, err := d.Store.Undelivered(ctx, d.Lease.Org, d.Lease.Connection, d.Now(), d.chunk(saveChunk))
+// Unheld delivers the emails that no connected mailbox holds, until none is left that can be delivered now. It needs neither mailbox nor lease.
+func (d *Deliverer) Unheld(ctx context.Context) error {
+	for {
+		if n, err := d.save(ctx, state.Nobody); err != nil || n == 0 {
+			return err
+		}
+	}
+}
+
+// save delivers one chunk of a mailbox's emails and returns how many it tried.
+func (d *Deliverer) save(ctx context.Context, connection int64) (int, error) {
+	es, err := d.Store.Undelivered(ctx, d.Lease.Org, connection, d.Now(), d.chunk(saveChunk))
 	if err != nil || len(es) == 0 {
 		return 0, err
 	}
@@ -296,11 +305,13 @@ func (d *Deliverer) outage(ctx context.Context, es []state.Email, by map[string]
 	return &OutageError{fmt.Errorf("saving emails: %w", r.outage)}
 }
 
-// State is what the host is told of an email besides its content.
+// State is what the host is told of an email besides its content. One without links is told without holders too: it is removed where that can be.
 func State(e state.Email) crm.EmailState {
 	s := crm.EmailState{ID: strconv.FormatInt(e.ID, 10), Revision: e.Revision, Links: e.Effective()}
 	for _, h := range e.Holders {
-		s.Holders = append(s.Holders, strconv.FormatInt(h, 10))
+		if len(s.Links) > 0 {
+			s.Holders = append(s.Holders, strconv.FormatInt(h, 10))
+		}
 	}
 	if e.Survivor != 0 {
 		s.Survivor = strconv.FormatInt(e.Survivor, 10)

@@ -22,7 +22,7 @@ func BenchmarkImport(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	c, err := s.AddConnection(ctx, state.Connection{Org: "o", User: "u", Provider: "fake", Address: "a@b.example"})
+	c, err := s.AddConnection(ctx, state.Connection{Org: "o", User: "u", Provider: "fake", Address: "a@b.example"}, state.Change{})
 	must(err)
 	l, err := s.ClaimConnection(ctx, "o", c.ID, "w", now, time.Hour)
 	must(err)
@@ -71,7 +71,7 @@ func TestClaimsAtOnce(t *testing.T) {
 	stores := []state.Store{open(t, path), open(t, path)}
 	now := time.Now()
 	for i := range 20 {
-		if _, err := stores[0].AddConnection(t.Context(), state.Connection{Org: "o", User: fmt.Sprint(i), Provider: "fake"}); err != nil {
+		if _, err := stores[0].AddConnection(t.Context(), state.Connection{Org: "o", User: fmt.Sprint(i), Provider: "fake"}, state.Change{}); err != nil {
 			t.Fatal(err)
 		}
 	}

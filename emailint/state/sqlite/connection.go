@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/intellicon/email-integration/emailint/state"
@@ -26,7 +27,7 @@ func scanConnection(s scanner) (c state.Connection, err error) {
 }
 
 // AddConnection implements state.Connections.
-func (s *Store) AddConnection(ctx context.Context, c state.Connection) (out state.Connection, err error) {
+func (s *Store) AddConnection(ctx context.Context, c state.Connection, own state.Change) (out state.Connection, err error) {
 	if c.State == "" {
 		c.State = state.Connected
 	}
@@ -38,12 +39,12 @@ func (s *Store) AddConnection(ctx context.Context, c state.Connection) (out stat
 		if _, err := t.exec(`INSERT INTO org (id) VALUES (?) ON CONFLICT DO NOTHING`, c.Org); err != nil {
 			return err
 		}
-		var id int64
-		err := t.row(`SELECT id FROM connection WHERE org = ? AND user = ? AND provider = ? AND
+		had, err := scanConnection(t.row(`SELECT `+connectionColumns+` FROM connection WHERE org = ? AND user = ? AND provider = ? AND state <> 'erasing' AND
 			CASE WHEN ? <> '' AND subject <> '' THEN subject = ? ELSE address = ? END ORDER BY id LIMIT 1`,
-			c.Org, c.User, c.Provider, c.Subject, c.Subject, c.Address).Scan(&id)
+			c.Org, c.User, c.Provider, c.Subject, c.Subject, c.Address))
+		id := had.ID
 		switch {
-		case errors.Is(err, sql.ErrNoRows):
+		case errors.Is(err, state.ErrNotFound):
 			id, err = t.insert(`INSERT INTO connection (org, user, provider, address, aliases, subject, state, reason, credential,
 				next_due, connected_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, c.Org, c.User, c.Provider, c.Address, string(aliases),
 				c.Subject, c.State, c.Reason, c.Credential, stamp(c.NextDue), stamp(c.ConnectedAt))
@@ -55,10 +56,22 @@ func (s *Store) AddConnection(ctx context.Context, c state.Connection) (out stat
 		if err != nil {
 			return err
 		}
+		if !own.Empty() && !slices.Equal(addresses(had), addresses(c)) {
+			if _, err := t.change(c.Org, own); err != nil {
+				return err
+			}
+		}
 		out, err = scanConnection(t.row(`SELECT `+connectionColumns+` FROM connection WHERE id = ?`, id))
 		return err
 	})
 	return out, err
+}
+
+// addresses of the mailbox's owner, sorted.
+func addresses(c state.Connection) []string {
+	as := append([]string{c.Address}, c.Aliases...)
+	slices.Sort(as)
+	return slices.Compact(as)
 }
 
 // Connection implements state.Connections.
@@ -96,12 +109,12 @@ func (s *Store) SetState(ctx context.Context, org string, id int64, st state.Con
 	return s.touch(ctx, `UPDATE connection SET state = ?1, reason = ?2, wake = wake + (?1 = 'connected'),
 		refused = CASE WHEN ?1 = 'connected' THEN 0 ELSE refused END, worker = CASE WHEN ?1 = 'connected' THEN worker ELSE '' END,
 		lease_until = CASE WHEN ?1 = 'connected' THEN lease_until ELSE 0 END, epoch = epoch + (?1 <> 'connected')
-		WHERE id = ?3 AND org = ?4`, st, reason, id, org)
+		WHERE id = ?3 AND org = ?4 AND state <> 'erasing'`, st, reason, id, org)
 }
 
 // SetCredential implements state.Connections.
 func (s *Store) SetCredential(ctx context.Context, org string, id int64, sealed []byte) error {
-	return s.touch(ctx, `UPDATE connection SET credential = ? WHERE id = ? AND org = ?`, sealed, id, org)
+	return s.touch(ctx, `UPDATE connection SET credential = ? WHERE id = ? AND org = ? AND state <> 'erasing'`, sealed, id, org)
 }
 
 // SetRealTime implements state.Connections.

@@ -14,9 +14,9 @@ func (t *tx) email(id int64) (e state.Email, err error) {
 	var links, person string
 	var nextTry int64
 	err = t.row(`SELECT id, org, message_id, fingerprint, links, person, dropped, restored, thread_dropped, survivor, revision, saved, attempted,
-		NOT known OR envelope_revision > saved, envelope, error, tries, next_try FROM email WHERE id = ?`, id).
+		NOT known OR envelope_revision > saved, envelope, envelope IS NOT NULL AND rank <= ?, error, tries, next_try FROM email WHERE id = ?`, state.RankKept, id).
 		Scan(&e.ID, &e.Org, &messageID, &fingerprint, &links, &person, &e.Dropped, &e.Restored, &e.ThreadDropped, &e.Survivor, &e.Revision, &e.Saved,
-			&e.Attempted, &e.Full, &e.Envelope, &e.Error, &e.Tries, &nextTry)
+			&e.Attempted, &e.Full, &e.Envelope, &e.Orphaned, &e.Error, &e.Tries, &nextTry)
 	if err != nil {
 		return e, notFound(err)
 	}
@@ -71,7 +71,8 @@ func (s *Store) Undelivered(ctx context.Context, org string, connection int64, n
 	err = s.read(ctx, func(t *tx) error {
 		ids, err := list(t, one[int64], `SELECT id FROM email e WHERE org = ?1 AND revision > saved AND NOT held AND next_try <= ?2
 			AND (attempted OR wanted) AND (?3 = 0 OR EXISTS (SELECT 1 FROM holder WHERE email = e.id AND conn = ?3)
-				OR NOT EXISTS (SELECT 1 FROM holder h JOIN connection c ON c.id = h.conn WHERE h.email = e.id AND c.state = 'connected'))
+				OR NOT EXISTS (SELECT 1 FROM holder h JOIN connection c ON c.id = h.conn WHERE h.email = e.id
+					AND (c.state = 'connected' OR c.state NOT IN ('disconnected', 'erasing') AND e.wanted AND (NOT e.known OR e.envelope_revision > e.saved))))
 			ORDER BY next_try, id LIMIT ?4`, org, stamp(now), connection, limit)
 		if err != nil {
 			return err

@@ -189,6 +189,26 @@ func (t *tx) release(connection, id int64) error {
 		return nil
 	}
 	e := had
+	if err := t.unhold(&e, connection); err != nil {
+		return err
+	}
+	if err := t.store(had, &e, false); err != nil {
+		return err
+	}
+	return t.wakeHolders(id)
+}
+
+// unhold takes a mailbox off the holders of an Email; the caller stores it. Where the mailbox gave the envelope another copy decides from now
+// on: the rows of the others are due, and read their own copies again.
+func (t *tx) unhold(e *state.Email, connection int64) error {
 	e.Holders = without(e.Holders, connection)
-	return t.store(had, &e, false)
+	n, err := t.exec(`UPDATE email SET rank = ?1 WHERE id = ?2 AND envelope_conn = ?3 AND envelope IS NOT NULL AND rank > ?1`, state.RankOrphan, e.ID, connection)
+	if err != nil || n == 0 {
+		return err
+	}
+	if _, err := t.exec(`UPDATE ledger SET reread = 1 WHERE email = ?`, e.ID); err != nil {
+		return err
+	}
+	_, err = t.markDue(e.Org, `SELECT id FROM ledger WHERE email = ? AND conn <> ?`, e.ID, connection)
+	return err
 }

@@ -38,10 +38,18 @@ func (s *Store) OutboxAdd(ctx context.Context, org string, o state.Outgoing) (ou
 		} else if err != state.ErrNotFound {
 			return err
 		}
-		id, _, _, err := t.give(org, o.Connection, o.Value, true)
+		var there bool
+		if err := t.row(`SELECT EXISTS (SELECT 1 FROM connection WHERE id = ? AND org = ? AND state <> 'erasing')`, o.Connection, org).Scan(&there); err != nil {
+			return err
+		}
+		if !there {
+			return state.ErrNotFound
+		}
+		g, err := t.give(org, o.Connection, o.Value, true)
 		if err != nil {
 			return err
 		}
+		id := g.email
 		if _, err := t.insert(`INSERT INTO outbox (org, key, conn, raw, options, staged, state, next_try, created, email)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, org, o.Key, o.Connection, o.Raw, o.Options, o.Staged, o.State, stamp(o.NextTry),
 			stamp(o.Created), id); err != nil {

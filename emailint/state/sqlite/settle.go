@@ -9,6 +9,40 @@ import (
 	"github.com/intellicon/email-integration/linker"
 )
 
+// Learn implements state.Ledger.
+func (s *Store) Learn(ctx context.Context, l state.Lease, rows []state.Row) error {
+	return s.held(ctx, l, func(t *tx) error {
+		for _, r := range rows {
+			have, err := scanRow(t.row(`SELECT `+rowColumns+` FROM ledger WHERE id = ? AND conn = ?`, r.ID, l.Connection))
+			if err != nil {
+				return notFound(err)
+			}
+			if err := t.learn(l.Org, have, r.MessageID, r.Cites, r.Participants); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// learn stores what a header gives; empty fields leave the row's.
+func (t *tx) learn(org string, have state.Row, messageID state.Hash, cites, participants []state.Hash) error {
+	r := have
+	if messageID != "" {
+		r.MessageID = messageID
+	}
+	if len(cites) > 0 {
+		r.Cites = cites
+	}
+	if len(participants) > 0 {
+		r.Participants = participants
+	}
+	if err := t.index(r.ID, &have, r); err != nil || r.MessageID == have.MessageID && slices.Equal(r.Cites, have.Cites) {
+		return err
+	}
+	return t.late(org, r.ID, r.MessageID, r.Cites)
+}
+
 // Settle implements state.Ledger.
 func (s *Store) Settle(ctx context.Context, l state.Lease, b state.Batch, ss []state.Settlement) (out []state.Settled, err error) {
 	err = s.write(ctx, func(t *tx) error {
@@ -50,24 +84,6 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 			fate, st.Reason, stamp(st.NextTry), r.ID)
 		return out, err
 	}
-	learnt := r
-	if st.MessageID != "" {
-		learnt.MessageID = st.MessageID
-	}
-	if len(st.Cites) > 0 {
-		learnt.Cites = st.Cites
-	}
-	if len(st.Participants) > 0 {
-		learnt.Participants = st.Participants
-	}
-	if err := t.index(r.ID, &r, learnt); err != nil {
-		return out, err
-	}
-	if learnt.MessageID != r.MessageID || !slices.Equal(learnt.Cites, r.Cites) {
-		if err := t.late(l.Org, r.ID, learnt.MessageID, learnt.Cites); err != nil {
-			return out, err
-		}
-	}
 	if r.Received.IsZero() && !st.Received.IsZero() {
 		if _, err := t.exec(`UPDATE ledger SET received = ?, history = ? WHERE id = ?`, stamp(st.Received), st.History, r.ID); err != nil {
 			return out, err
@@ -75,11 +91,14 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 	}
 	switch {
 	case st.Email != nil:
-		var outranked bool
-		out.Email, out.Revision, outranked, err = t.give(l.Org, l.Connection, *st.Email, false)
-		current = current && !outranked
+		var g given
+		g, err = t.give(l.Org, l.Connection, *st.Email, false)
+		out.Email, out.Revision, current = g.email, g.revision, current && !g.outranked
+		if err == nil && g.replaced {
+			_, err = t.markDue(l.Org, `SELECT id FROM ledger WHERE email = ? AND id <> ?`, g.email, r.ID)
+		}
 	case r.Email == 0:
-		r.Email, err = t.sentAs(l, learnt.MessageID, st.Fingerprint)
+		r.Email, err = t.sentAs(l, r.MessageID, st.Fingerprint)
 		out.Email = r.Email
 	}
 	if err != nil {
@@ -94,7 +113,7 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 		// A mail that was moved is a new item where ids die on a move: its first decision may lie behind it, and it may not have linked, or
 		// otherwise than a rule wants.
 		if err := t.row(`SELECT EXISTS (SELECT 1 FROM late WHERE email = ?1 AND conn = ?2) OR EXISTS (SELECT 1 FROM ledger WHERE message_id = ?3
-			AND +conn = ?2 AND id <> ?4 AND NOT sent AND (+fate IN ('unmatched', 'excluded', 'internal', 'automated') OR +fate = 'linked' AND left))`, out.Email, l.Connection, blob(learnt.MessageID), r.ID).
+			AND +conn = ?2 AND id <> ?4 AND NOT sent AND (+fate IN ('unmatched', 'excluded', 'internal', 'automated') OR +fate = 'linked' AND left))`, out.Email, l.Connection, blob(r.MessageID), r.ID).
 			Scan(&late); err != nil {
 			return out, err
 		}
@@ -121,7 +140,8 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 			return out, err
 		}
 	}
-	if err := t.row(`UPDATE ledger SET fate = ?1, reason = ?2, rules = ?3, tries = 0, next_try = 0,
+	// What it was to read again, it has, unless that was asked for meanwhile.
+	if err := t.row(`UPDATE ledger SET fate = ?1, reason = ?2, rules = ?3, tries = 0, next_try = 0, reread = reread AND due <> ?5,
 		due = CASE WHEN due > settled OR ?4 THEN due ELSE due + 1 END,
 		settled = CASE WHEN ?4 AND due = ?5 THEN due ELSE settled END WHERE id = ?6 RETURNING due > settled`,
 		st.Fate, st.Reason, st.RulesVersion, current, st.Due, r.ID).Scan(&out.StillDue); err != nil {
@@ -148,9 +168,15 @@ func (t *tx) sentAs(l state.Lease, messageID, fingerprint state.Hash) (int64, er
 	return ids[0], t.proven(ids[0])
 }
 
-// give finds or makes the Email that a mail is (rule 12) and brings the mail's value into it. It returns the Email's
-// id and revision, and whether another copy's envelope stands, by which the row is to be decided.
-func (t *tx) give(org string, connection int64, v state.EmailValue, ours bool) (id, revision int64, outranked bool, err error) {
+// given is what give did.
+type given struct {
+	email, revision int64
+	outranked       bool // another copy's envelope stands, by which the row is to be decided
+	replaced        bool // rows that were decided by the former envelope are to be decided by this one
+}
+
+// give finds or makes the Email that a mail is (rule 12) and brings the mail's value into it.
+func (t *tx) give(org string, connection int64, v state.EmailValue, ours bool) (out given, err error) {
 	hashes := []state.Hash{}
 	for _, h := range append([]state.Hash{v.MessageID}, v.Aliases...) {
 		if h != "" && !slices.Contains(hashes, h) {
@@ -159,31 +185,35 @@ func (t *tx) give(org string, connection int64, v state.EmailValue, ours bool) (
 	}
 	ids, err := t.same(org, hashes, v.Fingerprint, ours)
 	if err != nil {
-		return 0, 0, false, err
+		return out, err
 	}
 	if len(ids) == 0 {
-		if id, err = t.insert(`INSERT INTO email (org, message_id, fingerprint, ours, held) VALUES (?, ?, ?, ?, ?)`,
-			org, blob(v.MessageID), blob(v.Fingerprint), ours, ours); err != nil {
-			return 0, 0, false, err
+		id, err := t.insert(`INSERT INTO email (org, message_id, fingerprint, ours, held) VALUES (?, ?, ?, ?, ?)`,
+			org, blob(v.MessageID), blob(v.Fingerprint), ours, ours)
+		if err != nil {
+			return out, err
 		}
 		ids = []int64{id}
 	}
-	id = ids[0]
+	id := ids[0]
+	out.email = id
 	e, err := t.email(id)
 	if err != nil {
-		return 0, 0, false, err
+		return out, err
 	}
 	had := e
 	e.Holders, e.Aliases = slices.Clone(e.Holders), slices.Clone(e.Aliases)
 	for _, other := range ids[1:] {
 		if err := t.join(&e, other); err != nil {
-			return 0, 0, false, err
+			return out, err
 		}
 	}
-	if err := t.row(`SELECT envelope IS NOT NULL AND rank > ? FROM email WHERE id = ?`, v.Rank, id).Scan(&outranked); err != nil {
-		return 0, 0, false, err
+	var blank bool
+	if err := t.row(`SELECT envelope IS NULL, envelope IS NOT NULL AND rank > ? AND NOT ? FROM email WHERE id = ?`, v.Rank, v.Replaces, id).
+		Scan(&blank, &out.outranked); err != nil {
+		return out, err
 	}
-	if !outranked {
+	if !out.outranked {
 		e.Links = slices.Clone(v.Links)
 		state.SortLinks(e.Links)
 		e.ThreadDropped = v.ThreadDropped
@@ -200,10 +230,10 @@ func (t *tx) give(org string, connection int64, v state.EmailValue, ours bool) (
 		e.Holders = without(e.Holders, connection)
 	}
 	var envelope bool
-	if v.Envelope != nil && !outranked {
+	if v.Envelope != nil && !out.outranked {
 		if err := t.row(`SELECT envelope IS NULL OR envelope_tag <> ?1 OR (?1 = '' AND envelope <> ?2) FROM email WHERE id = ?3`,
 			v.EnvelopeTag, v.Envelope, id).Scan(&envelope); err != nil {
-			return 0, 0, false, err
+			return out, err
 		}
 	}
 	if ours {
@@ -212,16 +242,26 @@ func (t *tx) give(org string, connection int64, v state.EmailValue, ours bool) (
 		err = t.proven(id)
 	}
 	if err != nil {
-		return 0, 0, false, err
+		return out, err
 	}
 	if err := t.store(had, &e, envelope); err != nil {
-		return 0, 0, false, err
+		return out, err
 	}
-	if envelope {
-		_, err = t.exec(`UPDATE email SET envelope = ?, envelope_tag = ?, envelope_revision = revision, rank = ? WHERE id = ?`,
-			v.Envelope, v.EnvelopeTag, v.Rank, id)
+	out.revision = e.Revision
+	out.replaced = envelope && (had.Orphaned || !blank && len(v.Links) == 0)
+	switch {
+	case envelope:
+		if _, err := t.exec(`UPDATE email SET envelope = ?, envelope_tag = ?, envelope_revision = revision, rank = ?, envelope_conn = ? WHERE id = ?`,
+			v.Envelope, v.EnvelopeTag, v.Rank, connection, id); err != nil {
+			return out, err
+		}
+		if blank { // other copies were not compared with this one
+			_, err = t.exec(`UPDATE ledger SET reread = 1 WHERE email = ?`, id)
+		}
+	case v.Envelope != nil && !out.outranked: // equal, and of another copy
+		_, err = t.exec(`UPDATE email SET rank = ?1, envelope_conn = ?2 WHERE id = ?3 AND rank <> ?1`, v.Rank, connection, id)
 	}
-	return id, e.Revision, outranked, err
+	return out, err
 }
 
 // same returns the Emails that a mail with these Message-IDs and that fingerprint is (rule 12), by id. ours: we are about to send it.
@@ -332,7 +372,9 @@ func (t *tx) takeBack(connection, id int64, out state.Settled) (revision int64, 
 		e.Links = nil // the machine finds none any more
 	}
 	if here == 0 && !(stands(e) && out.Email == 0 && len(e.Envelope) > 0) {
-		e.Holders = without(e.Holders, connection)
+		if err := t.unhold(&e, connection); err != nil {
+			return 0, err
+		}
 	}
 	if err := t.store(had, &e, false); err != nil {
 		return 0, err

@@ -74,7 +74,7 @@ func (h *house) equal(what string, got, want any) {
 func (h *house) connect(user string) state.Connection {
 	h.Helper()
 	c, err := h.s.AddConnection(h.Context(), state.Connection{Org: org, User: user, Provider: "fake",
-		Address: user + "@own.example", Credential: []byte("sealed"), NextDue: start.Add(time.Hour), ConnectedAt: start})
+		Address: user + "@own.example", Credential: []byte("sealed"), NextDue: start.Add(time.Hour), ConnectedAt: start}, state.Change{})
 	h.ok(err)
 	return c
 }

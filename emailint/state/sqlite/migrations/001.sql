@@ -28,6 +28,12 @@ CREATE TABLE connection (
 CREATE INDEX connection_org ON connection (org);
 CREATE INDEX connection_due ON connection (state, next_due);
 
+CREATE TABLE erasure (                    -- receipts
+  conn INTEGER PRIMARY KEY, org TEXT NOT NULL, begun INTEGER NOT NULL, done INTEGER NOT NULL DEFAULT 0,
+  items INTEGER NOT NULL DEFAULT 0, released INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX erasure_open ON erasure (conn) WHERE done = 0;
+
 CREATE TABLE run (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   conn INTEGER NOT NULL, reason TEXT NOT NULL, from_t INTEGER NOT NULL, to_t INTEGER NOT NULL,
@@ -54,6 +60,7 @@ CREATE TABLE ledger (
   tries INTEGER NOT NULL DEFAULT 0, next_try INTEGER NOT NULL DEFAULT 0,
   left INTEGER NOT NULL DEFAULT 0,          -- in no folder
   left_epoch INTEGER NOT NULL DEFAULT 0,    -- of the lease under which it left: deletion is confirmed under a later one
+  reread INTEGER NOT NULL DEFAULT 0,        -- its own copy decides next, not the Email's envelope
   gone INTEGER NOT NULL DEFAULT 0, check_at INTEGER NOT NULL DEFAULT 0, missed_at INTEGER NOT NULL DEFAULT 0,
   UNIQUE (conn, item)
 );
@@ -87,11 +94,15 @@ CREATE TABLE email (
   known INTEGER NOT NULL DEFAULT 0,         -- the host has its content
   envelope BLOB, envelope_tag TEXT NOT NULL DEFAULT '', envelope_revision INTEGER NOT NULL DEFAULT 0,
   rank INTEGER NOT NULL DEFAULT 0,          -- of the copy whose envelope it is
+  envelope_conn INTEGER NOT NULL DEFAULT 0, -- the mailbox in which that copy lies
+  erasure INTEGER NOT NULL DEFAULT 0,       -- the mailbox with whose erasure its last holder went, while that is to be told or was
   error TEXT NOT NULL DEFAULT '', tries INTEGER NOT NULL DEFAULT 0, next_try INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX email_fingerprint ON email (org, fingerprint);
 CREATE INDEX email_undelivered ON email (org, next_try, id) WHERE revision > saved AND NOT held AND (attempted OR wanted);
 CREATE INDEX email_person ON email (org) WHERE person <> '[]';
+CREATE INDEX email_erasure ON email (erasure) WHERE erasure > 0;
+CREATE INDEX email_survivor ON email (survivor) WHERE survivor > 0;
 CREATE TABLE alias (hash BLOB NOT NULL, email INTEGER NOT NULL, PRIMARY KEY (hash, email)) WITHOUT ROWID;
 CREATE INDEX alias_email ON alias (email);
 CREATE TABLE holder (email INTEGER NOT NULL, conn INTEGER NOT NULL, PRIMARY KEY (email, conn)) WITHOUT ROWID;
@@ -123,6 +134,7 @@ CREATE TABLE outbox (
   UNIQUE (org, key)
 );
 CREATE INDEX outbox_email ON outbox (email);
+CREATE INDEX outbox_conn ON outbox (conn, state);
 CREATE INDEX outbox_copy ON outbox (copy_at) WHERE copy IN ('due', 'tried');
 CREATE INDEX outbox_due ON outbox (next_try) WHERE state IN ('queued', 'staged', 'sending', 'unknown');
 
@@ -135,10 +147,12 @@ CREATE TABLE intent (
   UNIQUE (email, conn, rule)
 );
 CREATE INDEX intent_due ON intent (conn, next_try) WHERE state IN ('planned', 'attempted', 'undoing') OR undo;
+CREATE INDEX intent_conn ON intent (conn, id);
 CREATE INDEX intent_made ON intent (conn, made) WHERE made <> '';
 CREATE TABLE late (  -- emails whose links a mailbox learnt by a later decision: rules of the inbox leave them alone
   email INTEGER NOT NULL, conn INTEGER NOT NULL, PRIMARY KEY (email, conn)
 ) WITHOUT ROWID;
+CREATE INDEX late_conn ON late (conn, email);
 CREATE TABLE mutation ( -- the log of what was done to mailboxes
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   intent INTEGER NOT NULL, email INTEGER NOT NULL, conn INTEGER NOT NULL, rule TEXT NOT NULL,
