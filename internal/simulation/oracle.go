@@ -108,10 +108,9 @@ func newOracle(t Truth, o Observed) *oracle {
 	mailOf := map[string]*Mail{} // by id of an email
 	for _, r := range o.Rows {
 		if l, ok := k.lies[place{r.Conn, r.Item}]; ok {
-			k.seenRow[l.copy] = true
-			if decided(r.Fate) {
-				k.readRow[l.copy] = true
-			}
+			// Of mail aside Gmail tells an id, and nobody reads more.
+			k.seenRow[l.copy] = k.seenRow[l.copy] || r.Known || decided(r.Fate)
+			k.readRow[l.copy] = k.readRow[l.copy] || decided(r.Fate)
 			if r.Email != 0 {
 				mailOf[strconv.FormatInt(r.Email, 10)] = l.copy.Mail
 			}

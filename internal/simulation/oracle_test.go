@@ -517,7 +517,7 @@ var teeth = []struct {
 		re := s.mail("re", "someone@elsewhere.example", "bob@own.example", offer)
 		c := s.comes(re, s.bob, provider.RoleJunk)
 		c.Unlisted = true
-		s.Rows = append(s.Rows, Row{Conn: 2, Item: c.Items[0], Folders: []provider.Role{provider.RoleJunk}, Fate: "spam"})
+		s.Rows = append(s.Rows, Row{Conn: 2, Item: c.Items[0], Folders: []provider.Role{provider.RoleJunk}, Fate: "spam", Known: true})
 		m := s.answer("re re", re)
 		s.is(m, "linked", "contact/ada thread", "account/acme thread")
 		return func() { s.is(m, "unmatched") }

@@ -127,6 +127,7 @@ type Row struct {
 	Fate       string
 	Reason     string
 	Due        bool // not settled
+	Known      bool // its header was read: it has the hash of a Message-ID
 	Left, Gone bool
 	Email      int64
 	Outbox     bool // it stands for what the engine sent, until a copy shows up: no item of the mailbox
