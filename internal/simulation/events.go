@@ -14,7 +14,7 @@ import (
 )
 
 // ready says which calls the engine has.
-var ready = struct{ changes, relink, correct, erase bool }{changes: true, relink: true, correct: true}
+var ready = struct{ changes, relink, correct, erase bool }{changes: true, relink: true, correct: true, erase: true}
 
 // event is something that happens outside of the workers. It is made before the run, so that a list of events can be run again, and
 // again without some of them: one whose mail, record or mailbox is not there (any more) does nothing. do returns an error only when the host gave
@@ -346,18 +346,17 @@ func (e reconcile) do(h *caller) error {
 	if !b.alive() || b.paused {
 		return nil
 	}
-	err := h.call("Reconcile "+e.box, func(p *process) error {
-		if b.paused || !b.alive() { // meanwhile
-			return nil
+	return h.call("Reconcile "+e.box, func(p *process) error {
+		if c, err := w.store.Connection(w.ctx, org, b.Conn); b.paused || !b.alive() || err != nil || c.State != state.Connected {
+			return nil // not now: at rest
 		}
 		_, err := p.engine.Reconcile(w.ctx, org, b.Conn, provider.Window{})
+		if err == nil {
+			b.holes = false
+			w.count["reconciliations"]++
+		}
 		return err
 	})
-	if err == nil && !b.paused {
-		b.holes = false
-		w.count["reconciliations"]++
-	}
-	return err
 }
 
 // connect connects a mailbox, or reconnects it.
@@ -472,6 +471,9 @@ func (e send) do(h *caller) error {
 	err := h.call("Send "+e.name, func(p *process) error {
 		_, err := p.engine.Send(w.ctx, org, emailint.Outgoing{Connection: m.By.Conn, Key: m.Key, Raw: m.raw(true), From: m.From,
 			Recipients: slices.Concat(m.To, m.Cc, m.Bcc)})
+		if out, gone := w.store.OutboxGet(w.ctx, org, m.Key); gone == nil {
+			m.Asked = out.Created
+		}
 		return err
 	})
 	w.note(b)

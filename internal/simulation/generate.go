@@ -228,8 +228,51 @@ func (m *maker) arrival() event {
 	if e.reuses == e.name {
 		e.reuses = ""
 	}
+	m.straighten(&e)
 	m.mails = append(m.mails, e)
 	return e
+}
+
+// straighten takes out citations by which a thread would become a circle. Nobody can answer a mail that answers him.
+func (m *maker) straighten(e *arrive) {
+	id := func(name string) string {
+		for _, x := range m.mails {
+			if x.name == name && x.reuses != "" {
+				return x.reuses
+			}
+		}
+		return name
+	}
+	me := e.name
+	if e.reuses != "" {
+		me = id(e.reuses)
+	}
+	above := map[string][]string{}
+	cites := func(x arrive) []string { return append(slices.Clone(x.refs), x.replyTo) }
+	for _, x := range m.mails {
+		above[id(x.name)] = append(above[id(x.name)], cites(x)...)
+	}
+	for _, x := range m.sent {
+		above[x.name] = append(above[x.name], x.replyTo)
+	}
+	circle := func(cited string) bool {
+		seen := map[string]bool{}
+		for todo := []string{cited}; len(todo) > 0; todo = todo[1:] {
+			c := id(todo[0])
+			if c == me {
+				return true
+			}
+			if !seen[c] {
+				seen[c] = true
+				todo = append(todo, above[c]...)
+			}
+		}
+		return false
+	}
+	e.refs = slices.DeleteFunc(slices.Clone(e.refs), circle)
+	if circle(e.replyTo) {
+		e.replyTo = ""
+	}
 }
 
 // reply lets a mail answer another, in one of the ways in which mail programs say so.

@@ -105,7 +105,7 @@ func (w *world) note(b *box) {
 				w.violate("world: %s has a mail that nobody wrote: %s", b.Name, s.Raw)
 				continue
 			}
-			if b.had(m.Subject) {
+			if _, there := b.holds(m.Subject); there != nil {
 				w.violate("R9 a mail is filed once: %s has a second copy of %s in Sent", b.Name, m.Subject)
 			}
 			c = &Copy{Mail: m, Received: s.At, Sent: true, Role: provider.RoleSent}

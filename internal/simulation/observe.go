@@ -61,15 +61,6 @@ func (w *world) observe() (o Observed, err error) {
 		if m.Key == "" {
 			continue
 		}
-		out, err := w.store.OutboxGet(w.ctx, org, m.Key)
-		if errors.Is(err, state.ErrNotFound) {
-			continue
-		} else if err != nil {
-			return o, err
-		}
-		o.Outbox[m.Key], m.Asked, m.Failed = string(out.State), out.Created, out.State == state.OutFailed
-		last = max(last, out.Email)
-		subjects[out.Email] = m.Subject
 		for _, b := range w.boxes {
 			for _, d := range b.fake.Sent() {
 				if message.ParseHeader(d.Raw).Subject == m.Subject {
@@ -77,6 +68,15 @@ func (w *world) observe() (o Observed, err error) {
 				}
 			}
 		}
+		out, err := w.store.OutboxGet(w.ctx, org, m.Key)
+		if errors.Is(err, state.ErrNotFound) { // it went with its mailbox
+			continue
+		} else if err != nil {
+			return o, err
+		}
+		o.Outbox[m.Key], m.Asked, m.Failed = string(out.State), out.Created, out.State == state.OutFailed
+		last = max(last, out.Email)
+		subjects[out.Email] = m.Subject
 	}
 	for id := int64(1); id <= last; id++ {
 		e, err := w.store.Email(w.ctx, org, id)
@@ -86,6 +86,12 @@ func (w *world) observe() (o Observed, err error) {
 			return o, err
 		}
 		x := Email{ID: strconv.FormatInt(id, 10), Subject: subjects[id], Revision: e.Revision, Holders: e.Holders, Links: e.Effective(), Envelope: len(e.Envelope) > 0}
+		if m := w.mail(x.Subject); m != nil && m.Key != "" && !m.Sent {
+			x.Links = nil // held back from the CRM until it is sent
+		}
+		if len(x.Links) == 0 {
+			x.Holders = nil // one without links is told without holders
+		}
 		if e.Survivor != 0 {
 			x.Survivor = strconv.FormatInt(e.Survivor, 10)
 		}
