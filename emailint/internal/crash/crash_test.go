@@ -56,7 +56,7 @@ func TestScenario(t *testing.T) {
 			"old-zoe":       {"contact:pat", "contact:zoe"},
 			"old-olaf":      {"[bob], with content", "contact:new:olaf@novel.example"},
 			"both":          {"[ann bob], with content", "contact:ada", "lead:lee by person"},
-			"memo":          {"[bob], with content", "contact:ada", "contact:pat", "outbound"}, // the sender deleted his copy
+			"memo":          {"[bob], with content", "contact:ada"}, // the sender deleted his copy, which alone had the Bcc
 			"grandchild":    {"contact:pat by thread child"},
 			"offer":         {"[ann], with content", "contact:ada", "outbound"},
 			"offer-bob":     {"[bob], with content", "contact:ada", "outbound"},
