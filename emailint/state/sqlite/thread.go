@@ -115,8 +115,8 @@ func (t *tx) cited(org string, h state.Hash, row, email int64) (out []state.Hash
 	return out, top, err
 }
 
-// ancestors returns the hashes that some lead up to, themselves included, and those at the top. In a circle, where there is no top, it is
-// the least.
+// ancestors returns the hashes that some lead up to, themselves included, and those at the top. In a circle, where there is no top, all
+// of them are.
 func (t *tx) ancestors(org string, from []state.Hash) (all, tops []state.Hash, err error) {
 	seen := map[state.Hash]bool{}
 	for queue := slices.Clone(from); len(queue) > 0 && len(seen) < maxCited; {
@@ -136,8 +136,8 @@ func (t *tx) ancestors(org string, from []state.Hash) (all, tops []state.Hash, e
 		}
 		queue = append(queue, up...)
 	}
-	if len(tops) == 0 && len(all) > 0 {
-		tops = []state.Hash{slices.Min(all)}
+	if len(tops) == 0 {
+		tops = slices.Clone(all)
 	}
 	return all, tops, nil
 }

@@ -200,6 +200,18 @@ func (s *Store) Correct(ctx context.Context, org string, c state.Correction) err
 			if es, err = t.emails(ids); err != nil {
 				return err
 			}
+			for _, e := range es { // by whatever id it is cited
+				for _, a := range e.Aliases {
+					if !slices.Contains(start, a) {
+						start = append(start, a)
+					}
+				}
+				more, err := list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE email = ? AND (message_id IS NULL OR message_id <> ?)`, e.ID, []byte(c.MessageID))
+				if err != nil {
+					return err
+				}
+				rows = append(rows, more...)
+			}
 		default:
 			return errors.New("state: a correction names neither an email nor a Message-ID")
 		}
