@@ -24,6 +24,7 @@ type memOrg struct {
 	holders map[message.Key][]linker.Record
 	related map[linker.Record][]linker.Related
 	now     map[linker.Record]linker.Record // records that exist, and where merged ones went
+	ever    map[linker.Record]bool          // every record that there was, but for those that only Relate named
 	names   map[linker.Record]string
 	emails  map[string]crm.Email
 	removed map[string]int64
@@ -43,7 +44,7 @@ func (m *MemCRM) org(org string) *memOrg {
 	if o == nil {
 		o = &memOrg{
 			holders: map[message.Key][]linker.Record{}, related: map[linker.Record][]linker.Related{},
-			now: map[linker.Record]linker.Record{}, names: map[linker.Record]string{},
+			now: map[linker.Record]linker.Record{}, ever: map[linker.Record]bool{}, names: map[linker.Record]string{},
 			emails: map[string]crm.Email{}, removed: map[string]int64{},
 		}
 		m.orgs[org] = o
@@ -56,7 +57,7 @@ func (m *MemCRM) Add(org string, r linker.Record, name string, keys ...message.K
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	o := m.org(org)
-	o.now[r] = r
+	o.now[r], o.ever[r] = r, true
 	o.names[r] = name
 	for _, k := range keys {
 		if !slices.Contains(o.holders[k], r) {
@@ -74,11 +75,71 @@ func (m *MemCRM) Relate(org string, r linker.Record, rel linker.Related) {
 	o.now[rel.Record] = rel.Record
 }
 
-// Merge makes from disappear into into.
+// Unrelate takes back Relate: rel does not hang on r any more.
+func (m *MemCRM) Unrelate(org string, r, rel linker.Record) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	o := m.org(org)
+	o.related[r] = slices.DeleteFunc(slices.Clone(o.related[r]), func(x linker.Related) bool { return x.Record == rel })
+}
+
+// Date says anew when a record that hangs on others was opened and closed; a zero closed: it is open.
+func (m *MemCRM) Date(org string, rel linker.Record, opened, closed time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	o := m.org(org)
+	for r, rs := range o.related {
+		rs = slices.Clone(rs)
+		for i := range rs {
+			if rs[i].Record == rel {
+				rs[i].Opened, rs[i].Closed = opened, closed
+			}
+		}
+		o.related[r] = rs
+	}
+}
+
+// AddKey gives a record another address or domain.
+func (m *MemCRM) AddKey(org string, r linker.Record, k message.Key) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if o := m.org(org); !slices.Contains(o.holders[k], r) {
+		o.holders[k] = append(o.holders[k], r)
+	}
+}
+
+// RemoveKey takes an address or a domain off a record.
+func (m *MemCRM) RemoveKey(org string, r linker.Record, k message.Key) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	o := m.org(org)
+	o.holders[k] = slices.DeleteFunc(slices.Clone(o.holders[k]), func(h linker.Record) bool { return h == r })
+}
+
+// Merge makes from disappear into into, which takes over its addresses and domains, what hangs on it and what it hangs on.
 func (m *MemCRM) Merge(org string, from, into linker.Record) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	o := m.org(org)
+	for r, rs := range o.related {
+		i := slices.IndexFunc(rs, func(x linker.Related) bool { return x.Record == from })
+		if i < 0 {
+			continue
+		}
+		rs = slices.Clone(rs)
+		if slices.ContainsFunc(rs, func(x linker.Related) bool { return x.Record == into }) {
+			rs = slices.Delete(rs, i, i+1)
+		} else {
+			rs[i].Record = into
+		}
+		o.related[r] = rs
+	}
+	for _, rel := range o.related[from] {
+		if !slices.ContainsFunc(o.related[into], func(x linker.Related) bool { return x.Record == rel.Record }) {
+			o.related[into] = append(slices.Clone(o.related[into]), rel)
+		}
+	}
+	delete(o.related, from)
 	for r, now := range o.now {
 		if now == from {
 			o.now[r] = into
@@ -96,12 +157,20 @@ func (m *MemCRM) Merge(org string, from, into linker.Record) {
 	}
 }
 
-// Delete removes a record.
+// Delete removes a record, and with it whatever was merged into it.
 func (m *MemCRM) Delete(org string, r linker.Record) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	o := m.org(org)
-	delete(o.now, r)
+	for old, now := range o.now {
+		if now == r {
+			delete(o.now, old)
+		}
+	}
+	delete(o.related, r)
+	for on, rs := range o.related {
+		o.related[on] = slices.DeleteFunc(slices.Clone(rs), func(x linker.Related) bool { return x.Record == r })
+	}
 	for k, rs := range o.holders {
 		o.holders[k] = slices.DeleteFunc(slices.Clone(rs), func(h linker.Record) bool { return h == r })
 	}
@@ -168,7 +237,10 @@ next:
 			}
 		}
 		r := linker.Record{Kind: linker.Contact, ID: "new:" + string(c.Address)}
-		o.now[r], o.names[r] = r, c.Name
+		for n := 2; o.ever[r]; n++ { // an id is not given twice, whatever became of the first
+			r.ID = fmt.Sprintf("new:%s#%d", c.Address, n)
+		}
+		o.now[r], o.ever[r], o.names[r] = r, true, c.Name
 		o.holders[c.Address] = append(o.holders[c.Address], r)
 		o.created++
 		out[i] = r

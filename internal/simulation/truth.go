@@ -9,6 +9,7 @@ import (
 
 	"github.com/intellicon/email-integration/linker"
 	"github.com/intellicon/email-integration/provider"
+	"github.com/intellicon/email-integration/provider/providertest"
 )
 
 // Truth is everything that happened outside of the engine, as far as it decides what must come out: what the oracle reads.
@@ -18,12 +19,16 @@ type Truth struct {
 	Records []*Record
 	Words   []Word // what people said, in the order in which it was stored
 	Rules   Rules  // as they are now
+
+	AlwaysCreate bool     // Rules.CreateContacts was on from the beginning to the end
+	EverExcluded []string // every domain and address that was in Rules.Excluded or Rules.Never at any time
 }
 
 // Box is a mailbox of somebody in the organisation. One that was erased and connected anew is another Box.
 type Box struct {
 	Name      string
 	Address   string
+	Kind      providertest.Personality
 	Conn      int64 // the engine's id; 0: never connected
 	Connected time.Time
 	Erased    bool
@@ -38,11 +43,13 @@ type Mail struct {
 	To, Cc, Bcc        []string
 	Date               time.Time // to the second
 	InReplyTo          string
-	References         []string // from the oldest to the newest
-	Automated, Spoofed bool     // Auto-Submitted; the receiver found its From to be forged
-	Key                string   // the outbox key, of mail that the engine was asked to send
-	Sent, Failed       bool     // with Key: it left the service; it is known that it never will
-	Renamed            string   // with Key: the Message-ID that the service put in place of MessageID, "" for none
+	References         []string  // from the oldest to the newest
+	Automated, Spoofed bool      // Auto-Submitted; the receiver found its From to be forged
+	Key                string    // the outbox key, of mail that the engine was asked to send
+	Sent, Failed       bool      // with Key: it left the service; it is known that it never will
+	Renamed            string    // with Key: the Message-ID that the service put in place of MessageID, "" for none
+	By                 *Box      // with Key: the mailbox that was to send it
+	Asked              time.Time // with Key: when the outbox took it; zero: never. It counts as Received of the copy that the outbox is
 }
 
 // Copy is a mail as it lies, or lay, in one mailbox. What the engine sent has one as soon as the service filed it in Sent.
@@ -56,7 +63,7 @@ type Copy struct {
 	Unlisted bool              // it was nowhere that is watched since it came
 }
 
-// Record is a record of the CRM with all that ever was.
+// Record is a record of the CRM with all that ever was. One that was deleted and made anew under its id is another Record.
 type Record struct {
 	linker.Record
 	Keys           []string        // addresses and domains that it has now; none once it is gone
@@ -64,7 +71,11 @@ type Record struct {
 	Opened, Closed time.Time       // of a deal
 	Into           *Record         // it was merged
 	Deleted        bool
-	Created        bool // by the engine, for an unknown sender
+	Had            []string  // every address and domain that it ever had
+	Created        bool      // by the engine, for an unknown sender
+	Address        string    // of a Created one: of that sender
+	Decided        []*Mail   // of a Created one that is gone: those of its sender that had a row with a decided fate when it went
+	Since, Until   time.Time // when it was made; when it was merged or deleted, zero: it lives
 }
 
 // Rules are the organisation's, as far as the simulation changes them.
@@ -82,6 +93,7 @@ type Word struct {
 	Mail   *Mail
 	Thread bool
 	Record linker.Record // of a link, an unlink or a forget
+	On     *Record       // the same, as it was meant when it was said: a record made anew under its id is another
 	Say    Saying
 }
 
@@ -103,7 +115,8 @@ type Observed struct {
 	State  []Email  // of the state, linked or not, for those that the CRM doesn't have
 	Wakes  []string // connections with a wake that was not served, in words
 	Moved  []Mutation
-	Sends  map[string]int // by outbox key: how often the service accepted it
+	Sends  map[string]int    // by outbox key: how often the service accepted it
+	Outbox map[string]string // by outbox key: the state in which it is; those that were never stored are missing
 }
 
 // Row is a row of the ledger.
@@ -114,8 +127,10 @@ type Row struct {
 	Fate       string
 	Reason     string
 	Due        bool // not settled
+	Known      bool // its header was read: it has the hash of a Message-ID
 	Left, Gone bool
 	Email      int64
+	Outbox     bool // it stands for what the engine sent, until a copy shows up: no item of the mailbox
 }
 
 // Email is an email as the CRM, or the state, has it.
@@ -135,6 +150,8 @@ type Mutation struct {
 	Subject string
 	Undone  bool
 	Times   int
+	Bare    int // so often the CRM had no links of it at that time
+	Again   int // so often a person had brought it back to the inbox after an earlier time
 }
 
 // Violation is one thing that is not as it must be, in a sentence that begins with the promise it breaks.

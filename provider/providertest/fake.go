@@ -38,6 +38,7 @@ type Fake struct {
 	now         func() time.Time
 
 	mu       sync.Mutex // guards everything below
+	parser   message.Parser
 	folders  []*folder
 	mails    map[Handle]*mail
 	byID     map[provider.ItemID]*mail
@@ -214,7 +215,7 @@ func (f *Fake) put(raw []byte, at time.Time, folder string, id provider.ItemID) 
 	f.serial++
 	m := &mail{
 		handle: Handle(fmt.Sprintf("mail-%d", f.serial)), serial: f.serial, raw: slices.Clone(raw), received: at,
-		envelope: message.ParseHeader(raw),
+		envelope: f.parser.ParseHeader(raw),
 	}
 	switch {
 	case id != "":
@@ -355,6 +356,19 @@ func (f *Fake) ItemID(h Handle) provider.ItemID {
 		return m.id
 	}
 	return ""
+}
+
+// Handles names every message that there is, in the order in which they came.
+func (f *Fake) Handles() []Handle {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	ms := slices.Clone(f.order)
+	slices.SortFunc(ms, func(a, b *mail) int { return int(a.serial) - int(b.serial) })
+	var hs []Handle
+	for _, m := range ms {
+		hs = append(hs, m.handle)
+	}
+	return hs
 }
 
 // Len returns the number of messages, in whatever folder.

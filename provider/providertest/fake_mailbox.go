@@ -385,7 +385,7 @@ func (b *mailbox) Content(ctx context.Context, id provider.ItemID) (*message.Mes
 	if err != nil {
 		return nil, err
 	}
-	msg := message.Parse(m.raw)
+	msg := f.parser.Parse(m.raw)
 	msg.Envelope = f.enrich(msg.Envelope, m)
 	return msg, nil
 }

@@ -37,24 +37,39 @@ func (f *Fake) Look(messageID string) []Sight {
 		if m.envelope.MessageID != messageID {
 			continue
 		}
-		s := Sight{Folders: f.where(m), Labels: slices.Clone(m.labels), Raw: slices.Clone(m.raw), At: m.received}
-		for _, d := range s.Folders {
-			if d.Role == "" {
-				s.Labels = append(s.Labels, d.ID)
-			}
-		}
-		if f.personality == Graph { // folders are no labels there
-			s.Labels = slices.Clone(m.labels)
-		}
-		if m.read {
-			s.Flags = append(s.Flags, `\Seen`)
-		}
-		if m.deleted {
-			s.Flags = append(s.Flags, `\Deleted`)
-		}
-		out = append(out, s)
+		out = append(out, f.sight(m))
 	}
 	return out
+}
+
+// Sight returns where a message lies; false when it is gone.
+func (f *Fake) Sight(h Handle) (Sight, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m := f.mails[h]
+	if m == nil {
+		return Sight{}, false
+	}
+	return f.sight(m), true
+}
+
+func (f *Fake) sight(m *mail) Sight {
+	s := Sight{Folders: f.where(m), Labels: slices.Clone(m.labels), Raw: slices.Clone(m.raw), At: m.received}
+	for _, d := range s.Folders {
+		if d.Role == "" {
+			s.Labels = append(s.Labels, d.ID)
+		}
+	}
+	if f.personality == Graph { // folders are no labels there
+		s.Labels = slices.Clone(m.labels)
+	}
+	if m.read {
+		s.Flags = append(s.Flags, `\Seen`)
+	}
+	if m.deleted {
+		s.Flags = append(s.Flags, `\Deleted`)
+	}
+	return s
 }
 
 // Discard flags a message \Deleted without expunging it, as mail programs over IMAP do. It returns false where the service

@@ -16,6 +16,12 @@ func (f *Fake) locked(change func()) {
 	change()
 }
 
+// TrustAuth believes the Authentication-Results that a server of that name writes, in mail that comes from now on. By default none
+// is believed.
+func (f *Fake) TrustAuth(server string) {
+	f.locked(func() { f.parser.AuthServers = append(f.parser.AuthServers, server) })
+}
+
 // SetPageSize sets how many entries a page holds. The default is 50.
 func (f *Fake) SetPageSize(n int) { f.locked(func() { f.pageSize = max(n, 1) }) }
 
@@ -141,6 +147,17 @@ func (f *Fake) Spoil(h Handle, err error) {
 	defer f.mu.Unlock()
 	if m := f.mails[h]; m != nil {
 		m.err = err
+	}
+}
+
+// Calm takes back all trouble that was asked for and has not come yet: failures, cuts, limits, refusals, lost answers.
+func (f *Fake) Calm() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.failures, f.unlocated, f.lose, f.losing, f.throttled = nil, nil, nil, nil, time.Time{}
+	f.cutAfter, f.refuse, f.repeat, f.revoked = -1, 0, 0, false
+	for _, m := range f.mails {
+		m.err = nil
 	}
 }
 

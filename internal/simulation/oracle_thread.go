@@ -1,0 +1,236 @@
+package simulation
+
+import (
+	"slices"
+
+	"github.com/intellicon/email-integration/linker"
+)
+
+// cited are the ids that a mail answers.
+func cited(m *Mail) []string {
+	var ids []string
+	for _, id := range append([]string{m.InReplyTo}, m.References...) {
+		if id != "" && !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// above are the ids that seen mails with this id answer.
+func (k *oracle) above(id string) []string {
+	var ids []string
+	for _, m := range k.bear[id] {
+		if k.seen(m) {
+			ids = append(ids, cited(m)...)
+		}
+	}
+	return slices.DeleteFunc(ids, func(up string) bool { return up == id })
+}
+
+// upward are some ids and all above them, through every seen mail.
+func (k *oracle) upward(from []string) map[string]bool {
+	ids := map[string]bool{}
+	for todo := slices.Clone(from); len(todo) > 0; todo = todo[1:] {
+		if id := todo[0]; !ids[id] {
+			ids[id] = true
+			todo = append(todo, k.above(id)...)
+		}
+	}
+	return ids
+}
+
+// inherited are the records that a mail takes over from those that it answers (R4): from each cited id those of the emails that have it, and
+// only where they have none from the ids above.
+func (k *oracle) inherited(m *Mail) []*Record {
+	var out []*Record
+	visited := map[string]bool{}
+	for todo := cited(m); len(todo) > 0; todo = todo[1:] {
+		id := todo[0]
+		if visited[id] {
+			continue
+		}
+		visited[id] = true
+		gave := false
+		for _, parent := range k.bear[id] {
+			if parent == m {
+				continue // nobody is a member of his own thread
+			}
+			for r := range k.given(parent) {
+				gave = true
+				if !slices.Contains(out, r) {
+					out = append(out, r)
+				}
+			}
+		}
+		if !gave {
+			todo = append(todo, k.above(id)...)
+		}
+	}
+	return out
+}
+
+// given are the direct links of a mail: what those that answer it inherit. A dropped mail and one that nobody holds give none.
+func (k *oracle) given(m *Mail) links {
+	if g, ok := k.gives[m]; ok {
+		return g
+	}
+	var has links // what the CRM has
+	for _, e := range k.crm[m] {
+		for _, l := range e.Links {
+			if r := k.record(l.Record); r != nil && l.Direct() {
+				if has == nil {
+					has = links{}
+				}
+				has[r] = l.By
+			}
+		}
+	}
+	var g links
+	if len(k.holders(m)) > 0 && !k.dropped(m) {
+		for i, c := range k.deciders(m) {
+			d := k.direct(m, c)
+			if i == 0 || d.equal(has) {
+				g = d // where two copies may have decided: as it is
+			}
+		}
+	}
+	if k.frozen(m) { // R8: what it gives follows what it has
+		for r := range g {
+			if _, ok := has[r]; !ok {
+				delete(g, r)
+			}
+		}
+	}
+	k.gives[m] = g
+	return g
+}
+
+// reached are the ids of a mail and all above it: where a word on its thread may be kept (R5). What another mail of its id answers is above it
+// as well: those below them can't tell the two apart.
+func (k *oracle) reached(m *Mail) map[string]bool {
+	if k.reach[m] == nil {
+		k.reach[m] = k.upward(slices.Concat(k.ids[m], cited(m)))
+	}
+	return k.reach[m]
+}
+
+// kept are the ids on which a word on the thread of a mail is kept: its own, and the topmost above it. In a circle of mails that answer each
+// other all are topmost: an id is where everything above it leads back to it.
+func (k *oracle) kept(m *Mail) map[string]bool {
+	if k.tops[m] != nil {
+		return k.tops[m]
+	}
+	ids := map[string]bool{}
+	for _, id := range k.ids[m] {
+		ids[id] = true
+	}
+	for id := range k.reached(m) {
+		top := true
+		for up := range k.upward(k.above(id)) {
+			if top = k.upward(k.above(up))[id]; !top {
+				break
+			}
+		}
+		if top {
+			ids[id] = true
+		}
+	}
+	k.tops[m] = ids
+	return ids
+}
+
+// concerns reports whether a word is about the mail, on it or on its thread.
+func (k *oracle) concerns(w Word, m *Mail) bool {
+	if w.Mail == m {
+		return true
+	}
+	if !w.Thread {
+		return false
+	}
+	reached := k.reached(m)
+	for id := range k.kept(w.Mail) {
+		if reached[id] {
+			return true
+		}
+	}
+	return false
+}
+
+// said is the word that counts for a record.
+type said int
+
+const (
+	nothing said = iota
+	link
+	unlink
+)
+
+// said returns the words that count for a mail (R5): its own before its thread's, and of those of one level the later. A word follows the
+// record when it is merged, and a link ends with it; "not this record" holds for one that is made anew under its id, too.
+func (k *oracle) said(m *Mail) map[*Record]said {
+	if s, ok := k.words[m]; ok {
+		return s
+	}
+	s := k.saidOn(m, true)
+	for r, word := range k.saidOn(m, false) {
+		if s[r] == nothing {
+			s[r] = word
+		}
+	}
+	k.words[m] = s
+	return s
+}
+
+// saidOn returns the words on the mail itself, or those on its thread.
+func (k *oracle) saidOn(m *Mail, itself bool) map[*Record]said {
+	s := map[*Record]said{}
+	for _, w := range k.t.Words {
+		if w.Thread == itself || w.On == nil || !k.concerns(w, m) {
+			continue
+		}
+		r := now(w.On)
+		lives := r != nil
+		if !lives { // it may have been made anew under its id
+			if r = k.record(last(w.On).Record); r == nil {
+				continue
+			}
+		}
+		switch {
+		case w.Say == SayUnlink:
+			s[r] = unlink
+		case w.Say == SayLink && lives:
+			s[r] = link
+		default:
+			s[r] = nothing
+		}
+	}
+	return s
+}
+
+// dropped reports whether a person took the mail out: the later word on the mail itself, else that on its thread.
+func (k *oracle) dropped(m *Mail) bool {
+	for _, thread := range []bool{false, true} {
+		for _, w := range slices.Backward(k.t.Words) {
+			if w.Thread == thread && (w.Say == SayDrop || w.Say == SayRestore) && k.concerns(w, m) {
+				return w.Say == SayDrop
+			}
+		}
+	}
+	return false
+}
+
+// links are the records of a mail, each with its strongest reason.
+type links map[*Record]linker.How
+
+func (l links) equal(o links) bool {
+	if len(l) != len(o) {
+		return false
+	}
+	for r, by := range l {
+		if o[r] != by {
+			return false
+		}
+	}
+	return true
+}
