@@ -124,10 +124,9 @@ func (d *Deliverer) learn(ctx context.Context, ws []*work) error {
 			continue
 		}
 		r := state.Row{ID: w.row.ID}
-		it := provider.Item{Envelope: w.env}
-		pass.Headers(&r.MessageID, &r.Cites, &r.Participants, &it, d.Hasher)
+		pass.Headers(&r, &w.env, d.Hasher)
 		w.hashes = r
-		if !w.sealed && (r.MessageID != "" && r.MessageID != w.row.MessageID || len(r.Cites) > 0 && !slices.Equal(r.Cites, w.row.Cites) ||
+		if !w.sealed && (r.Fingerprint != "" && r.Fingerprint != w.row.Fingerprint || r.MessageID != "" && r.MessageID != w.row.MessageID || len(r.Cites) > 0 && !slices.Equal(r.Cites, w.row.Cites) ||
 			len(r.Participants) > 0 && !slices.Equal(r.Participants, w.row.Participants)) {
 			rows = append(rows, r)
 		}
@@ -460,8 +459,7 @@ func (d *Deliverer) settlement(w *work) (state.Settlement, error) {
 // Outgoing decides a message that is not in a mailbox yet, and fills in what the outbox keeps of it.
 func (d *Deliverer) Outgoing(ctx context.Context, env message.Envelope, o *state.Outgoing) error {
 	w := &work{env: env}
-	it := provider.Item{Envelope: env}
-	pass.Headers(&w.hashes.MessageID, &w.hashes.Cites, &w.hashes.Participants, &it, d.Hasher)
+	pass.Headers(&w.hashes, &env, d.Hasher)
 	if err := d.decide(ctx, []*work{w}); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/intellicon/email-integration/emailint/internal/ident"
 	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
 )
 
@@ -22,12 +23,9 @@ func Rows(items []provider.Item, h *ident.Hasher, connectedAt, floor time.Time) 
 			// An unknown time is taken for history: better no automation than one fired on old mail.
 			History: e.When().Before(connectedAt),
 		}
-		Headers(&r.MessageID, &r.Cites, &r.Participants, it, h)
-		switch {
-		case it.Err != nil:
+		Headers(&r, e, h)
+		if r.Fate = folderFate(it.Folders); r.Fate == state.FatePending && it.Err != nil {
 			r.Fate, r.Reason = state.FateFailed, it.Err.Error()
-		default:
-			r.Fate = folderFate(it.Folders)
 		}
 		if r.Fate == state.FatePending && TooOld(it.Envelope.Received, floor) {
 			r.Fate, r.Reason = state.FateUnread, TooOldReason
@@ -44,16 +42,17 @@ func TooOld(received, floor time.Time) bool { return !received.IsZero() && recei
 const TooOldReason = "received before what was to be imported"
 
 // Headers fills the hashes that a header gives.
-func Headers(id *state.Hash, cites, participants *[]state.Hash, it *provider.Item, h *ident.Hasher) {
-	e := &it.Envelope
+func Headers(r *state.Row, e *message.Envelope, h *ident.Hasher) {
 	if e.MessageID != "" {
-		*id = state.Hash(h.MessageID(e.MessageID))
+		r.MessageID = state.Hash(h.MessageID(e.MessageID))
+	} else if e.Has&message.HasIDs != 0 {
+		r.Fingerprint = state.Hash(h.Fingerprint(e))
 	}
 	seen := map[string]bool{"": true}
 	cite := func(m string) {
 		if !seen[m] {
 			seen[m] = true
-			*cites = append(*cites, state.Hash(h.MessageID(m)))
+			r.Cites = append(r.Cites, state.Hash(h.MessageID(m)))
 		}
 	}
 	for _, m := range e.InReplyTo {
@@ -63,7 +62,7 @@ func Headers(id *state.Hash, cites, participants *[]state.Hash, it *provider.Ite
 		cite(e.References[i])
 	}
 	for _, p := range h.Participants(e) {
-		*participants = append(*participants, state.Hash(p))
+		r.Participants = append(r.Participants, state.Hash(p))
 	}
 }
 

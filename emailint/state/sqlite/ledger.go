@@ -11,15 +11,16 @@ import (
 	"github.com/intellicon/email-integration/provider"
 )
 
-const rowColumns = `id, conn, item, fate, reason, history, sent, received, message_id, cites, participants, thread, size,
+const rowColumns = `id, conn, item, fate, reason, history, sent, received, message_id, fingerprint, cites, participants, thread, size,
 	email, due, settled, rules, reread, tries, next_try, left, gone, check_at, missed_at`
 
 func scanRow(s scanner) (r state.Row, err error) {
 	var received, nextTry, checkAt, missedAt int64
-	var messageID, cites, participants []byte
-	err = s.Scan(&r.ID, &r.Connection, &r.Item, &r.Fate, &r.Reason, &r.History, &r.Sent, &received, &messageID, &cites,
+	var messageID, fingerprint, cites, participants []byte
+	err = s.Scan(&r.ID, &r.Connection, &r.Item, &r.Fate, &r.Reason, &r.History, &r.Sent, &received, &messageID, &fingerprint, &cites,
 		&participants, &r.Thread, &r.Size, &r.Email, &r.Due, &r.Settled, &r.RulesVersion, &r.Reread, &r.Tries, &nextTry, &r.Left, &r.Gone, &checkAt, &missedAt)
 	r.Received, r.NextTry, r.CheckAt, r.MissedAt, r.MessageID = unstamp(received), unstamp(nextTry), unstamp(checkAt), unstamp(missedAt), state.Hash(messageID)
+	r.Fingerprint = state.Hash(fingerprint)
 	r.Cites, r.Participants = unpackHashes(cites), unpackHashes(participants)
 	return r, err
 }

@@ -45,7 +45,7 @@ func (s *Store) OutboxAdd(ctx context.Context, org string, o state.Outgoing) (ou
 		if !there {
 			return state.ErrNotFound
 		}
-		g, err := t.give(org, o.Connection, o.Value, true)
+		g, err := t.give(org, o.Connection, o.Value, aDraft)
 		if err != nil {
 			return err
 		}

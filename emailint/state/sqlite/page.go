@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/provider"
 )
 
 func scanRun(s scanner) (r state.Run, err error) {
@@ -126,10 +127,23 @@ func (s *Store) CommitPage(ctx context.Context, l state.Lease, p state.Page) (c 
 				c.Updated++
 			}
 		}
+		// A mail without labels is in no folder, and has not left the mailbox: the page shows it.
+		unfiled := map[provider.ItemID]bool{}
+		for _, r := range p.Rows {
+			if len(r.Folders) == 0 {
+				unfiled[r.Item] = true
+			}
+		}
 		for _, r := range p.Left {
 			left, err := t.leave(l, r)
 			if err != nil {
 				return err
+			}
+			if left && r.Folder != "" && unfiled[r.ID] {
+				left = false
+				if _, err := t.exec(`UPDATE ledger SET left = 0 WHERE conn = ? AND item = ?`, l.Connection, string(r.ID)); err != nil {
+					return err
+				}
 			}
 			if left {
 				c.Left++
@@ -153,9 +167,9 @@ func (t *tx) merge(l state.Lease, r state.Row) (inserted, changed bool, err erro
 		due = 1
 	}
 	cites, participants := packHashes(r.Cites), packHashes(r.Participants)
-	n, err := t.exec(`INSERT INTO ledger (conn, item, org, fate, reason, history, sent, received, message_id, cites, participants,
-		thread, size, due, tries, next_try) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-		l.Connection, string(r.Item), l.Org, r.Fate, r.Reason, r.History, r.Sent, stamp(r.Received), blob(r.MessageID), cites,
+	n, err := t.exec(`INSERT INTO ledger (conn, item, org, fate, reason, history, sent, received, message_id, fingerprint, cites, participants,
+		thread, size, due, tries, next_try) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+		l.Connection, string(r.Item), l.Org, r.Fate, r.Reason, r.History, r.Sent, stamp(r.Received), blob(r.MessageID), blob(r.Fingerprint), cites,
 		participants, r.Thread, r.Size, due, r.Tries, stamp(r.NextTry))
 	if err != nil {
 		return false, false, err
@@ -178,6 +192,9 @@ func (t *tx) merge(l state.Lease, r state.Row) (inserted, changed bool, err erro
 	now.Sent = have.Sent || r.Sent
 	if r.MessageID != "" {
 		now.MessageID = r.MessageID
+	}
+	if r.Fingerprint != "" {
+		now.Fingerprint = r.Fingerprint
 	}
 	if len(r.Cites) > 0 {
 		now.Cites = r.Cites
@@ -214,7 +231,7 @@ func (t *tx) merge(l state.Lease, r state.Row) (inserted, changed bool, err erro
 	}
 	same := now.Fate == have.Fate && now.Due == have.Due && now.Left == have.Left && now.Gone == have.Gone && now.Sent == have.Sent &&
 		now.Thread == have.Thread && now.Size == have.Size && now.Received.UnixMicro() == have.Received.UnixMicro() &&
-		now.MessageID == have.MessageID && slices.Equal(now.Cites, have.Cites) && slices.Equal(now.Participants, have.Participants)
+		now.MessageID == have.MessageID && now.Fingerprint == have.Fingerprint && slices.Equal(now.Cites, have.Cites) && slices.Equal(now.Participants, have.Participants)
 	if same {
 		return false, false, nil
 	}
@@ -238,8 +255,8 @@ func (t *tx) index(id int64, had *state.Row, r state.Row) error {
 	var oldCites, oldParticipants []state.Hash
 	if had != nil {
 		oldCites, oldParticipants = had.Cites, had.Participants
-		if _, err := t.exec(`UPDATE ledger SET message_id = ?, cites = ?, participants = ? WHERE id = ?`,
-			blob(r.MessageID), packHashes(r.Cites), packHashes(r.Participants), id); err != nil {
+		if _, err := t.exec(`UPDATE ledger SET message_id = ?, fingerprint = ?, cites = ?, participants = ? WHERE id = ?`,
+			blob(r.MessageID), blob(r.Fingerprint), packHashes(r.Cites), packHashes(r.Participants), id); err != nil {
 			return err
 		}
 	}

@@ -2,7 +2,9 @@ package sqlite
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
+	"errors"
 	"slices"
 
 	"github.com/intellicon/email-integration/emailint/state"
@@ -14,10 +16,12 @@ func (s *Store) Learn(ctx context.Context, l state.Lease, rows []state.Row) erro
 	return s.held(ctx, l, func(t *tx) error {
 		for _, r := range rows {
 			have, err := scanRow(t.row(`SELECT `+rowColumns+` FROM ledger WHERE id = ? AND conn = ?`, r.ID, l.Connection))
-			if err != nil {
-				return notFound(err)
+			if errors.Is(err, sql.ErrNoRows) {
+				continue
+			} else if err != nil {
+				return err
 			}
-			if err := t.learn(l.Org, have, r.MessageID, r.Cites, r.Participants); err != nil {
+			if err := t.learn(l.Org, have, r); err != nil {
 				return err
 			}
 		}
@@ -26,16 +30,19 @@ func (s *Store) Learn(ctx context.Context, l state.Lease, rows []state.Row) erro
 }
 
 // learn stores what a header gives; empty fields leave the row's.
-func (t *tx) learn(org string, have state.Row, messageID state.Hash, cites, participants []state.Hash) error {
+func (t *tx) learn(org string, have, header state.Row) error {
 	r := have
-	if messageID != "" {
-		r.MessageID = messageID
+	if header.MessageID != "" {
+		r.MessageID = header.MessageID
 	}
-	if len(cites) > 0 {
-		r.Cites = cites
+	if header.Fingerprint != "" {
+		r.Fingerprint = header.Fingerprint
 	}
-	if len(participants) > 0 {
-		r.Participants = participants
+	if len(header.Cites) > 0 {
+		r.Cites = header.Cites
+	}
+	if len(header.Participants) > 0 {
+		r.Participants = header.Participants
 	}
 	if err := t.index(r.ID, &have, r); err != nil || r.MessageID == have.MessageID && slices.Equal(r.Cites, have.Cites) {
 		return err
@@ -56,8 +63,11 @@ func (s *Store) Settle(ctx context.Context, l state.Lease, b state.Batch, ss []s
 		}
 		for _, st := range ss {
 			r, err := scanRow(t.row(`SELECT `+rowColumns+` FROM ledger WHERE id = ? AND conn = ?`, st.Row, l.Connection))
-			if err != nil {
-				return notFound(err)
+			if errors.Is(err, sql.ErrNoRows) {
+				out = append(out, state.Settled{Row: st.Row}) // of the outbox, and its copy was shown
+				continue
+			} else if err != nil {
+				return err
 			}
 			done, err := t.settle(l, r, st, change == b.Change && st.RulesVersion >= rules)
 			if err != nil {
@@ -75,6 +85,8 @@ func (s *Store) Settle(ctx context.Context, l state.Lease, b state.Batch, ss []s
 
 func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current bool) (out state.Settled, err error) {
 	out = state.Settled{Row: r.ID, Email: r.Email, StillDue: true}
+	t.settling = r.ID
+	defer func() { t.settling = 0 }()
 	if st.Fate == state.FateFailed {
 		fate := r.Fate
 		if !fate.Decided() {
@@ -92,14 +104,18 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 	switch {
 	case st.Email != nil:
 		var g given
-		g, err = t.give(l.Org, l.Connection, *st.Email, false)
+		g, err = t.give(l.Org, l.Connection, *st.Email, source(r))
 		out.Email, out.Revision, current = g.email, g.revision, current && !g.outranked
 		if err == nil && g.replaced {
 			_, err = t.markDue(l.Org, `SELECT id FROM ledger WHERE email = ? AND id <> ?`, g.email, r.ID)
 		}
 	case r.Email == 0:
-		r.Email, err = t.sentAs(l, r.MessageID, st.Fingerprint)
+		r.Email, err = t.sentAs(l, r, st.Fingerprint)
 		out.Email = r.Email
+		if err == nil && r.Email == 0 && st.Fate.Decided() && !r.Gone {
+			out.Email, out.Revision, err = t.attach(l, r, st.Fingerprint)
+			current = current && out.Email == 0
+		}
 	}
 	if err != nil {
 		return out, err
@@ -151,21 +167,58 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 }
 
 // sentAs returns the Email as which the outbox registered what this mailbox sent (rule 12), 0 when there is none.
-func (t *tx) sentAs(l state.Lease, messageID, fingerprint state.Hash) (int64, error) {
+func (t *tx) sentAs(l state.Lease, r state.Row, fingerprint state.Hash) (int64, error) {
 	if fingerprint == "" {
 		return 0, nil
 	}
 	ids, err := list(t, one[int64], `SELECT e.id FROM email e WHERE e.org = ?1 AND e.fingerprint = ?3 AND e.survivor = 0
-		AND EXISTS (SELECT 1 FROM outbox WHERE email = e.id AND org = ?1 AND conn = ?2) ORDER BY NOT EXISTS (SELECT 1 FROM alias WHERE hash = ?4 AND email = e.id)`, l.Org, l.Connection, []byte(fingerprint), blob(messageID))
+		AND EXISTS (SELECT 1 FROM outbox WHERE email = e.id AND org = ?1 AND conn = ?2) ORDER BY NOT EXISTS (SELECT 1 FROM alias WHERE hash = ?4 AND email = e.id)`, l.Org, l.Connection, []byte(fingerprint), blob(r.MessageID))
 	if err != nil || len(ids) == 0 {
 		return 0, err
 	}
 	var known int
-	err = t.row(`SELECT count(*) FROM alias WHERE hash = ? AND email = ?`, blob(messageID), ids[0]).Scan(&known)
+	err = t.row(`SELECT count(*) FROM alias WHERE hash = ? AND email = ?`, blob(r.MessageID), ids[0]).Scan(&known)
 	if err != nil || known == 0 && len(ids) > 1 {
 		return 0, err // two of one second and subject, and neither is known by this Message-ID
 	}
+	if state.IsOutbox(r.Item) {
+		return ids[0], nil
+	}
 	return ids[0], t.proven(ids[0])
+}
+
+// attach makes a mail that links to nothing by itself a copy of the Email that another mailbox's copy of it is: the author's own copy may show a
+// blind recipient. It is decided by that Email's envelope then. 0: there is none, or it links to nothing either.
+func (t *tx) attach(l state.Lease, r state.Row, fingerprint state.Hash) (id, revision int64, err error) {
+	var hashes []state.Hash
+	if r.MessageID != "" {
+		hashes = append(hashes, r.MessageID)
+	}
+	ids, err := t.same(l.Org, hashes, fingerprint, false)
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, id := range ids {
+		had, err := t.email(id)
+		if err != nil {
+			return 0, 0, err
+		}
+		if len(had.Effective()) == 0 {
+			continue
+		}
+		e := had
+		if e.Holders = slices.Clone(e.Holders); !slices.Contains(e.Holders, l.Connection) {
+			e.Holders = append(e.Holders, l.Connection)
+		}
+		if err := t.store(had, &e, false); err != nil {
+			return 0, 0, err
+		}
+		if !state.IsOutbox(r.Item) {
+			err = t.proven(id)
+		}
+		return id, e.Revision, err
+	}
+	return 0, 0, nil
 }
 
 // given is what give did.
@@ -175,8 +228,25 @@ type given struct {
 	replaced        bool // rows that were decided by the former envelope are to be decided by this one
 }
 
+// origin is where the value of an Email comes from.
+type origin int
+
+const (
+	aCopy   origin = iota // a mailbox shows it: it was sent
+	aDraft                // the outbox is about to send it
+	aLetter               // the outbox has it, and no mailbox has shown it
+)
+
+func source(r state.Row) origin {
+	if state.IsOutbox(r.Item) {
+		return aLetter
+	}
+	return aCopy
+}
+
 // give finds or makes the Email that a mail is (rule 12) and brings the mail's value into it.
-func (t *tx) give(org string, connection int64, v state.EmailValue, ours bool) (out given, err error) {
+func (t *tx) give(org string, connection int64, v state.EmailValue, from origin) (out given, err error) {
+	ours := from == aDraft
 	hashes := []state.Hash{}
 	for _, h := range append([]state.Hash{v.MessageID}, v.Aliases...) {
 		if h != "" && !slices.Contains(hashes, h) {
@@ -236,9 +306,10 @@ func (t *tx) give(org string, connection int64, v state.EmailValue, ours bool) (
 			return out, err
 		}
 	}
-	if ours {
+	switch from {
+	case aDraft:
 		_, err = t.exec(`UPDATE email SET ours = 1 WHERE id = ?`, id)
-	} else {
+	case aCopy:
 		err = t.proven(id)
 	}
 	if err != nil {
@@ -441,6 +512,20 @@ func (t *tx) store(had state.Email, e *state.Email, envelope bool) error {
 		}
 		for _, h := range e.Aliases {
 			if _, err := t.exec(`INSERT INTO alias (hash, email) VALUES (?, ?)`, []byte(h), e.ID); err != nil {
+				return err
+			}
+		}
+	}
+	// Copies of it that linked to nothing are decided by it from now on.
+	was, is := len(had.Effective()) > 0, len(e.Effective()) > 0
+	if is && (!was || !slices.Equal(had.Aliases, e.Aliases)) {
+		for _, h := range e.Aliases {
+			if _, err := t.markDue(e.Org, `SELECT id FROM ledger WHERE message_id = ? AND org = ? AND email = 0 AND id <> ?`, []byte(h), e.Org, t.settling); err != nil {
+				return err
+			}
+		}
+		if len(e.Aliases) == 0 && e.Fingerprint != "" {
+			if _, err := t.markDue(e.Org, `SELECT id FROM ledger WHERE fingerprint = ? AND org = ? AND email = 0 AND id <> ?`, []byte(e.Fingerprint), e.Org, t.settling); err != nil {
 				return err
 			}
 		}

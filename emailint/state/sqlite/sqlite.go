@@ -111,6 +111,8 @@ type tx struct {
 	db     *sql.DB
 	stmts  map[string]*sql.Stmt
 	fresh  []string // prepared for this transaction alone so far
+
+	settling int64 // the row that is being settled, not pointed at its Email yet
 }
 
 // write runs f in the one write transaction.
@@ -124,7 +126,7 @@ func (s *Store) run(ctx context.Context, db *sql.DB, f func(t *tx) error) error 
 	if err != nil {
 		return err
 	}
-	t := &tx{begun, ctx, s, db, map[string]*sql.Stmt{}, nil}
+	t := &tx{Tx: begun, ctx: ctx, keeper: s, db: db, stmts: map[string]*sql.Stmt{}}
 	// After the transaction: the writer has one connection, and it holds it.
 	defer func() { s.keep(db, t.fresh) }()
 	if err := f(t); err != nil {

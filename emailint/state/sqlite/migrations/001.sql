@@ -53,7 +53,7 @@ CREATE TABLE ledger (
   conn INTEGER NOT NULL, item TEXT NOT NULL, org TEXT NOT NULL,
   fate TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '',
   history INTEGER NOT NULL, sent INTEGER NOT NULL, received INTEGER NOT NULL,
-  message_id BLOB, cites BLOB, participants BLOB,  -- hashes, each with its length before it
+  message_id BLOB, fingerprint BLOB, cites BLOB, participants BLOB,  -- hashes, each with its length before it
   thread TEXT NOT NULL DEFAULT '', size INTEGER NOT NULL DEFAULT 0,
   email INTEGER NOT NULL DEFAULT 0,
   due INTEGER NOT NULL DEFAULT 0, settled INTEGER NOT NULL DEFAULT 0, rules INTEGER NOT NULL DEFAULT 0,
@@ -69,6 +69,7 @@ CREATE INDEX ledger_conn ON ledger (conn); -- in the order of ids
 CREATE INDEX ledger_due ON ledger (conn, history, received DESC) WHERE due > settled;
 CREATE INDEX ledger_fate ON ledger (conn, fate, rules);
 CREATE INDEX ledger_message ON ledger (message_id) WHERE message_id IS NOT NULL;
+CREATE INDEX ledger_fingerprint ON ledger (fingerprint) WHERE fingerprint IS NOT NULL;
 CREATE INDEX ledger_email ON ledger (email, conn);
 CREATE INDEX ledger_left ON ledger (conn, check_at) WHERE left AND NOT gone AND email > 0;
 CREATE INDEX ledger_thread ON ledger (conn, thread, received);
