@@ -75,6 +75,26 @@ func (k *oracle) wanted(m *Mail) []decision {
 	return out
 }
 
+// chosen are those of the decisions that are right for a mail by which its email has its links; where these are wrong, all.
+func (k *oracle) chosen(m *Mail) []decision {
+	has := links{}
+	for _, e := range k.crm[m] {
+		if len(e.Links) > 0 {
+			has, _ = k.linksOf(e)
+		}
+	}
+	var out []decision
+	for _, d := range k.wanted(m) {
+		if d.links.equal(has) {
+			out = append(out, d)
+		}
+	}
+	if len(out) == 0 {
+		return k.wanted(m)
+	}
+	return out
+}
+
 // emails checks R7 and what it rests on: for each mail one email in the CRM, with its links and holders; nothing else has any.
 func (k *oracle) emails() {
 	for _, m := range k.t.Mails {
@@ -144,7 +164,7 @@ func (k *oracle) fates() {
 			continue
 		}
 		m := l.copy.Mail
-		want := k.wanted(m)
+		want := k.chosen(m)
 		right := slices.ContainsFunc(want, func(d decision) bool { return d.fate == r.Fate })
 		if !right && want[0].fate != "linked" && !k.dropped(m) {
 			// Without links there is no email whose copies are decided alike: each may be by itself.

@@ -106,11 +106,13 @@ func (k *oracle) given(m *Mail) links {
 	return g
 }
 
-// reached are the ids of a mail and all above it: where a word on its thread may be kept (R5). What another mail of its id answers is above it
-// as well: those below them can't tell the two apart.
+// reached are the ids of a mail and all above it: where a word on its thread may be kept (R5). What another mail of its id answers is not above it.
 func (k *oracle) reached(m *Mail) map[string]bool {
 	if k.reach[m] == nil {
-		k.reach[m] = k.upward(slices.Concat(k.ids[m], cited(m)))
+		k.reach[m] = k.upward(cited(m))
+		for _, id := range k.ids[m] {
+			k.reach[m][id] = true
+		}
 	}
 	return k.reach[m]
 }
@@ -125,7 +127,7 @@ func (k *oracle) kept(m *Mail) map[string]bool {
 	for _, id := range k.ids[m] {
 		ids[id] = true
 	}
-	for id := range k.reached(m) {
+	for id := range k.upward(cited(m)) {
 		top := true
 		for up := range k.upward(k.above(id)) {
 			if top = k.upward(k.above(up))[id]; !top {

@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -58,6 +59,9 @@ func (w *world) picture() (picture, error) {
 	}
 	for _, k := range w.keys {
 		o, err := w.store.OutboxGet(w.ctx, org, k)
+		if w.receipt != "" && errors.Is(err, state.ErrNotFound) {
+			continue // erased
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -69,6 +73,9 @@ func (w *world) picture() (picture, error) {
 		if _, ok := emails[o.Email]; !ok {
 			emails[o.Email] = state.Email{}
 		}
+	}
+	if w.receipt != "" {
+		add("erased: %s", w.receipt)
 	}
 	saved := w.crm.Emails(org)
 	for _, e := range saved {

@@ -236,6 +236,27 @@ var script = []step{
 			func(w *world) error { _, err := w.engine.Status(w.ctx, org, w.boxes[0].conn); return err },
 			func(w *world) error { _, err := w.engine.Explain(w.ctx, org, id("both")); return err },
 		}},
+
+	{name: "through", // a reply of bob's whose thread leads through a mail that only ann has, and her copy of a mail that he has too
+		world: func(w *world, day time.Time) {
+			ann, bob, in := w.boxes[0], w.boxes[1], arrivals(w, day)
+			in(bob, mail{name: "top", from: fromPat}, provider.RoleInbox)
+			in(ann, mail{name: "middle", from: auto0, re: id("top"), extra: auto}, provider.RoleInbox)
+			in(bob, mail{name: "below", from: auto0, re: id("middle"), extra: auto}, provider.RoleInbox)
+			note := mail{name: "note", from: "ann@own.example", to: "bob@own.example", extra: "Cc: ada@customer.example\r\n"}
+			in(bob, note, provider.RoleInbox)
+			note.extra += "Bcc: pat@partner.example\r\n"
+			in(ann, note, provider.RoleSent)
+		}},
+	{name: "erase", host: []func(w *world) error{func(w *world) error { return w.erase(w.boxes[0]) }}},
+	{name: "anew", // the same mailbox is another one now
+		world: func(w *world, day time.Time) {
+			arrivals(w, day)(w.boxes[1], mail{name: "to-ann", from: fromAda, to: "bob@own.example", extra: "Cc: ann@own.example\r\n"}, provider.RoleInbox)
+		},
+		host: []func(w *world) error{
+			func(w *world) error { return w.connect(w.boxes[0]) },
+			func(w *world) error { return w.engine.Relink(w.ctx) },
+		}},
 }
 
 // auto0 is a sender nobody knows and of whom no contact is made, as its mail is automated.

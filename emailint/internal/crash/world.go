@@ -141,6 +141,8 @@ type world struct {
 	ids    map[string]string     // Message-ID -> mail
 	hashes map[state.Hash]string // hash of it -> mail
 	keys   []string              // of the outbox, in order
+	// receipt is that of the mailbox that was erased.
+	receipt string
 
 	proc   *failpoint.Process
 	engine *emailint.Engine
@@ -366,6 +368,10 @@ func (w *world) outstanding() error {
 	if out, err = w.store.CopiesDue(w.ctx, "", later, 100); err != nil || len(out) > 0 {
 		return fmt.Errorf("%d copies in Sent are to be looked after (%w)", len(out), err)
 	}
+	open, err := w.store.Erasures(w.ctx)
+	if err != nil || len(open) > 0 {
+		return fmt.Errorf("erasures are not done: %+v (%w)", open, err)
+	}
 	es, err := w.store.Undelivered(w.ctx, org, 0, later, 100)
 	if err != nil {
 		return err
@@ -455,6 +461,30 @@ func (w *world) connect(b *box) error {
 		b.conn = c.ID
 	}
 	return err
+}
+
+// erase erases a mailbox, until its receipt says that it is done.
+func (w *world) erase(b *box) error {
+	if b.conn == 0 {
+		return nil
+	}
+	if err := w.engine.Relink(w.ctx); err != nil { // should another life have begun it
+		return err
+	}
+	if _, err := w.engine.Erase(w.ctx, org, b.conn); err != nil {
+		return err
+	}
+	r, err := w.engine.Erasure(w.ctx, org, b.conn)
+	if err != nil {
+		return err
+	}
+	if r.Done.IsZero() {
+		return fmt.Errorf("the erasure ended well and is not done: %+v", r)
+	}
+	r.Connection, r.Begun, r.Done = 0, time.Time{}, time.Time{}
+	w.receipt = fmt.Sprintf("%+v", r)
+	b.conn = 0
+	return nil
 }
 
 var errUnfinished = errors.New("the mail is neither sent nor failed nor unknown yet")

@@ -118,6 +118,8 @@ func (r *Runner) one(ctx context.Context, i state.Intent) error {
 		return cancel("the mail has left the mailbox")
 	case planned && i.Do == Archive && inbox == nil:
 		return cancel("the mail has left the inbox")
+	case len(e.Effective()) == 0:
+		return cancel("the mail is no longer linked; whether the mailbox did it is not known, as its answer was lost")
 	case !planned && i.Do == Archive && inbox != nil && string(inbox.Item) != i.Item:
 		// It was outside the inbox since, and somebody brought it back (protocol, rule 17).
 		return r.step(ctx, i, state.IntentDone, state.IntentStep{Note: "the mail was brought back to the inbox"})

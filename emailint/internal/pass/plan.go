@@ -24,11 +24,8 @@ func Rows(items []provider.Item, h *ident.Hasher, connectedAt, floor time.Time) 
 			History: e.When().Before(connectedAt),
 		}
 		Headers(&r, e, h)
-		switch {
-		case it.Err != nil:
+		if r.Fate = folderFate(it.Folders); r.Fate == state.FatePending && it.Err != nil {
 			r.Fate, r.Reason = state.FateFailed, it.Err.Error()
-		default:
-			r.Fate = folderFate(it.Folders)
 		}
 		if r.Fate == state.FatePending && TooOld(it.Envelope.Received, floor) {
 			r.Fate, r.Reason = state.FateUnread, TooOldReason

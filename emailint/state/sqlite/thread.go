@@ -87,7 +87,7 @@ func (t *tx) threadLinks(org string, q state.ThreadQuery) (out []linker.Link, er
 		if direct {
 			continue
 		}
-		parents, err := t.cited(org, h, q.Row, q.Email)
+		parents, _, err := t.cited(org, h, q.Row, q.Email)
 		if err != nil {
 			return nil, err
 		}
@@ -96,20 +96,27 @@ func (t *tx) threadLinks(org string, q state.ThreadQuery) (out []linker.Link, er
 	return out, nil
 }
 
-// cited returns what the mails with a Message-ID cite, without the row and the email that ask.
-func (t *tx) cited(org string, h state.Hash, row, email int64) (out []state.Hash, err error) {
+// cited returns what the mails with a Message-ID cite, without the row and the email that ask, and whether the id is a top: nobody has seen it,
+// or one of its mails cites nothing.
+func (t *tx) cited(org string, h state.Hash, row, email int64) (out []state.Hash, top bool, err error) {
 	// What we sent has several Message-IDs, and the rows of its copies one of them each.
 	packed, err := list(t, one[[]byte], `SELECT cites FROM ledger WHERE message_id = ?1 AND org = ?2 AND id <> ?3 AND (email = 0 OR email <> ?4)
 		UNION SELECT l.cites FROM alias a JOIN ledger l ON l.email = a.email
 		WHERE a.hash = ?1 AND l.org = ?2 AND l.id <> ?3 AND a.email <> ?4 LIMIT 20`, []byte(h), org, row, email)
+	top = len(packed) == 0
 	for _, p := range packed {
-		out = append(out, unpackHashes(p)...)
+		top = top || len(p) == 0
+		for _, u := range unpackHashes(p) {
+			if u != h {
+				out = append(out, u)
+			}
+		}
 	}
-	return out, err
+	return out, top, err
 }
 
-// ancestors returns the hashes that some lead up to, themselves included, and those at the top: cited, and citing nothing as far as
-// anybody knows. In a circle, where there is no top, it is the least.
+// ancestors returns the hashes that some lead up to, themselves included, and those at the top. In a circle, where there is no top, all
+// of them are.
 func (t *tx) ancestors(org string, from []state.Hash) (all, tops []state.Hash, err error) {
 	seen := map[state.Hash]bool{}
 	for queue := slices.Clone(from); len(queue) > 0 && len(seen) < maxCited; {
@@ -120,20 +127,40 @@ func (t *tx) ancestors(org string, from []state.Hash) (all, tops []state.Hash, e
 		}
 		seen[h] = true
 		all = append(all, h)
-		up, err := t.cited(org, h, 0, 0)
+		up, top, err := t.cited(org, h, 0, 0)
 		if err != nil {
 			return nil, nil, err
 		}
-		up = slices.DeleteFunc(up, func(u state.Hash) bool { return u == h })
-		if len(up) == 0 {
+		if top || len(up) == 0 {
 			tops = append(tops, h)
 		}
 		queue = append(queue, up...)
 	}
-	if len(tops) == 0 && len(all) > 0 {
-		tops = []state.Hash{slices.Min(all)}
+	if len(tops) == 0 {
+		tops = slices.Clone(all)
 	}
 	return all, tops, nil
+}
+
+// tops returns the ids at the top of the threads of some rows: what they lead up to, or else the ids that they have themselves.
+func (t *tx) tops(org string, rows []state.Row, own []state.Hash) (tops []state.Hash, err error) {
+	root := len(rows) == 0
+	var cites []state.Hash
+	for _, r := range rows {
+		root = root || len(r.Cites) == 0
+		cites = append(cites, r.Cites...)
+	}
+	if _, tops, err = t.ancestors(org, cites); err != nil {
+		return nil, err
+	}
+	if root {
+		for _, h := range own {
+			if !slices.Contains(tops, h) {
+				tops = append(tops, h)
+			}
+		}
+	}
+	return tops, nil
 }
 
 // markDescendants makes the rows due that cite one of the hashes, or a row that does: on the way up from them it may be walked through. Rows

@@ -125,9 +125,15 @@ func (t *tx) words(org string, q state.ThreadQuery, out *state.Thread) error {
 		return err
 	}
 	if spoken {
-		all, _, err := t.ancestors(org, append(slices.Clone(own), q.Cites...))
+		// Its own id counts as it is, and not where other mails with that id lead: anybody can send one.
+		all, _, err := t.ancestors(org, q.Cites)
 		if err != nil {
 			return err
+		}
+		for _, h := range own {
+			if !slices.Contains(all, h) {
+				all = append(all, h)
+			}
 		}
 		ws, err := t.wordsOn(org, all, true)
 		if err != nil {
@@ -166,6 +172,7 @@ func (s *Store) Correct(ctx context.Context, org string, c state.Correction) err
 		}
 		var es []state.Email
 		var start []state.Hash
+		var rows []state.Row
 		switch {
 		case c.Email != 0:
 			e, err := t.emailIn(org, c.Email)
@@ -176,17 +183,15 @@ func (s *Store) Correct(ctx context.Context, org string, c state.Correction) err
 				return err
 			}
 			es, start = append(es, e), e.Aliases
-			if len(start) == 0 {
-				cites, err := list(t, one[[]byte], `SELECT cites FROM ledger WHERE email = ?`, e.ID)
-				if err != nil {
-					return err
-				}
-				for _, p := range cites {
-					start = append(start, unpackHashes(p)...)
-				}
+			if rows, err = list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE email = ?`, e.ID); err != nil {
+				return err
 			}
 		case c.MessageID != "":
 			start = []state.Hash{c.MessageID}
+			var err error
+			if rows, err = list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE message_id = ? AND org = ?`, []byte(c.MessageID), org); err != nil {
+				return err
+			}
 			ids, err := list(t, one[int64], `SELECT e.id FROM alias a JOIN email e ON e.id = a.email WHERE a.hash = ? AND e.org = ? AND e.survivor = 0
 				ORDER BY e.id LIMIT 20`, []byte(c.MessageID), org)
 			if err != nil {
@@ -195,15 +200,29 @@ func (s *Store) Correct(ctx context.Context, org string, c state.Correction) err
 			if es, err = t.emails(ids); err != nil {
 				return err
 			}
+			for _, e := range es { // by whatever id it is cited
+				for _, a := range e.Aliases {
+					if !slices.Contains(start, a) {
+						start = append(start, a)
+					}
+				}
+				more, err := list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE email = ? AND (message_id IS NULL OR message_id <> ?)`, e.ID, []byte(c.MessageID))
+				if err != nil {
+					return err
+				}
+				rows = append(rows, more...)
+			}
 		default:
 			return errors.New("state: a correction names neither an email nor a Message-ID")
 		}
-		if c.Thread && len(start) > 0 {
-			_, tops, err := t.ancestors(org, start)
+		if c.Thread {
+			tops, err := t.tops(org, rows, start)
 			if err != nil {
 				return err
 			}
-			return t.pronounce(org, tops, true, c)
+			if len(tops) > 0 {
+				return t.pronounce(org, tops, true, c)
+			}
 		}
 		if len(es) == 0 {
 			return t.pronounce(org, start, false, c)
@@ -281,20 +300,25 @@ func (t *tx) pronounce(org string, hashes []state.Hash, thread bool, c state.Cor
 	return t.markDescendants(org, hashes, 0)
 }
 
-// raise moves the words on a thread up from an id that is no longer its top.
+// raise takes the words on a thread up from an id that is no longer its only top.
 func (t *tx) raise(org string, from state.Hash) error {
 	ws, err := t.wordsOn(org, []state.Hash{from}, true)
 	if err != nil || len(ws) == 0 {
 		return err
 	}
 	_, tops, err := t.ancestors(org, []state.Hash{from})
-	if err != nil || slices.Contains(tops, from) {
+	if err != nil {
 		return err
 	}
-	if _, err := t.exec(`DELETE FROM word WHERE org = ? AND hash = ? AND thread`, org, []byte(from)); err != nil {
-		return err
+	if !slices.Contains(tops, from) {
+		if _, err := t.exec(`DELETE FROM word WHERE org = ? AND hash = ? AND thread`, org, []byte(from)); err != nil {
+			return err
+		}
 	}
 	for _, h := range tops {
+		if h == from {
+			continue
+		}
 		for _, w := range ws {
 			w.hash = h
 			if err := t.repeat(org, w); err != nil {
