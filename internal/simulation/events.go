@@ -131,7 +131,7 @@ func (e also) String() string { return fmt.Sprintf("a copy of %s arrives in %s",
 
 func (e also) do(h *caller) error {
 	m, b := h.w.mail(e.name), h.w.box(e.at.box)
-	if m == nil || m.Key != "" && !m.Sent || b.had(e.name) || b.Address == m.From { // one of his own comes into Sent alone
+	if m == nil || m.Key != "" && !m.Sent || b.knows(e.name) || b.Address == m.From { // one of his own comes into Sent alone
 		return nil
 	}
 	if m.Renamed != "" { // as its recipients have it
@@ -156,7 +156,7 @@ func (e move) do(h *caller) error {
 	b := h.w.box(e.to.box)
 	hd, c := b.holds(e.name)
 	if c == nil || c.Role == e.to.role || c.Sent && !aside(e.to.role) && e.to.role != provider.RoleSent || c.Role == provider.RoleDrafts ||
-		!c.Sent && e.to.role == provider.RoleSent {
+		!c.Sent && e.to.role == provider.RoleSent || h.w.filing(b, c.Mail) {
 		return nil
 	}
 	h.w.count["moves"]++
@@ -164,7 +164,16 @@ func (e move) do(h *caller) error {
 	return nil
 }
 
-// restore brings a mail back to the inbox that a rule archived.
+// filing: whether the copy in Sent of a mail is still to be looked after. Whoever takes it away then gets another.
+func (w *world) filing(b *box, m *Mail) bool {
+	if m.By != b.Box {
+		return false
+	}
+	out, err := w.store.OutboxGet(w.ctx, org, m.Key)
+	return err == nil && (out.State != state.OutSent || out.Copy == state.CopyDue || out.Copy == state.CopyTried)
+}
+
+// bringBack brings a mail back to the inbox that a rule archived.
 type bringBack struct{ name, box string }
 
 func (e bringBack) String() string {
@@ -219,7 +228,7 @@ func (e remove) String() string { return fmt.Sprintf("%s deletes %s for good", e
 func (e remove) do(h *caller) error {
 	b := h.w.box(e.box)
 	hd, c := b.holds(e.name)
-	if c == nil {
+	if c == nil || h.w.filing(b, c.Mail) {
 		return nil
 	}
 	h.w.count["deletions"]++
@@ -317,23 +326,33 @@ func (e spoil) do(h *caller) error {
 	return nil
 }
 
-// forget makes a hole in what the service tells, which is found by comparing.
-type forget struct{ box string }
+// forget makes a hole in what the service tells: a mail arrives of which it never does. It is found by comparing.
+type forget struct {
+	box  string
+	mail arrive
+}
 
 func (e forget) String() string {
-	return "the service of " + e.box + " forgets to tell; the mailbox is reconciled"
+	return fmt.Sprintf("the service of %s never tells of: %s; the mailbox is reconciled", e.box, e.mail)
 }
 
 func (e forget) do(h *caller) error {
-	b := h.w.box(e.box)
-	if !b.alive() {
-		return nil
+	w, b := h.w, h.w.box(e.box)
+	// Nothing else is to be forgotten: of what is told of once and never again, Reconcile corrects less.
+	for range 3 {
+		if !b.alive() || b.paused {
+			break
+		}
+		if err := h.w.host.engine.Sync(w.ctx, org, b.Conn); err != nil {
+			return nil // not now
+		}
+	}
+	w.note(b)
+	if err := e.mail.do(h); err != nil || !b.alive() || b.paused {
+		return err
 	}
 	b.fake.Forget()
 	b.holes = true
-	if b.paused {
-		return nil // at rest, then
-	}
 	return reconcile{e.box}.do(h)
 }
 
@@ -393,10 +412,42 @@ func (e erase) do(h *caller) error {
 			b.add(hd, &Copy{Mail: c.Mail, Received: c.Received, Sent: c.Sent, Role: c.Role, Unlisted: aside(c.Role)})
 		}
 	}
-	return h.call("Erase "+e.box, func(p *process) error {
+	err := h.call("Erase "+e.box, func(p *process) error {
 		_, err := p.engine.Erase(w.ctx, org, conn)
 		return err
 	})
+	if err != nil {
+		return err
+	}
+	// What was said of a mail that no other mailbox has shown is erased with it.
+	w.truth.Words = slices.DeleteFunc(w.truth.Words, func(x Word) bool { return !x.Thread && was.had(x.Mail) && !w.shown(x.Mail) })
+	return nil
+}
+
+func (b *Box) had(m *Mail) bool {
+	return slices.ContainsFunc(b.Copies, func(c *Copy) bool { return c.Mail == m })
+}
+
+// shown reports whether a mailbox that is connected has a row of the mail.
+func (w *world) shown(m *Mail) bool {
+	for _, b := range w.boxes {
+		if !b.alive() {
+			continue
+		}
+		if m.By == b.Box && m.Sent {
+			return true
+		}
+		rows, err := w.store.Items(w.ctx, org, b.Conn, 0, 10000)
+		if err != nil {
+			panic(err)
+		}
+		for _, c := range b.Copies {
+			if c.Mail == m && slices.ContainsFunc(rows, func(r state.Row) bool { return slices.Contains(c.Items, r.Item) }) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 type pause struct{ box string }

@@ -376,7 +376,11 @@ func (m *maker) inFolders() event {
 		return spoil{name, box, m.one(2)}
 	case 6:
 		if m.one(2) {
-			return forget{box}
+			if e, ok := m.arrival().(arrive); ok && slices.ContainsFunc(e.at, func(l location) bool { return l.box == box }) {
+				return forget{box, e}
+			} else if ok {
+				return e
+			}
 		}
 		return wake{box}
 	}
@@ -632,6 +636,9 @@ func (m *maker) work() event {
 	if m.percent(m.p.crowd) {
 		for range m.IntN(3) {
 			if e := m.event(); e != nil {
+				if f, ok := e.(forget); ok {
+					e = f.mail
+				}
 				w.events = append(w.events, e)
 			}
 		}

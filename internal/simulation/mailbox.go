@@ -88,8 +88,8 @@ func (b *box) holds(name string) (providertest.Handle, *Copy) {
 	return "", nil
 }
 
-// had reports whether a mail is or was in the mailbox.
-func (b *box) had(name string) bool {
+// knows reports whether a mail is or was in the mailbox.
+func (b *box) knows(name string) bool {
 	return slices.ContainsFunc(b.Copies, func(c *Copy) bool { return c.Mail.Subject == name })
 }
 
@@ -136,7 +136,7 @@ func (w *world) note(b *box) {
 			m.Renamed = d.MessageID
 		}
 		for _, other := range w.boxes {
-			if slices.Contains(d.Recipients, other.Address) && other != b && !other.had(m.Subject) {
+			if slices.Contains(d.Recipients, other.Address) && other != b && !other.knows(m.Subject) {
 				w.deliverRaw(other, m, d.Raw, provider.RoleInbox)
 			}
 		}

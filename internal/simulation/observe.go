@@ -86,8 +86,10 @@ func (w *world) observe() (o Observed, err error) {
 			return o, err
 		}
 		x := Email{ID: strconv.FormatInt(id, 10), Subject: subjects[id], Revision: e.Revision, Holders: e.Holders, Links: e.Effective(), Envelope: len(e.Envelope) > 0}
-		if m := w.mail(x.Subject); m != nil && m.Key != "" && !m.Sent {
-			x.Links = nil // held back from the CRM until it is sent
+		if m := w.mail(x.Subject); m != nil && m.Key != "" {
+			if is, there := o.Outbox[m.Key]; there && is != string(state.OutSent) || !m.Sent {
+				x.Links = nil // held back from the CRM until it is known that it was sent
+			}
 		}
 		if len(x.Links) == 0 {
 			x.Holders = nil // one without links is told without holders

@@ -56,10 +56,12 @@ type oracle struct {
 	bear map[string][]*Mail // by id: the mails that have it as MessageID or Renamed
 	held map[*Mail][]lying  // every copy of a mail, in whatever mailbox
 
-	seenRow, readRow map[*Copy]bool
+	seenRow, readRow map[*Copy]bool // the copy's header was read; it was decided
+	email            map[*Copy]bool // a row of it belongs to an email
 
-	crm   map[*Mail][]Email // by subject
-	state map[*Mail][]Email // by id of an email of the CRM with its subject, or by a row
+	mailOf map[string]*Mail  // by id of an email
+	crm    map[*Mail][]Email // by subject
+	state  map[*Mail][]Email // by id of an email of the CRM with its subject, or by a row
 
 	gives map[*Mail]links            // what a mail gives to those that answer it; made by given
 	reach map[*Mail]map[string]bool  // made by reached
@@ -82,6 +84,7 @@ type lying struct {
 func newOracle(t Truth, o Observed) *oracle {
 	k := &oracle{
 		t: t, o: o, lies: map[place]lying{}, ids: map[*Mail][]string{}, bear: map[string][]*Mail{}, held: map[*Mail][]lying{},
+		email: map[*Copy]bool{}, mailOf: map[string]*Mail{},
 		seenRow: map[*Copy]bool{}, readRow: map[*Copy]bool{}, crm: map[*Mail][]Email{}, state: map[*Mail][]Email{},
 		gives: map[*Mail]links{}, reach: map[*Mail]map[string]bool{}, words: map[*Mail]map[*Record]said{},
 		tops: map[*Mail]map[string]bool{}, right: map[*Mail][]decision{},
@@ -105,25 +108,25 @@ func newOracle(t Truth, o Observed) *oracle {
 			}
 		}
 	}
-	mailOf := map[string]*Mail{} // by id of an email
 	for _, r := range o.Rows {
 		if l, ok := k.lies[place{r.Conn, r.Item}]; ok {
 			// Of mail aside Gmail tells an id, and nobody reads more.
 			k.seenRow[l.copy] = k.seenRow[l.copy] || r.Known || decided(r.Fate)
 			k.readRow[l.copy] = k.readRow[l.copy] || decided(r.Fate)
 			if r.Email != 0 {
-				mailOf[strconv.FormatInt(r.Email, 10)] = l.copy.Mail
+				k.email[l.copy] = true
+				k.mailOf[strconv.FormatInt(r.Email, 10)] = l.copy.Mail
 			}
 		}
 	}
 	for _, e := range o.Emails {
 		if i := slices.IndexFunc(t.Mails, func(m *Mail) bool { return m.Subject == e.Subject }); i >= 0 {
 			k.crm[t.Mails[i]] = append(k.crm[t.Mails[i]], e)
-			mailOf[e.ID] = t.Mails[i]
+			k.mailOf[e.ID] = t.Mails[i]
 		}
 	}
 	for _, e := range o.State {
-		if m := mailOf[e.ID]; m != nil {
+		if m := k.mailOf[e.ID]; m != nil {
 			k.state[m] = append(k.state[m], e)
 		}
 	}
@@ -159,7 +162,7 @@ func (c *Copy) present() provider.ItemID {
 
 // seen: something in a mailbox that isn't erased tells of the mail, or the engine sent it.
 func (k *oracle) seen(m *Mail) bool {
-	return m.Key != "" && m.Sent || slices.ContainsFunc(k.held[m], func(l lying) bool { return k.seenRow[l.copy] })
+	return k.handed(m) || slices.ContainsFunc(k.held[m], func(l lying) bool { return k.seenRow[l.copy] })
 }
 
 // decided: the linker has spoken.

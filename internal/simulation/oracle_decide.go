@@ -26,7 +26,7 @@ func (k *oracle) deciders(m *Mail) []*Copy {
 		}
 	}
 	var outbox *Copy
-	if m.Key != "" && m.Sent {
+	if k.handed(m) {
 		outbox = &Copy{Mail: m, Received: m.Asked, Sent: true}
 		switch shown := slices.ContainsFunc(living, func(c *Copy) bool { return c.Sent }); {
 		case m.By != nil && m.By.Erased:

@@ -8,32 +8,63 @@ import (
 	"github.com/intellicon/email-integration/linker"
 )
 
-// holders are the mailboxes that hold the email of a mail when it has links (R6), sorted.
-func (k *oracle) holders(m *Mail) []int64 {
-	var out []int64
+// holders are the mailboxes that hold the email of a mail when it has links (R6); perhaps are those of which it depends on when workers came by,
+// or on what else lies there.
+func (k *oracle) holders(m *Mail) (sure, perhaps []int64) {
 	for _, b := range k.t.Boxes {
 		if !b.living() {
 			continue
 		}
-		read := m.Key != "" && m.Sent && m.By == b
 		copies, deleted := 0, 0
+		sent := k.handed(m) && m.By == b
+		read, readable, attached, known := false, false, false, false
 		for _, l := range k.held[m] {
-			if l.box == b {
-				copies++
-				if l.copy.Deleted {
-					deleted++
-				}
-				read = read || k.readRow[l.copy]
+			if l.box != b {
+				continue
 			}
+			copies++
+			if l.copy.Deleted {
+				deleted++
+			}
+			read = read || k.readRow[l.copy]
+			readable = readable || l.readable()
+			attached = attached || k.email[l.copy]
+			known = known || k.seenRow[l.copy]
 		}
-		// Without a Message-ID nobody can look for it elsewhere, and it is never said to be deleted.
-		released := k.t.Rules.Release && copies > 0 && copies == deleted && m.MessageID != "" && !k.claimed(m)
-		if read && !released {
-			out = append(out, b.Conn)
+		// What linked to nothing while it could be read is not decided again (R8).
+		if !sent && (!read || !readable && !attached) {
+			continue
+		}
+		released := k.t.Rules.Release && copies > 0 && copies == deleted && known && !k.claimed(m)
+		// Without a Message-ID nobody can look for it elsewhere, and it is never said to be deleted. Nor where a namesake is found.
+		namesake := slices.ContainsFunc(b.Copies, func(c *Copy) bool { return c.Mail != m && c.Mail.MessageID == m.MessageID && !c.Deleted })
+		switch {
+		case !released || m.MessageID == "":
+			sure = append(sure, b.Conn)
+		case namesake:
+			perhaps = append(perhaps, b.Conn)
 		}
 	}
-	slices.Sort(out)
-	return out
+	return sure, perhaps
+}
+
+// handed: the engine gave the mail to a service, and doesn't know that it never left.
+func (k *oracle) handed(m *Mail) bool {
+	if m.Key == "" {
+		return false
+	}
+	switch k.o.Outbox[m.Key] {
+	case "sent", "unknown":
+		return true
+	case "": // its outbox went with its mailbox
+		return m.Sent
+	}
+	return false
+}
+
+// heldBack: nobody knows whether it was sent, so the CRM has nothing of it.
+func (k *oracle) heldBack(m *Mail) bool {
+	return m.Key != "" && k.o.Outbox[m.Key] == "unknown" && !slices.ContainsFunc(k.held[m], func(l lying) bool { return k.readRow[l.copy] })
 }
 
 // claimed: a person said of the mail itself that it belongs to a record.
@@ -58,20 +89,45 @@ func (k *oracle) wanted(m *Mail) []decision {
 		return w
 	}
 	var out []decision
+	sure, perhaps := k.holders(m)
 	for _, c := range k.deciders(m) {
 		d := k.decide(m, c)
-		if len(k.holders(m)) == 0 {
-			d.links = links{}
+		bare := decision{links{}, d.fate}
+		switch {
+		case k.dropped(m):
+			out = append(out, decision{links{}, "excluded"})
+		case k.heldBack(m) || len(sure)+len(perhaps) == 0:
+			out = append(out, bare)
+		case len(sure) == 0:
+			out = append(out, bare, d)
+		default:
+			out = append(out, d)
 		}
-		if k.dropped(m) {
-			d = decision{links{}, "excluded"}
-		}
-		out = append(out, d)
 	}
 	if len(out) == 0 {
 		out = append(out, decision{links{}, ""}) // nobody read it
 	}
 	k.right[m] = out
+	return out
+}
+
+// chosen are those of the decisions that are right for a mail by which its email has its links; where these are wrong, all.
+func (k *oracle) chosen(m *Mail) []decision {
+	has := links{}
+	for _, e := range k.crm[m] {
+		if len(e.Links) > 0 {
+			has, _ = k.linksOf(e)
+		}
+	}
+	var out []decision
+	for _, d := range k.wanted(m) {
+		if d.links.equal(has) {
+			out = append(out, d)
+		}
+	}
+	if len(out) == 0 {
+		return k.wanted(m)
+	}
 	return out
 }
 
@@ -106,8 +162,12 @@ func (k *oracle) emails() {
 				promise = promiseDropped
 			}
 			k.violation(promise, "mail %s has %s, want %s%s", m.Subject, has, want[0].links, k.why(m))
-		} else if len(with) == 1 && !slices.Equal(sorted(with[0].Holders), k.holders(m)) {
-			k.violation(promiseHolders, "mail %s (email %s) is held by %v, want %v", m.Subject, with[0].ID, with[0].Holders, k.holders(m))
+		} else if len(with) == 1 {
+			sure, perhaps := k.holders(m)
+			some := slices.DeleteFunc(sorted(with[0].Holders), func(c int64) bool { return slices.Contains(perhaps, c) })
+			if !slices.Equal(some, sorted(sure)) {
+				k.violation(promiseHolders, "mail %s (email %s) is held by %v, want %v", m.Subject, with[0].ID, with[0].Holders, sure)
+			}
 		}
 	}
 	for _, e := range k.o.Emails {
@@ -144,7 +204,7 @@ func (k *oracle) fates() {
 			continue
 		}
 		m := l.copy.Mail
-		want := k.wanted(m)
+		want := k.chosen(m)
 		right := slices.ContainsFunc(want, func(d decision) bool { return d.fate == r.Fate })
 		if !right && want[0].fate != "linked" && !k.dropped(m) {
 			// Without links there is no email whose copies are decided alike: each may be by itself.
@@ -182,7 +242,7 @@ func (k *oracle) agreement() {
 		}
 	}
 	for _, s := range k.o.State {
-		if len(s.Links) > 0 && !known[s.ID] {
+		if m := k.mailOf[s.ID]; len(s.Links) > 0 && !known[s.ID] && (m == nil || !k.heldBack(m)) {
 			k.violation(promiseAgreement, "email %s has %s in the state, and the CRM doesn't have it", s.ID, names(s.Links))
 		}
 	}

@@ -87,7 +87,11 @@ func (k *oracle) given(m *Mail) links {
 		}
 	}
 	var g links
-	if len(k.holders(m)) > 0 && !k.dropped(m) {
+	sure, perhaps := k.holders(m)
+	if len(sure) == 0 && has == nil {
+		perhaps = nil // as it is
+	}
+	if len(sure)+len(perhaps) > 0 && !k.dropped(m) {
 		for i, c := range k.deciders(m) {
 			d := k.direct(m, c)
 			if i == 0 || d.equal(has) {
@@ -106,33 +110,36 @@ func (k *oracle) given(m *Mail) links {
 	return g
 }
 
-// reached are the ids of a mail and all above it: where a word on its thread may be kept (R5). What another mail of its id answers is above it
-// as well: those below them can't tell the two apart.
+// reached are the ids of a mail and all above it (R5). Its own id is not walked through: what a namesake answers is not above it.
 func (k *oracle) reached(m *Mail) map[string]bool {
 	if k.reach[m] == nil {
-		k.reach[m] = k.upward(slices.Concat(k.ids[m], cited(m)))
+		k.reach[m] = k.upward(cited(m))
+		for _, id := range k.ids[m] {
+			k.reach[m][id] = true
+		}
 	}
 	return k.reach[m]
 }
 
-// kept are the ids on which a word on the thread of a mail is kept: its own, and the topmost above it. In a circle of mails that answer each
-// other all are topmost: an id is where everything above it leads back to it.
+// kept are the ids on which a word on the thread of a mail is kept: the topmost above it, of which nobody has seen a mail, or one that
+// answers nothing; its own where it answers nothing itself.
 func (k *oracle) kept(m *Mail) map[string]bool {
 	if k.tops[m] != nil {
 		return k.tops[m]
 	}
 	ids := map[string]bool{}
-	for _, id := range k.ids[m] {
-		ids[id] = true
-	}
-	for id := range k.reached(m) {
-		top := true
-		for up := range k.upward(k.above(id)) {
-			if top = k.upward(k.above(up))[id]; !top {
-				break
+	for id := range k.upward(cited(m)) {
+		seen := false
+		for _, above := range k.bear[id] {
+			if k.seen(above) {
+				seen = true
+				ids[id] = ids[id] || len(cited(above)) == 0
 			}
 		}
-		if top {
+		ids[id] = ids[id] || !seen
+	}
+	if len(cited(m)) == 0 {
+		for _, id := range k.ids[m] {
 			ids[id] = true
 		}
 	}
@@ -149,8 +156,8 @@ func (k *oracle) concerns(w Word, m *Mail) bool {
 		return false
 	}
 	reached := k.reached(m)
-	for id := range k.kept(w.Mail) {
-		if reached[id] {
+	for id, top := range k.kept(w.Mail) {
+		if top && reached[id] {
 			return true
 		}
 	}

@@ -232,6 +232,7 @@ func (e change) happen(w *world) (c emailint.RecordChange, ok bool) {
 			}
 		}
 		w.crm.Merge(org, r.Record, into.Record)
+		w.crm.Date(org, into.Record, into.Opened, into.Closed)
 		w.settle()
 	}
 	return c, true
