@@ -108,6 +108,8 @@ type Settlement struct {
 	Received     time.Time    // where the row has none
 	History      bool         // with Received
 	Intents      []IntentPlan // made with the links, in one transaction; need Email
+	// Lost says that neither the mailbox nor the Email has its header any more: the row keeps its fate and is no copy of the Email from now on.
+	Lost bool
 	// Email is what the mail gives; nil says that it gives no links and that this mailbox does not hold it: an Email
 	// it had loses the machine's links and this holder.
 	Email *EmailValue

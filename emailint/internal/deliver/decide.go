@@ -192,7 +192,7 @@ func (d *Deliverer) readCopy(ctx context.Context, w *work) error {
 		return nil
 	case errors.Is(err, provider.ErrGone) && row.Fate.Decided():
 		// It keeps what was decided while it could be read: gone is for mail that never was (protocol, rule 4).
-		w.out = &state.Settlement{Fate: row.Fate, Reason: row.Reason}
+		w.out = &state.Settlement{Fate: row.Fate, Reason: row.Reason, Lost: row.Email != 0}
 		return nil
 	case errors.Is(err, provider.ErrGone):
 		w.out = &state.Settlement{Fate: state.FateGone, Reason: "the mailbox no longer has it"}
