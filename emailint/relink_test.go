@@ -224,7 +224,7 @@ func TestDeletedContactIsNotMadeAgain(t *testing.T) {
 	}
 	w.Deliver(raw("ned@novel.example", "again@x", "")) // he writes again: that is another matter
 	drained(t, w)
-	want(t, w, "again@x", "contact/new:ned@novel.example by address")
+	want(t, w, "again@x", "contact/new:ned@novel.example#2 by address")
 }
 
 // listing is a host that tells nothing and can be asked.

@@ -108,6 +108,8 @@ type Settlement struct {
 	Received     time.Time    // where the row has none
 	History      bool         // with Received
 	Intents      []IntentPlan // made with the links, in one transaction; need Email
+	// Lost says that neither the mailbox nor the Email has its header any more: the row keeps its fate and is no copy of the Email from now on.
+	Lost bool
 	// Email is what the mail gives; nil says that it gives no links and that this mailbox does not hold it: an Email
 	// it had loses the machine's links and this holder.
 	Email *EmailValue
@@ -139,6 +141,8 @@ type Thread struct {
 	// Words are a person's on this mail and, where there is none on a record, on its thread; one for a record, By ByPerson.
 	Words  []linker.Link
 	Spoken bool // a word on this mail itself is among them, or on its being dropped
+	// Met says that a copy of the mail was decided before, here or in another mailbox.
+	Met bool
 	// ThreadDropped says that a person dropped the thread; Dropped that the mail is out, all words considered.
 	ThreadDropped, Dropped bool
 }

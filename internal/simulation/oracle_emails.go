@@ -31,14 +31,15 @@ func (k *oracle) holders(m *Mail) (sure, perhaps []int64) {
 			attached = attached || k.email[l.copy]
 			known = known || k.seenRow[l.copy]
 		}
-		// What linked to nothing while it could be read is not decided again (R8).
-		if !sent && (!read || !readable && !attached) {
+		if !sent && !read {
 			continue
 		}
 		released := k.t.Rules.Release && copies > 0 && copies == deleted && known && !k.claimed(m)
 		// Without a Message-ID nobody can look for it elsewhere, and it is never said to be deleted. Nor where a namesake is found.
 		namesake := slices.ContainsFunc(b.Copies, func(c *Copy) bool { return c.Mail != m && c.Mail.MessageID == m.MessageID && !c.Deleted })
 		switch {
+		case !sent && !readable && !attached: // it linked to nothing while it could be read, and is not decided again (R8)
+			perhaps = append(perhaps, b.Conn)
 		case !released || m.MessageID == "":
 			sure = append(sure, b.Conn)
 		case namesake:
@@ -62,9 +63,10 @@ func (k *oracle) handed(m *Mail) bool {
 	return false
 }
 
-// heldBack: nobody knows whether it was sent, so the CRM has nothing of it.
+// heldBack: nobody knows that it was sent, so the CRM has nothing of it.
 func (k *oracle) heldBack(m *Mail) bool {
-	return m.Key != "" && k.o.Outbox[m.Key] == "unknown" && !slices.ContainsFunc(k.held[m], func(l lying) bool { return k.readRow[l.copy] })
+	state := k.o.Outbox[m.Key]
+	return m.Key != "" && state != "sent" && state != "" && !slices.ContainsFunc(k.held[m], func(l lying) bool { return k.readRow[l.copy] })
 }
 
 // claimed: a person said of the mail itself that it belongs to a record.

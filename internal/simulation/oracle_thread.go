@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/intellicon/email-integration/linker"
@@ -122,7 +123,7 @@ func (k *oracle) reached(m *Mail) map[string]bool {
 }
 
 // kept are the ids on which a word on the thread of a mail is kept: the topmost above it, of which nobody has seen a mail, or one that
-// answers nothing; its own where it answers nothing itself.
+// answers nothing; all where there are none; its own where it answers nothing itself.
 func (k *oracle) kept(m *Mail) map[string]bool {
 	if k.tops[m] != nil {
 		return k.tops[m]
@@ -137,6 +138,11 @@ func (k *oracle) kept(m *Mail) map[string]bool {
 			}
 		}
 		ids[id] = ids[id] || !seen
+	}
+	if !slices.Contains(slices.Collect(maps.Values(ids)), true) { // a circle has no top
+		for id := range ids {
+			ids[id] = true
+		}
 	}
 	if len(cited(m)) == 0 {
 		for _, id := range k.ids[m] {

@@ -192,7 +192,7 @@ func (d *Deliverer) readCopy(ctx context.Context, w *work) error {
 		return nil
 	case errors.Is(err, provider.ErrGone) && row.Fate.Decided():
 		// It keeps what was decided while it could be read: gone is for mail that never was (protocol, rule 4).
-		w.out = &state.Settlement{Fate: row.Fate, Reason: row.Reason}
+		w.out = &state.Settlement{Fate: row.Fate, Reason: row.Reason, Lost: row.Email != 0}
 		return nil
 	case errors.Is(err, provider.ErrGone):
 		w.out = &state.Settlement{Fate: state.FateGone, Reason: "the mailbox no longer has it"}
@@ -330,7 +330,7 @@ func (d *Deliverer) link(w *work, dir linker.Directory) {
 	case len(w.dec.Links) == 0 && slices.ContainsFunc(w.said.Words, func(l linker.Link) bool { return l.Removed }):
 		w.dec.Reason = "a person took its links off"
 	}
-	if w.row.Settled > 0 {
+	if w.row.Settled > 0 || w.said.Met {
 		// Contacts are made of mail that comes, and never again by deciding it anew: one that a person deleted stays deleted.
 		w.dec.Create = nil
 	}

@@ -120,6 +120,9 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 	if err != nil {
 		return out, err
 	}
+	if st.Lost {
+		out.Email = 0
+	}
 	late := false
 	if r.Fate.Decided() && r.Email == 0 && out.Email != 0 {
 		if _, err := t.exec(`INSERT INTO late (email, conn) VALUES (?, ?) ON CONFLICT DO NOTHING`, out.Email, l.Connection); err != nil {
@@ -152,7 +155,7 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 		}
 	}
 	if r.Email != 0 && (st.Email == nil || out.Email != r.Email) {
-		if out.Revision, err = t.takeBack(l.Connection, r.Email, out); err != nil {
+		if out.Revision, err = t.takeBack(l.Connection, r.Email, out, st.Lost); err != nil {
 			return out, err
 		}
 	}
@@ -425,7 +428,7 @@ func (t *tx) join(e *state.Email, other int64) error {
 }
 
 // takeBack ends what a row gave to an Email it no longer is.
-func (t *tx) takeBack(connection, id int64, out state.Settled) (revision int64, err error) {
+func (t *tx) takeBack(connection, id int64, out state.Settled, lost bool) (revision int64, err error) {
 	had, err := t.email(id)
 	if err != nil {
 		return 0, err
@@ -439,7 +442,7 @@ func (t *tx) takeBack(connection, id int64, out state.Settled) (revision int64, 
 		return 0, err
 	}
 	e := had
-	if out.Email == id || out.Email == 0 || others == 0 {
+	if (out.Email == id || out.Email == 0) && !lost || others == 0 {
 		e.Links = nil // the machine finds none any more
 	}
 	if here == 0 && !(stands(e) && out.Email == 0 && len(e.Envelope) > 0) {

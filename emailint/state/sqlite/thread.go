@@ -22,6 +22,12 @@ func (s *Store) Thread(ctx context.Context, org string, q state.ThreadQuery) (ou
 		if out.Links, err = t.threadLinks(org, q); err != nil {
 			return err
 		}
+		if q.MessageID != "" {
+			if err := t.row(`SELECT EXISTS (SELECT 1 FROM ledger WHERE message_id = ? AND org = ? AND id <> ? AND settled > 0)`,
+				[]byte(q.MessageID), org, q.Row).Scan(&out.Met); err != nil {
+				return err
+			}
+		}
 		return t.words(org, q, &out)
 	})
 	return out, err
