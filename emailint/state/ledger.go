@@ -44,7 +44,7 @@ type Row struct {
 	Sent         bool
 	Received     time.Time
 	MessageID    Hash
-	Fingerprint  Hash   // of mail without Message-ID
+	Fingerprint  Hash   // of header fields that are equal in every copy
 	Cites        []Hash // In-Reply-To, then References from the last to the first
 	Participants []Hash // outside participants: address, without plus tag, host levels
 	Thread       string // the provider's thread id

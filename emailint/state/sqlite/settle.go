@@ -528,7 +528,7 @@ func (t *tx) store(had state.Email, e *state.Email, envelope bool) error {
 			}
 		}
 		if len(e.Aliases) == 0 && e.Fingerprint != "" {
-			if _, err := t.markDue(e.Org, `SELECT id FROM ledger WHERE fingerprint = ? AND org = ? AND email = 0 AND id <> ?`, []byte(e.Fingerprint), e.Org, t.settling); err != nil {
+			if _, err := t.markDue(e.Org, `SELECT id FROM ledger WHERE fingerprint = ? AND message_id IS NULL AND org = ? AND email = 0 AND id <> ?`, []byte(e.Fingerprint), e.Org, t.settling); err != nil {
 				return err
 			}
 		}
