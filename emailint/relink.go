@@ -105,25 +105,40 @@ func (e *Engine) relinkSoon() {
 // pullEvery is how often a host that lists its changes is asked, at most.
 const pullEvery = 15 * time.Minute
 
-// pull asks the host for changes that it did not tell. What can't be understood is logged and left out: it must not hold up the others.
+// pull asks the host for changes that it did not tell. What can't be understood is logged and left out: it must not hold up the others. Before the
+// first mark is had nothing may be decided (an OutageError): what changes until then would be missed. Later a failure is the host's, and logged.
 func (e *Engine) pull(ctx context.Context, org string) error {
+	first, err := e.pullNow(ctx, org)
+	switch {
+	case err == nil, errors.Is(err, state.ErrStale): // somebody else pulled
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case first:
+		return &deliver.OutageError{Err: fmt.Errorf("pulling record changes for the first time: %w", err)}
+	}
+	e.o.Logger.WarnContext(ctx, "pulling record changes", "org", org, "error", err)
+	return nil
+}
+
+func (e *Engine) pullNow(ctx context.Context, org string) (first bool, err error) {
 	lister, ok := e.o.CRM.(ChangeLister)
 	if !ok {
-		return nil
+		return false, nil
 	}
 	since, at, err := e.o.State.Pulled(ctx, org)
 	if err != nil || e.o.Now().Sub(at) < pullEvery {
-		return err
+		return at.IsZero(), err
 	}
 	host := &deliver.Guard{Lister: lister, Limit: e.o.CRMTimeout, Log: e.o.Logger}
 	for more := true; more; {
 		var changes []RecordChange
 		var next string
 		if changes, next, more, err = host.RecordChanges(ctx, org, since); err != nil {
-			return err
+			return at.IsZero(), err
 		}
 		if more && next == since {
-			return errors.New("the CRM says that there are more changes, and its mark does not move")
+			return at.IsZero(), errors.New("the CRM says that there are more changes, and its mark does not move")
 		}
 		var good []RecordChange
 		for _, c := range changes {
@@ -136,9 +151,9 @@ func (e *Engine) pull(ctx context.Context, org string) error {
 		c := e.change(org, good)
 		c.Pulled = &state.Pull{From: since, To: next, At: e.o.Now()}
 		if _, err := e.o.State.Change(ctx, org, c); err != nil {
-			return err // state.ErrStale: somebody else pulled
+			return at.IsZero(), err
 		}
 		since = next
 	}
-	return nil
+	return false, nil
 }

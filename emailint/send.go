@@ -59,6 +59,9 @@ func (e *Engine) Send(ctx context.Context, org string, m Outgoing) (Sending, err
 		return Sending{}, fmt.Errorf("emailint: sending: connection %d: %w", m.Connection, err)
 	}
 	env.Sent, env.Received = true, e.o.Now()
+	if err := e.pull(ctx, org); err != nil {
+		return Sending{}, fmt.Errorf("emailint: sending: %w", err)
+	}
 	change, err := e.o.State.ChangeNumber(ctx, org)
 	if err != nil {
 		return Sending{}, fmt.Errorf("emailint: sending: %w", err)

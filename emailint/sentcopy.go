@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/intellicon/email-integration/emailint/state"
@@ -105,6 +106,15 @@ func (e *Engine) copy(ctx context.Context, row state.Outgoing, shut map[int64]ti
 		return step(state.CopyFound, state.CopyStep{})
 	case row.Copy == state.CopyTried:
 		return later(errors.New("it was to be filed, and the mailbox does not show it"))
+	}
+	// The service may have filed one that the owner moved elsewhere; what lies in the inbox came to him.
+	switch moved, err := box.Locate(ctx, message.ParseHeader(row.Raw).MessageID); {
+	case err != nil:
+		return later(err)
+	case slices.ContainsFunc(moved, func(it provider.Item) bool {
+		return !slices.ContainsFunc(it.Folders, func(f provider.Folder) bool { return f.Role == provider.RoleInbox })
+	}):
+		return step(state.CopyFound, state.CopyStep{})
 	}
 	if err := step(state.CopyTried, state.CopyStep{NextTry: e.o.Now().Add(copyGrace)}); err != nil {
 		return err // another worker is at it

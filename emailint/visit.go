@@ -112,11 +112,8 @@ func (v *visit) drain(ctx context.Context) error {
 // pass reads a mailbox to the end and delivers. Live changes go first, also between two pages of history: that is how history
 // yields to a wake.
 func (v *visit) pass(ctx context.Context) error {
-	if err := v.engine.pull(ctx, v.lease.Org); err != nil && !errors.Is(err, state.ErrStale) {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		v.engine.o.Logger.WarnContext(ctx, "pulling record changes", "org", v.lease.Org, "error", err)
+	if err := v.engine.pull(ctx, v.lease.Org); err != nil && !errors.As(err, &v.outage) {
+		return err
 	}
 	for more := true; more; {
 		if err := v.reader.Live(ctx, v.between); err != nil {

@@ -42,7 +42,7 @@ type Folder struct {
 // Item is a message as a listing shows it.
 type Item struct {
 	ID       ItemID
-	Folders  []Folder // where it lies, as far as the listing tells
+	Folders  []Folder // where it lies, as far as the listing tells; none: in the mailbox and in no folder, as archived mail at Gmail
 	Size     int64    // bytes, 0 when unknown
 	Envelope message.Envelope
 	Err      error // the item exists and could not be read: it gets a row and is tried again
@@ -56,9 +56,10 @@ type Removal struct {
 
 // Page is one step of Changes or History.
 type Page struct {
-	Items   []Item
-	Left    []Removal
-	Restart []Folder // folders whose earlier ids are void and that will be listed again
+	Items []Item
+	Left  []Removal
+	// Restart names folders whose earlier ids are void and that will be listed again. Where mail may lie in no folder, Folder{} speaks of it.
+	Restart []Folder
 	// Recount names folders that messages went out of without the service saying which, as IMAP without QRESYNC does: what
 	// Inventory lists of the folder tells.
 	Recount []Folder

@@ -1,11 +1,11 @@
 // Command simulation runs the engine through seeded worlds and compares what came of each with what must (package internal/simulation).
 //
-//	simulation [-from SEED] [-seeds N] [-json] [-parallel P] [-all] [-shrink 60s] [-log | -shortlog] [-promise WORD]
+//	simulation [-from SEED] [-seeds N] [-json] [-parallel P] [-all] [-shrink 60s] [-log | -shortlog] [-promise WORD] [-twice]
 //
 // It exits 1 with the first seed that breaks a promise, the promise, and the shortest trace of it that was found; else it says how much
 // happened. The same seed runs exactly the same, on any machine. With -all it goes on and lists every seed that breaks one; with -log it runs one
 // seed and prints everything that happens, with -shortlog it prints everything that happens in the run of the shortest trace. With
-// -promise only violations count that hold that word.
+// -promise only violations count that hold that word. With -twice each seed is run twice, and two runs that differ are a violation.
 package main
 
 import (
@@ -66,6 +66,7 @@ func run(ctx context.Context, args []string) error {
 	log := fs.Bool("log", false, "run the first seed alone, and print what happens")
 	shortlog := fs.Bool("shortlog", false, "print what happens in the run of the shortest trace")
 	promise := fs.String("promise", "", "only violations that hold this count")
+	twice := fs.Bool("twice", false, "run each seed twice, and compare")
 	profile := fs.String("cpuprofile", "", "write a CPU profile")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -87,7 +88,7 @@ func run(ctx context.Context, args []string) error {
 		}
 		defer pprof.StopCPUProfile()
 	}
-	rep, err := runAll(ctx, *from, *seeds, *parallel, *all, *promise)
+	rep, err := runAll(ctx, *from, *seeds, *parallel, *all, *twice, *promise)
 	if err != nil {
 		return err
 	}
@@ -130,7 +131,7 @@ func one(ctx context.Context, seed uint64) error {
 }
 
 // runAll runs the seeds, several at once. Without all it ends with the lowest seed that broke a promise.
-func runAll(ctx context.Context, from, seeds uint64, parallel int, all bool, promise string) (report, error) {
+func runAll(ctx context.Context, from, seeds uint64, parallel int, all, twice bool, promise string) (report, error) {
 	rep := report{From: from, Counts: simulation.Counts{}, Violations: []violation{}}
 	begun := time.Now()
 	var mu sync.Mutex // guards rep, next, last, hash and failed
@@ -155,6 +156,12 @@ func runAll(ctx context.Context, from, seeds uint64, parallel int, all bool, pro
 					os.Exit(1)
 				})
 				r, err := simulation.Run(ctx, simulation.Generate(seed), nil)
+				if twice && err == nil {
+					var again simulation.Result
+					if again, err = simulation.Run(ctx, simulation.Generate(seed), nil); again.Hash != r.Hash {
+						r.Violations = append(r.Violations, "determinism: the second run is another one")
+					}
+				}
 				watch.Stop()
 				mu.Lock()
 				if err != nil && failed == nil {

@@ -44,7 +44,7 @@ type Row struct {
 	Sent         bool
 	Received     time.Time
 	MessageID    Hash
-	Fingerprint  Hash   // of mail without Message-ID
+	Fingerprint  Hash   // of header fields that are equal in every copy
 	Cites        []Hash // In-Reply-To, then References from the last to the first
 	Participants []Hash // outside participants: address, without plus tag, host levels
 	Thread       string // the provider's thread id
@@ -141,6 +141,8 @@ type Thread struct {
 	// Words are a person's on this mail and, where there is none on a record, on its thread; one for a record, By ByPerson.
 	Words  []linker.Link
 	Spoken bool // a word on this mail itself is among them, or on its being dropped
+	// Met says that a copy of the mail was decided before, here or in another mailbox.
+	Met bool
 	// ThreadDropped says that a person dropped the thread; Dropped that the mail is out, all words considered.
 	ThreadDropped, Dropped bool
 }

@@ -13,9 +13,6 @@ import (
 	"github.com/intellicon/email-integration/provider"
 )
 
-// ready says which calls the engine has.
-var ready = struct{ changes, relink, correct, erase bool }{changes: true, relink: true, correct: true, erase: true}
-
 // event is something that happens outside of the workers. It is made before the run, so that a list of events can be run again, and
 // again without some of them: one whose mail, record or mailbox is not there (any more) does nothing. do returns an error only when the host gave
 // up.
@@ -326,30 +323,29 @@ func (e spoil) do(h *caller) error {
 	return nil
 }
 
-// forget makes a hole in what the service tells: a mail arrives of which it never does. It is found by comparing.
+// forget makes a hole in what the service tells, which is found by comparing: a mail arrives of which it never tells, or it forgets whatever it
+// did not tell yet.
 type forget struct {
 	box  string
-	mail arrive
+	mail *arrive // nil: none
 }
 
 func (e forget) String() string {
-	return fmt.Sprintf("the service of %s never tells of: %s; the mailbox is reconciled", e.box, e.mail)
+	if e.mail != nil {
+		return fmt.Sprintf("the service of %s never tells of: %s; the mailbox is reconciled", e.box, e.mail)
+	}
+	return fmt.Sprintf("the service of %s forgets what it has not told; the mailbox is reconciled", e.box)
 }
 
 func (e forget) do(h *caller) error {
-	w, b := h.w, h.w.box(e.box)
-	// Nothing else is to be forgotten: of what is told of once and never again, Reconcile corrects less.
-	for range 3 {
-		if !b.alive() || b.paused {
-			break
-		}
-		if err := h.w.host.engine.Sync(w.ctx, org, b.Conn); err != nil {
-			return nil // not now
+	b := h.w.box(e.box)
+	if e.mail != nil {
+		if err := e.mail.do(h); err != nil {
+			return err
 		}
 	}
-	w.note(b)
-	if err := e.mail.do(h); err != nil || !b.alive() || b.paused {
-		return err
+	if !b.alive() {
+		return nil
 	}
 	b.fake.Forget()
 	b.holes = true

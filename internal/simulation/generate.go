@@ -54,6 +54,9 @@ type maker struct {
 	dead    []linker.Record
 	open    map[string]bool // mailboxes that are connected
 	n       int             // mails named
+	// What does not go together in a run: where Message-IDs are reused, or what was said may go with a mailbox, it depends on the order of
+	// things on which mails a word on a thread holds.
+	reuse, erases, threads bool
 	elapsed time.Duration
 }
 
@@ -61,8 +64,10 @@ type maker struct {
 func Generate(seed uint64) Script {
 	m := &maker{Rand: rand.New(rand.NewPCG(seed, 1)), open: map[string]bool{}}
 	m.p = profiles[m.IntN(len(profiles))]
-	m.cfg = Config{Seed: seed, PageSize: 1 + m.IntN(4), Remover: m.one(2), Pull: ready.changes && m.one(4), Bare: m.one(3)}
+	m.cfg = Config{Seed: seed, PageSize: 1 + m.IntN(4), Remover: m.one(2), Pull: m.one(4), Bare: m.one(3)}
 	m.cfg.Rules = Rules{Leads: m.one(2), Opportunities: !m.one(3), CreateContacts: !m.one(3), Release: m.one(2), Archive: m.one(3)}
+	m.reuse, m.erases = m.one(3), m.p.boxes > 3 || m.one(2)
+	m.threads = !m.reuse && !(m.erases && m.p.boxes > 0)
 	if m.one(6) {
 		m.cfg.Rules.Excluded = []string{pick(m, domains)}
 	}
@@ -222,7 +227,7 @@ func (m *maker) arrival() event {
 	switch {
 	case m.one(20):
 		e.nameless = true
-	case m.one(20) && len(m.mails) > 0:
+	case m.reuse && m.one(12) && len(m.mails) > 0:
 		e.reuses = pick(m, m.mails).name
 	}
 	if e.reuses == e.name {
@@ -375,9 +380,12 @@ func (m *maker) inFolders() event {
 	case 5:
 		return spoil{name, box, m.one(2)}
 	case 6:
-		if m.one(2) {
+		switch m.IntN(3) {
+		case 0:
+			return forget{box: box}
+		case 1:
 			if e, ok := m.arrival().(arrive); ok && slices.ContainsFunc(e.at, func(l location) bool { return l.box == box }) {
-				return forget{box, e}
+				return forget{box, &e}
 			} else if ok {
 				return e
 			}
@@ -470,9 +478,6 @@ func (m *maker) anyRecord() (linker.Record, bool) {
 
 // change changes a record.
 func (m *maker) change() event {
-	if !ready.changes {
-		return nil
-	}
 	r, ok := m.anyRecord()
 	if !ok || m.one(4) {
 		return m.create()
@@ -526,10 +531,10 @@ func (m *maker) rule() event {
 }
 
 func (m *maker) word() event {
-	if !ready.correct || len(m.mails) == 0 {
+	if len(m.mails) == 0 {
 		return nil
 	}
-	e := word{thread: m.one(2), by: pick(m, []string{"email", "message-id"})}
+	e := word{thread: m.threads && m.one(2), by: pick(m, []string{"email", "message-id"})}
 	e.name = pick(m, m.mails).name
 	if len(m.sent) > 0 && m.one(5) {
 		e.name = pick(m, m.sent).name
@@ -587,7 +592,7 @@ func (m *maker) send() event {
 func (m *maker) mailbox() event {
 	b := pick(m, owners)
 	switch n := m.IntN(8); {
-	case n < 3 && ready.erase:
+	case n < 3 && m.erases:
 		if m.open[b] {
 			m.open[b] = false
 			return erase{b}
@@ -636,9 +641,6 @@ func (m *maker) work() event {
 	if m.percent(m.p.crowd) {
 		for range m.IntN(3) {
 			if e := m.event(); e != nil {
-				if f, ok := e.(forget); ok {
-					e = f.mail
-				}
 				w.events = append(w.events, e)
 			}
 		}

@@ -134,9 +134,6 @@ func (k *worker) once() error {
 	case "outbox":
 		return e.Outbox(w.ctx)
 	case "relink":
-		if !ready.relink {
-			return nil
-		}
 		return e.Relink(w.ctx)
 	}
 	b := w.box(k.job.box)

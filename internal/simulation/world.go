@@ -291,7 +291,9 @@ func (h *caller) settings(change func(*emailint.Settings), r Rules) error {
 	if err != nil {
 		return err
 	}
-	r.ArchiveSince = since
+	if r.ArchiveSince = w.truth.Rules.ArchiveSince; r.ArchiveSince.IsZero() {
+		r.ArchiveSince = since // what was planned while it was on may be done when it is on again
+	}
 	w.truth.Rules = r
 	w.truth.AlwaysCreate = w.truth.AlwaysCreate && r.CreateContacts
 	for _, x := range append(slices.Clone(r.Excluded), r.Never...) {
@@ -384,9 +386,8 @@ func (w *world) round() error {
 	}
 	w.passes = 0
 	errs = append(errs, e.Outbox(w.ctx))
-	if w.passes = 0; ready.relink {
-		errs = append(errs, e.Relink(w.ctx))
-	}
+	w.passes = 0
+	errs = append(errs, e.Relink(w.ctx))
 	return errors.Join(errs...)
 }
 

@@ -154,6 +154,9 @@ func (b *mailbox) Changes(ctx context.Context, c provider.Cursor) (provider.Page
 					page.Restart = append(page.Restart, d.Folder)
 				}
 			}
+			if f.personality == Gmail {
+				page.Restart = append(page.Restart, provider.Folder{}) // archived mail has no label (facts 1.4)
+			}
 		}
 		if !ok || sp.Gen != f.gens[s] {
 			sp = spot{Gen: f.gens[s], Base: f.seq, Seq: f.seq, Relist: true}

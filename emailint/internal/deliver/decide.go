@@ -330,7 +330,7 @@ func (d *Deliverer) link(w *work, dir linker.Directory) {
 	case len(w.dec.Links) == 0 && slices.ContainsFunc(w.said.Words, func(l linker.Link) bool { return l.Removed }):
 		w.dec.Reason = "a person took its links off"
 	}
-	if w.row.Settled > 0 {
+	if w.row.Settled > 0 || w.said.Met {
 		// Contacts are made of mail that comes, and never again by deciding it anew: one that a person deleted stays deleted.
 		w.dec.Create = nil
 	}

@@ -45,9 +45,8 @@ const TooOldReason = "received before what was to be imported"
 func Headers(r *state.Row, e *message.Envelope, h *ident.Hasher) {
 	if e.MessageID != "" {
 		r.MessageID = state.Hash(h.MessageID(e.MessageID))
-	} else if e.Has&message.HasIDs != 0 {
-		r.Fingerprint = state.Hash(h.Fingerprint(e))
 	}
+	r.Fingerprint = state.Hash(h.Fingerprint(e))
 	seen := map[string]bool{"": true}
 	cite := func(m string) {
 		if !seen[m] {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/intellicon/email-integration/emailint/internal/ident"
@@ -240,8 +241,8 @@ func (r Report) Completeness() float64 {
 }
 
 // Repair lists the window, gives a row to what has none, and marks as left what is no longer there. Delivery is the caller's.
-func (r *Reconciler) Repair(ctx context.Context, w provider.Window, rep *Report) (map[provider.ItemID]bool, error) {
-	there := map[provider.ItemID]bool{}
+func (r *Reconciler) Repair(ctx context.Context, w provider.Window, rep *Report) (map[provider.ItemID][]provider.Folder, error) {
+	there := map[provider.ItemID][]provider.Folder{}
 	var batch []provider.Item
 	flush := func() error {
 		n, err := r.fill(ctx, batch)
@@ -249,10 +250,10 @@ func (r *Reconciler) Repair(ctx context.Context, w provider.Window, rep *Report)
 		return err
 	}
 	if err := r.inventory(ctx, provider.Scope{Window: w}, func(it provider.Item) error {
-		if there[it.ID] {
+		if _, twice := there[it.ID]; twice {
 			return nil
 		}
-		there[it.ID] = true
+		there[it.ID] = it.Folders
 		if batch = append(batch, it); len(batch) < chunk {
 			return nil
 		}
@@ -267,7 +268,13 @@ func (r *Reconciler) Repair(ctx context.Context, w provider.Window, rep *Report)
 	var left []provider.Removal
 	var purged []provider.ItemID
 	err := r.rows(ctx, func(row state.Row) error {
-		if row.Left || there[row.Item] {
+		at, listed := there[row.Item]
+		if listed && len(at) > 0 && !row.Left {
+			moved, err := r.replace(ctx, row, at)
+			left = append(left, moved...)
+			return err
+		}
+		if row.Left || listed {
 			return nil
 		}
 		// A time we don't know is in the window only when that is open.
@@ -304,6 +311,22 @@ func (r *Reconciler) Repair(ctx context.Context, w provider.Window, rep *Report)
 	return there, err
 }
 
+// replace places a row where the mailbox has it, and returns the folders that it is no longer in.
+func (r *Reconciler) replace(ctx context.Context, row state.Row, at []provider.Folder) (left []provider.Removal, err error) {
+	in := func(fs []provider.Folder, id string) bool {
+		return slices.ContainsFunc(fs, func(f provider.Folder) bool { return f.ID == id })
+	}
+	for _, f := range row.Folders {
+		if !in(at, f.ID) {
+			left = append(left, provider.Removal{ID: row.Item, Folder: f.ID})
+		}
+	}
+	if !slices.ContainsFunc(at, func(f provider.Folder) bool { return !in(row.Folders, f.ID) }) {
+		return left, nil
+	}
+	return left, r.commit(ctx, []provider.Item{{ID: row.Item, Folders: at}})
+}
+
 // filed says whether an item lies in a folder that is not listed.
 func filed(fs []provider.Folder) bool {
 	for _, f := range fs {
@@ -334,22 +357,27 @@ func (r *Reconciler) fill(ctx context.Context, items []provider.Item) (int, erro
 			page = append(page, it)
 		}
 	}
+	return len(page), r.commit(ctx, page)
+}
+
+// commit brings items into the ledger, and leaves the cursor where it is.
+func (r *Reconciler) commit(ctx context.Context, items []provider.Item) error {
 	pos, err := r.Store.Position(ctx, r.Lease)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	if pos.Cursor == nil {
-		return 0, errors.New("the mailbox was never read: run a pass first")
+		return errors.New("the mailbox was never read: run a pass first")
 	}
 	_, err = r.Store.CommitPage(ctx, r.Lease, state.Page{Revision: pos.Revision, Cursor: pos.Cursor,
-		Rows: pass.Rows(page, r.Hasher, r.ConnectedAt, r.Floor), Generations: pos.Generations})
-	return len(page), err
+		Rows: pass.Rows(items, r.Hasher, r.ConnectedAt, r.Floor), Generations: pos.Generations})
+	return err
 }
 
 // Tally counts what became of the listed messages.
-func (r *Reconciler) Tally(ctx context.Context, there map[provider.ItemID]bool, rep *Report) error {
+func (r *Reconciler) Tally(ctx context.Context, there map[provider.ItemID][]provider.Folder, rep *Report) error {
 	return r.rows(ctx, func(row state.Row) error {
-		if !there[row.Item] {
+		if _, listed := there[row.Item]; !listed {
 			return nil
 		}
 		switch row.Fate {

@@ -36,7 +36,7 @@ func (t *tx) folders(rows []state.Row) error {
 			err = s.Scan(&f.ID, &f.Name, &f.Role)
 			return f, err
 		}, `SELECT f.id, f.name, f.role FROM placement p JOIN folder f ON f.conn = p.conn AND f.id = p.folder
-			WHERE p.row = ? ORDER BY f.id`, rows[i].ID)
+			WHERE p.row = ? AND p.folder <> '' ORDER BY f.id`, rows[i].ID)
 		if err != nil {
 			return err
 		}

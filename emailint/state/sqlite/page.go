@@ -8,6 +8,9 @@ import (
 	"github.com/intellicon/email-integration/provider"
 )
 
+// nowhere is the folder of mail that lies in none: placing it there says that it is in the mailbox.
+var nowhere = provider.Folder{}
+
 func scanRun(s scanner) (r state.Run, err error) {
 	var from, to int64
 	err = s.Scan(&r.ID, &r.Reason, &from, &to, &r.Cursor, &r.Revision, &r.Seen, &r.Estimated, &r.Done)
@@ -127,23 +130,10 @@ func (s *Store) CommitPage(ctx context.Context, l state.Lease, p state.Page) (c 
 				c.Updated++
 			}
 		}
-		// A mail without labels is in no folder, and has not left the mailbox: the page shows it.
-		unfiled := map[provider.ItemID]bool{}
-		for _, r := range p.Rows {
-			if len(r.Folders) == 0 {
-				unfiled[r.Item] = true
-			}
-		}
 		for _, r := range p.Left {
 			left, err := t.leave(l, r)
 			if err != nil {
 				return err
-			}
-			if left && r.Folder != "" && unfiled[r.ID] {
-				left = false
-				if _, err := t.exec(`UPDATE ledger SET left = 0 WHERE conn = ? AND item = ?`, l.Connection, string(r.ID)); err != nil {
-					return err
-				}
 			}
 			if left {
 				c.Left++
@@ -288,7 +278,13 @@ func (t *tx) indexHashes(id int64, had, has []state.Hash, del, ins string) error
 
 // place records where the item lies, at the generation at which its page was read.
 func (t *tx) place(l state.Lease, r state.Row, read, current map[string]int64) (placed bool, err error) {
-	for _, f := range r.Folders {
+	folders := r.Folders
+	if len(folders) == 0 {
+		folders = []provider.Folder{nowhere}
+	} else if _, err := t.exec(`DELETE FROM placement WHERE row = (SELECT id FROM ledger WHERE conn = ? AND item = ?) AND folder = ''`, l.Connection, string(r.Item)); err != nil {
+		return false, err
+	}
+	for _, f := range folders {
 		g, known := current[f.ID]
 		if !known {
 			if err := t.row(`INSERT INTO folder (conn, id, name, role) VALUES (?, ?, ?, ?)

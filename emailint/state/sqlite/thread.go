@@ -22,6 +22,16 @@ func (s *Store) Thread(ctx context.Context, org string, q state.ThreadQuery) (ou
 		if out.Links, err = t.threadLinks(org, q); err != nil {
 			return err
 		}
+		if q.MessageID != "" {
+			err = t.row(`SELECT EXISTS (SELECT 1 FROM ledger WHERE message_id = ? AND fingerprint IS ? AND org = ? AND id <> ? AND settled > 0)`,
+				[]byte(q.MessageID), blob(q.Fingerprint), org, q.Row).Scan(&out.Met)
+		} else if q.Fingerprint != "" {
+			err = t.row(`SELECT EXISTS (SELECT 1 FROM ledger WHERE fingerprint = ? AND message_id IS NULL AND org = ? AND id <> ? AND settled > 0)`,
+				[]byte(q.Fingerprint), org, q.Row).Scan(&out.Met)
+		}
+		if err != nil {
+			return err
+		}
 		return t.words(org, q, &out)
 	})
 	return out, err
@@ -246,6 +256,11 @@ func (t *tx) late(org string, row int64, messageID state.Hash, cites []state.Has
 	}
 	rows = slices.DeleteFunc(rows, func(id int64) bool { return id == row })
 	if _, err := t.mark(org, rows); err != nil {
+		return err
+	}
+	// Of an id that was shown before this is another mail, and anybody can send one: it takes no words with it.
+	var namesake bool
+	if err := t.row(`SELECT EXISTS (SELECT 1 FROM ledger WHERE message_id = ? AND org = ? AND id <> ?)`, []byte(messageID), org, row).Scan(&namesake); err != nil || namesake {
 		return err
 	}
 	return t.raise(org, messageID)

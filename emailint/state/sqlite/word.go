@@ -186,6 +186,9 @@ func (s *Store) Correct(ctx context.Context, org string, c state.Correction) err
 			if rows, err = list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE email = ?`, e.ID); err != nil {
 				return err
 			}
+			if len(rows) == 0 && len(start) == 0 && e.Fingerprint == "" {
+				return state.ErrNotFound // its last mailbox was erased
+			}
 		case c.MessageID != "":
 			start = []state.Hash{c.MessageID}
 			var err error

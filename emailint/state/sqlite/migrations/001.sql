@@ -69,7 +69,7 @@ CREATE INDEX ledger_conn ON ledger (conn); -- in the order of ids
 CREATE INDEX ledger_due ON ledger (conn, history, received DESC) WHERE due > settled;
 CREATE INDEX ledger_fate ON ledger (conn, fate, rules);
 CREATE INDEX ledger_message ON ledger (message_id) WHERE message_id IS NOT NULL;
-CREATE INDEX ledger_fingerprint ON ledger (fingerprint) WHERE fingerprint IS NOT NULL;
+CREATE INDEX ledger_fingerprint ON ledger (fingerprint) WHERE message_id IS NULL;
 CREATE INDEX ledger_email ON ledger (email, conn);
 CREATE INDEX ledger_left ON ledger (conn, check_at) WHERE left AND NOT gone AND email > 0;
 CREATE INDEX ledger_thread ON ledger (conn, thread, received);
