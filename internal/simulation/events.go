@@ -409,6 +409,11 @@ func (e erase) do(h *caller) error {
 		return nil
 	}
 	w.count["mailboxes erased"]++
+	o, err := w.observe()
+	if err != nil {
+		return err
+	}
+	before := w.truth.heldFor(o)
 	was := b.Box
 	conn := b.Conn
 	was.Erased = true
@@ -421,13 +426,17 @@ func (e erase) do(h *caller) error {
 			b.add(hd, &Copy{Mail: c.Mail, Received: c.Received, Sent: c.Sent, Role: c.Role, Unlisted: aside(c.Role)})
 		}
 	}
-	err := h.call("Erase "+e.box, func(p *process) error {
+	err = h.call("Erase "+e.box, func(p *process) error {
 		_, err := p.engine.Erase(w.ctx, org, conn)
 		return err
 	})
 	if err != nil {
 		return err
 	}
+	if o, err = w.observe(); err != nil {
+		return err
+	}
+	w.truth.tear(before, o)
 	// What was said of a mail that no other mailbox has shown is erased with it.
 	w.truth.Words = slices.DeleteFunc(w.truth.Words, func(x Word) bool { return !x.Thread && was.had(x.Mail) && !w.shown(x.Mail) })
 	return nil

@@ -71,8 +71,8 @@ func (k *oracle) heldBack(m *Mail) bool {
 
 // claimed: a person said of the mail itself that it belongs to a record.
 func (k *oracle) claimed(m *Mail) bool {
-	for _, word := range k.saidOn(m, true) {
-		if word == link {
+	for _, words := range k.saidOn(m, true) {
+		if words[0] == link {
 			return true
 		}
 	}
@@ -115,12 +115,7 @@ func (k *oracle) wanted(m *Mail) []decision {
 
 // chosen are those of the decisions that are right for a mail by which its email has its links; where these are wrong, all.
 func (k *oracle) chosen(m *Mail) []decision {
-	has := links{}
-	for _, e := range k.crm[m] {
-		if len(e.Links) > 0 {
-			has, _ = k.linksOf(e)
-		}
-	}
+	has := k.has(m)
 	var out []decision
 	for _, d := range k.wanted(m) {
 		if d.links.equal(has) {
@@ -209,8 +204,8 @@ func (k *oracle) fates() {
 		want := k.chosen(m)
 		right := slices.ContainsFunc(want, func(d decision) bool { return d.fate == r.Fate })
 		if !right && want[0].fate != "linked" && !k.dropped(m) {
-			// Without links there is no email whose copies are decided alike: each may be by itself.
-			right = k.decide(m, l.copy).fate == r.Fate && r.Fate != "linked"
+			// Without links there is no email whose copies are decided alike: it may be by any of them.
+			right = r.Fate != "linked" && slices.ContainsFunc(k.held[m], func(c lying) bool { return k.decide(m, c.copy).fate == r.Fate })
 		}
 		if !right {
 			k.violation(promiseFate, "%s: the row of %s is %s (%s), want %s%s", at(l), r.Item, r.Fate, r.Reason, want[0].fate, k.why(m))
@@ -261,6 +256,17 @@ func (k *oracle) agreement() {
 	}
 }
 
+// has are the links that the CRM has of a mail.
+func (k *oracle) has(m *Mail) links {
+	for _, e := range k.crm[m] {
+		if len(e.Links) > 0 {
+			has, _ := k.linksOf(e)
+			return has
+		}
+	}
+	return links{}
+}
+
 // linksOf resolves the links of an email; bad are those that name no record, or one twice.
 func (k *oracle) linksOf(e Email) (out links, bad []string) {
 	out = links{}
@@ -308,3 +314,18 @@ func names(ls []linker.Link) string {
 func sameLinks(a, b []linker.Link) bool { return names(a) == names(b) }
 
 func sorted(ids []int64) []int64 { return slices.Sorted(slices.Values(ids)) }
+
+// links are the records of a mail, each with its strongest reason.
+type links map[*Record]linker.How
+
+func (l links) equal(o links) bool {
+	if len(l) != len(o) {
+		return false
+	}
+	for r, by := range l {
+		if o[r] != by {
+			return false
+		}
+	}
+	return true
+}

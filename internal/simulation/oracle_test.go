@@ -1003,3 +1003,35 @@ func BenchmarkCheck(b *testing.B) {
 		Check(s.Truth, s.Observed)
 	}
 }
+
+// What an erasure tore either way is right, and nothing else is.
+func TestAWordOnAThreadThatAnErasureTore(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		links []string
+		right bool
+	}{
+		{"it is kept", []string{"contact/ada person"}, true},
+		{"it went with the mailbox", nil, true},
+		{"something else", []string{"contact/ada thread"}, false},
+	} {
+		s := newScene()
+		root := &Mail{MessageID: "root@id"}
+		one := s.answer("one", root)
+		s.say(one, true, SayLink, s.ada)
+		s.is(one, "linked", "contact/ada person")
+		if v := Check(s.Truth, s.Observed); len(v) > 0 {
+			t.Fatalf("%s", lines(v))
+		}
+		before := s.heldFor(s.Observed)
+		s.ann.Erased, s.Rows = true, nil
+		s.is(one, "", nil...)
+		s.tear(before, s.Observed)
+		two := s.mail("two", "someone@elsewhere.example", "bob@own.example", root)
+		s.comes(two, s.bob, provider.RoleInbox)
+		s.is(two, map[bool]string{true: "linked", false: "unmatched"}[c.links != nil], c.links...)
+		if v := Check(s.Truth, s.Observed); (len(v) == 0) != c.right {
+			t.Errorf("%s: right is %v, and it says:\n%s", c.name, c.right, lines(v))
+		}
+	}
+}

@@ -76,15 +76,13 @@ func (k *oracle) given(m *Mail) links {
 	if g, ok := k.gives[m]; ok {
 		return g
 	}
-	var has links // what the CRM has
-	for _, e := range k.crm[m] {
-		for _, l := range e.Links {
-			if r := k.record(l.Record); r != nil && l.Direct() {
-				if has == nil {
-					has = links{}
-				}
-				has[r] = l.By
+	var has links // directly, in the CRM
+	for r, by := range k.has(m) {
+		if (linker.Link{By: by}).Direct() {
+			if has == nil {
+				has = links{}
 			}
+			has[r] = by
 		}
 	}
 	var g links
@@ -151,99 +149,4 @@ func (k *oracle) kept(m *Mail) map[string]bool {
 	}
 	k.tops[m] = ids
 	return ids
-}
-
-// concerns reports whether a word is about the mail, on it or on its thread.
-func (k *oracle) concerns(w Word, m *Mail) bool {
-	if w.Mail == m {
-		return true
-	}
-	if !w.Thread {
-		return false
-	}
-	reached := k.reached(m)
-	for id, top := range k.kept(w.Mail) {
-		if top && reached[id] {
-			return true
-		}
-	}
-	return false
-}
-
-// said is the word that counts for a record.
-type said int
-
-const (
-	nothing said = iota
-	link
-	unlink
-)
-
-// said returns the words that count for a mail (R5): its own before its thread's, and of those of one level the later. A word follows the
-// record when it is merged, and a link ends with it; "not this record" holds for one that is made anew under its id, too.
-func (k *oracle) said(m *Mail) map[*Record]said {
-	if s, ok := k.words[m]; ok {
-		return s
-	}
-	s := k.saidOn(m, true)
-	for r, word := range k.saidOn(m, false) {
-		if s[r] == nothing {
-			s[r] = word
-		}
-	}
-	k.words[m] = s
-	return s
-}
-
-// saidOn returns the words on the mail itself, or those on its thread.
-func (k *oracle) saidOn(m *Mail, itself bool) map[*Record]said {
-	s := map[*Record]said{}
-	for _, w := range k.t.Words {
-		if w.Thread == itself || w.On == nil || !k.concerns(w, m) {
-			continue
-		}
-		r := now(w.On)
-		lives := r != nil
-		if !lives { // it may have been made anew under its id
-			if r = k.record(last(w.On).Record); r == nil {
-				continue
-			}
-		}
-		switch {
-		case w.Say == SayUnlink:
-			s[r] = unlink
-		case w.Say == SayLink && lives:
-			s[r] = link
-		default:
-			s[r] = nothing
-		}
-	}
-	return s
-}
-
-// dropped reports whether a person took the mail out: the later word on the mail itself, else that on its thread.
-func (k *oracle) dropped(m *Mail) bool {
-	for _, thread := range []bool{false, true} {
-		for _, w := range slices.Backward(k.t.Words) {
-			if w.Thread == thread && (w.Say == SayDrop || w.Say == SayRestore) && k.concerns(w, m) {
-				return w.Say == SayDrop
-			}
-		}
-	}
-	return false
-}
-
-// links are the records of a mail, each with its strongest reason.
-type links map[*Record]linker.How
-
-func (l links) equal(o links) bool {
-	if len(l) != len(o) {
-		return false
-	}
-	for r, by := range l {
-		if o[r] != by {
-			return false
-		}
-	}
-	return true
 }

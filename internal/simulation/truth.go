@@ -95,6 +95,10 @@ type Word struct {
 	Record linker.Record // of a link, an unlink or a forget
 	On     *Record       // the same, as it was meant when it was said: a record made anew under its id is another
 	Say    Saying
+
+	// An erasure took mails of its thread. Torn: either is right for all that it holds for. Perhaps are further ids on which it may be kept.
+	Torn    bool
+	Perhaps []string
 }
 
 // Saying is the kind of a word.

@@ -247,6 +247,7 @@ var script = []step{
 			in(bob, note, provider.RoleInbox)
 			note.extra += "Bcc: pat@partner.example\r\n"
 			in(ann, note, provider.RoleSent)
+			in(ann, mail{name: "hers", from: fromAda}, provider.RoleInbox)
 		}},
 	{name: "erase", host: []func(w *world) error{func(w *world) error { return w.erase(w.boxes[0]) }}},
 	{name: "anew", // the same mailbox is another one now

@@ -521,6 +521,11 @@ func (t *tx) store(had state.Email, e *state.Email, envelope bool) error {
 	}
 	// Copies of it that linked to nothing are decided by it from now on.
 	was, is := len(had.Effective()) > 0, len(e.Effective()) > 0
+	if is && !was {
+		if _, err := t.markDue(e.Org, `SELECT id FROM ledger WHERE email = ? AND id <> ? AND fate <> 'linked'`, e.ID, t.settling); err != nil {
+			return err
+		}
+	}
 	if is && (!was || !slices.Equal(had.Aliases, e.Aliases)) {
 		for _, h := range e.Aliases {
 			if _, err := t.markDue(e.Org, `SELECT id FROM ledger WHERE message_id = ? AND org = ? AND email = 0 AND id <> ?`, []byte(h), e.Org, t.settling); err != nil {
