@@ -1,11 +1,11 @@
 // Command simulation runs the engine through seeded worlds and compares what came of each with what must (package internal/simulation).
 //
-//	simulation [-from SEED] [-seeds N] [-json] [-parallel P] [-all] [-shrink 60s] [-log | -shortlog] [-promise WORD] [-twice]
+//	simulation [-from SEED] [-seeds N] [-json] [-parallel P] [-all] [-shrink 60s] [-log | -shortlog] [-promise BEGINNING] [-twice]
 //
 // It exits 1 with the first seed that breaks a promise, the promise, and the shortest trace of it that was found; else it says how much
 // happened. The same seed runs exactly the same, on any machine. With -all it goes on and lists every seed that breaks one; with -log it runs one
 // seed and prints everything that happens, with -shortlog it prints everything that happens in the run of the shortest trace. With
-// -promise only violations count that hold that word. With -twice each seed is run twice, and two runs that differ are a violation.
+// -promise only violations count that begin so. With -twice each seed is run twice, and two runs that differ are a violation.
 package main
 
 import (
@@ -65,7 +65,7 @@ func run(ctx context.Context, args []string) error {
 	shrink := fs.Duration("shrink", time.Minute, "how long a shorter trace is looked for")
 	log := fs.Bool("log", false, "run the first seed alone, and print what happens")
 	shortlog := fs.Bool("shortlog", false, "print what happens in the run of the shortest trace")
-	promise := fs.String("promise", "", "only violations that hold this count")
+	promise := fs.String("promise", "", "only violations that begin so count; several beginnings are divided by |")
 	twice := fs.Bool("twice", false, "run each seed twice, and compare")
 	profile := fs.String("cpuprofile", "", "write a CPU profile")
 	if err := fs.Parse(args); err != nil {
@@ -172,7 +172,7 @@ func runAll(ctx context.Context, from, seeds uint64, parallel int, all, twice bo
 				for k, n := range r.Counts {
 					rep.Counts[k] += n
 				}
-				r.Violations = slices.DeleteFunc(r.Violations, func(v simulation.Violation) bool { return !strings.Contains(string(v), promise) })
+				r.Violations = slices.DeleteFunc(r.Violations, func(v simulation.Violation) bool { return !begins(string(v), promise) })
 				if len(r.Violations) > 0 {
 					v := violation{Seed: seed}
 					for _, x := range r.Violations {
@@ -196,6 +196,11 @@ func runAll(ctx context.Context, from, seeds uint64, parallel int, all, twice bo
 	rep.Hash = fmt.Sprintf("%016x", hash)
 	rep.PerSecond = float64(rep.Seeds) / rep.Seconds
 	return rep, failed
+}
+
+// begins reports whether a violation is of one of the promises, whose beginnings are divided by |.
+func begins(violation, promises string) bool {
+	return slices.ContainsFunc(strings.Split(promises, "|"), func(p string) bool { return strings.HasPrefix(violation, p) })
 }
 
 func print(rep report) {
