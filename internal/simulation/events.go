@@ -438,7 +438,11 @@ func (e erase) do(h *caller) error {
 	}
 	w.truth.tear(before, o)
 	// What was said of a mail that no other mailbox has shown is erased with it.
-	w.truth.Words = slices.DeleteFunc(w.truth.Words, func(x Word) bool { return !x.Thread && was.had(x.Mail) && !w.shown(x.Mail) })
+	for i := range w.truth.Words {
+		if x := &w.truth.Words[i]; !x.Thread && was.had(x.Mail) && !w.shown(x.Mail) {
+			x.Torn = true
+		}
+	}
 	return nil
 }
 

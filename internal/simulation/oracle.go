@@ -162,7 +162,7 @@ func (c *Copy) present() provider.ItemID {
 
 // seen: something in a mailbox that isn't erased tells of the mail, or the engine sent it.
 func (k *oracle) seen(m *Mail) bool {
-	return k.handed(m) || slices.ContainsFunc(k.held[m], func(l lying) bool { return k.seenRow[l.copy] })
+	return k.handed(m) && (m.By == nil || m.By.living()) || slices.ContainsFunc(k.held[m], func(l lying) bool { return k.seenRow[l.copy] })
 }
 
 // decided: the linker has spoken.

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/net/publicsuffix"
 
 	"github.com/intellicon/email-integration/linker"
+	"github.com/intellicon/email-integration/provider"
 )
 
 // deciders are the copies by which a mail may have been decided (R2), the one that should first: others only where it depends on when workers
@@ -40,6 +41,18 @@ func (k *oracle) deciders(m *Mail) []*Copy {
 	}
 	best := slices.MinFunc(living, before)
 	out := []*Copy{best}
+	if best.Sent && best.Role != provider.RoleSent && best != outbox {
+		// It was moved out of Sent, and may have been read only then.
+		inbound := *best
+		inbound.Sent = false
+		others := []*Copy{&inbound}
+		for _, c := range living {
+			if c != best {
+				others = append(others, c)
+			}
+		}
+		out = append(out, slices.MinFunc(others, before))
+	}
 	// What was sent was received when the outbox took it, or when its copy says so.
 	if outbox != nil && best.Sent && best != outbox {
 		out = append(out, outbox)

@@ -71,8 +71,8 @@ func (k *oracle) heldBack(m *Mail) bool {
 
 // claimed: a person said of the mail itself that it belongs to a record.
 func (k *oracle) claimed(m *Mail) bool {
-	for _, words := range k.saidOn(m, true) {
-		if words[0] == link {
+	for r, words := range k.saidOn(m, true) {
+		if likely(words, k.has(m)[r]) == link {
 			return true
 		}
 	}

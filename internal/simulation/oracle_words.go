@@ -20,11 +20,12 @@ const (
 // concerns reports whether a word is about the mail, on it or on its thread.
 func (k *oracle) concerns(w Word, m *Mail) reach {
 	switch {
-	case !w.Thread:
-		if w.Mail == m {
-			return yes
-		}
+	case !w.Thread && w.Mail != m:
 		return no
+	case !w.Thread && w.Torn:
+		return perhaps
+	case !w.Thread:
+		return yes
 	case w.Mail == m && !w.Torn:
 		return yes
 	}
@@ -64,7 +65,7 @@ func (k *oracle) said(m *Mail) map[*Record]said {
 	}
 	s := map[*Record]said{}
 	for r, words := range k.saidOn(m, true) {
-		s[r] = words[0]
+		s[r] = likely(words, k.has(m)[r])
 	}
 	for r, words := range k.saidOn(m, false) {
 		if s[r] == nothing {
