@@ -200,7 +200,8 @@ var teeth = []tooth{
 	{rule: "11l", off: "words on a thread do not move up to a parent that comes late", promise: "R7|R3|R5",
 		edits: []edit{{threadGo, `return t.raise(org, messageID)`, `return nil`}}},
 	{rule: "11m", off: "a word on a thread outweighs the one on the mail", promise: "R7|R3|R5",
-		edits: []edit{{wordGo, `out.Dropped = dropped || !said && out.ThreadDropped`, `out.Dropped = dropped || out.ThreadDropped`}}},
+		edits: []edit{{wordGo, `out.Dropped = dropped || !said && out.ThreadDropped`, `out.Dropped = dropped || out.ThreadDropped
+	_ = said`}}},
 
 	{rule: "12a", off: "a copy with the fingerprint of what we sent and another Message-ID is another email", promise: "R7|R9|R6|R3",
 		edits: []edit{{settleGo, `(ours OR ? OR message_id IS NULL)`, `(? OR message_id IS NULL)`}}},
