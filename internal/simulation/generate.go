@@ -57,7 +57,7 @@ type maker struct {
 	// What does not go together in a run: where Message-IDs are reused, or what was said may go with a mailbox, it depends on the order of
 	// things on which mails a word on a thread holds.
 	reuse, erases, threads bool
-	elapsed time.Duration
+	elapsed                time.Duration
 }
 
 // Generate makes the script of a seed.

@@ -338,7 +338,7 @@ var teeth = []struct {
 		s.comes(m, s.bob, provider.RoleInbox)
 		s.Rows[0].Fate = "internal"
 		s.comes(m, s.ann, provider.RoleSent)
-		return func() { s.Rows[1].Fate = "internal" }
+		return func() { s.Rows[1].Fate = "automated" }
 	}},
 	{promiseRow, "what was sent is not decided", func(s *scene) func() {
 		s.outgoing()

@@ -103,7 +103,12 @@ func newWorld(ctx context.Context, cfg Config, log io.Writer) (*world, error) {
 		w.truth.Boxes = append(w.truth.Boxes, b.Box)
 	}
 	w.host = &caller{w: w}
+	last := ""
 	w.host.gate = func(point string) {
+		if mutates(last) {
+			w.notice()
+		}
+		last = point
 		if w.passes++; w.passes <= endless {
 			w.trace("  host %s", point)
 			return

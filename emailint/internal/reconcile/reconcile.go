@@ -269,7 +269,8 @@ func (r *Reconciler) Repair(ctx context.Context, w provider.Window, rep *Report)
 	var purged []provider.ItemID
 	err := r.rows(ctx, func(row state.Row) error {
 		at, listed := there[row.Item]
-		if listed && len(at) > 0 && !row.Left {
+		// What lay in junk, trash or drafts, and is listed, has come out of there.
+		if listed && !row.Left && (len(at) > 0 || filed(row.Folders)) {
 			moved, err := r.replace(ctx, row, at)
 			left = append(left, moved...)
 			return err
@@ -321,7 +322,7 @@ func (r *Reconciler) replace(ctx context.Context, row state.Row, at []provider.F
 			left = append(left, provider.Removal{ID: row.Item, Folder: f.ID})
 		}
 	}
-	if !slices.ContainsFunc(at, func(f provider.Folder) bool { return !in(row.Folders, f.ID) }) {
+	if len(at) > 0 && !slices.ContainsFunc(at, func(f provider.Folder) bool { return !in(row.Folders, f.ID) }) {
 		return left, nil
 	}
 	return left, r.commit(ctx, []provider.Item{{ID: row.Item, Folders: at}})
