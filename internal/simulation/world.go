@@ -274,6 +274,10 @@ func (h *caller) settings(change func(*emailint.Settings), r Rules) error {
 			change(&s)
 		}
 		s.Rules.Leads, s.Rules.Opportunities, s.Rules.CreateContacts = r.Leads, r.Opportunities, r.CreateContacts
+		if s.Rules.OpportunityPolicy = r.Policy; r.Policy == "" {
+			s.Rules.OpportunityPolicy = linker.AllOpportunities
+		}
+		s.Rules.IgnoreAutomated, s.Rules.InternalThreads, s.Rules.FailedAuth.InheritThread = r.IgnoreAutomated, r.InternalThreads, r.ForgedThreads
 		s.Rules.ExcludedDomains, s.Rules.ExcludedAddresses = []linker.Exclusion{}, []message.Key{}
 		for _, d := range r.Excluded {
 			s.Rules.ExcludedDomains = append(s.Rules.ExcludedDomains, linker.Exclusion{Domain: message.Key(d), Reach: linker.ReachEverything})
