@@ -375,7 +375,7 @@ var teeth = []tooth{
 	{rule: "18a", off: "a worker that finds a mail half sent sends it", promise: "R9",
 		edits: []edit{{sendGo, `if row.State == state.OutSending || row.State == state.OutUnknown {`, `if row.State == state.OutUnknown {`}}},
 	{rule: "18b", off: "the outcome of a send is not looked up", promise: "R9",
-		edits: []edit{{sendGo, `out, err := s.Lookup(lctx, st)`, `out, err := provider.OutcomeNotSent, error(nil)`}}},
+		edits: []edit{{sendGo, `out, err := s.Lookup(lctx, st)`, `out, err := provider.OutcomeNotSent, lctx.Err()`}}},
 	{rule: "18c", off: "a copy in Sent is filed again where the first time had no answer", promise: "R9",
 		edits: []edit{{copyGo, `case row.Copy == state.CopyTried:`, `case false:`}}},
 	{rule: "19a", off: "deciding mail anew makes contacts", promise: "R11",
