@@ -275,7 +275,10 @@ func (d *Deliverer) decide(ctx context.Context, ws []*work) error {
 		}
 		var err error
 		q := state.ThreadQuery{Connection: d.Lease.Connection, Row: w.row.ID, Email: w.row.Email, Thread: w.env.Thread,
-			Before: w.env.When(), Fingerprint: state.Hash(d.Hasher.Fingerprint(&w.env)), MessageID: w.hashes.MessageID, Cites: w.hashes.Cites}
+			Before: w.row.Received, Fingerprint: state.Hash(d.Hasher.Fingerprint(&w.env)), MessageID: w.hashes.MessageID, Cites: w.hashes.Cites}
+		if q.Before.IsZero() { // the envelope may be another mailbox's, where it came later
+			q.Before = w.env.When()
+		}
 		if w.said, err = d.Store.Thread(ctx, d.Lease.Org, q); err != nil {
 			return err
 		}

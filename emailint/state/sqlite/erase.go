@@ -167,10 +167,9 @@ func (t *tx) unmentioned(org string, hashes []state.Hash) error {
 			WHERE c.hash = ?1 AND l.org = ?2)`, []byte(h), org).Scan(&mentioned); err != nil {
 			return err
 		}
-		if mentioned {
-			continue
-		}
-		if _, err := t.exec(`DELETE FROM word WHERE org = ? AND hash = ?`, org, []byte(h)); err != nil {
+		// A word on a mail goes with the last row of it, one on a thread with the last that leads there.
+		if _, err := t.exec(`DELETE FROM word WHERE org = ?1 AND hash = ?2 AND (NOT ?3 OR NOT thread AND NOT EXISTS (SELECT 1 FROM ledger WHERE message_id = ?2 AND org = ?1))`,
+			org, []byte(h), mentioned); err != nil {
 			return err
 		}
 	}
