@@ -200,7 +200,8 @@ var teeth = []tooth{
 	{rule: "11l", off: "words on a thread do not move up to a parent that comes late", promise: "R7|R3|R5",
 		edits: []edit{{threadGo, `return t.raise(org, messageID)`, `return nil`}}},
 	{rule: "11m", off: "a word on a thread outweighs the one on the mail", promise: "R7|R3|R5",
-		edits: []edit{{wordGo, `out.Dropped = dropped || !said && out.ThreadDropped`, `out.Dropped = dropped || out.ThreadDropped`}}},
+		edits: []edit{{wordGo, `out.Dropped = dropped || !said && out.ThreadDropped`, `out.Dropped = dropped || out.ThreadDropped
+	_ = said`}}},
 
 	{rule: "12a", off: "a copy with the fingerprint of what we sent and another Message-ID is another email", promise: "R7|R9|R6|R3",
 		edits: []edit{{settleGo, `(ours OR ? OR message_id IS NULL)`, `(? OR message_id IS NULL)`}}},
@@ -374,7 +375,7 @@ var teeth = []tooth{
 	{rule: "18a", off: "a worker that finds a mail half sent sends it", promise: "R9",
 		edits: []edit{{sendGo, `if row.State == state.OutSending || row.State == state.OutUnknown {`, `if row.State == state.OutUnknown {`}}},
 	{rule: "18b", off: "the outcome of a send is not looked up", promise: "R9",
-		edits: []edit{{sendGo, `out, err := s.Lookup(lctx, st)`, `out, err := provider.OutcomeNotSent, error(nil)`}}},
+		edits: []edit{{sendGo, `out, err := s.Lookup(lctx, st)`, `out, err := provider.OutcomeNotSent, lctx.Err()`}}},
 	{rule: "18c", off: "a copy in Sent is filed again where the first time had no answer", promise: "R9",
 		edits: []edit{{copyGo, `case row.Copy == state.CopyTried:`, `case false:`}}},
 	{rule: "19a", off: "deciding mail anew makes contacts", promise: "R11",

@@ -16,7 +16,7 @@ type EmailValue struct {
 	Fingerprint   Hash   // of header fields that are equal in every copy
 	Links         []linker.Link
 	Holder        bool // this mailbox holds it; false under a user's own exclusion
-	ThreadDropped bool // a person's word on the thread
+	ThreadDropped bool // all words considered, it is dropped
 	// Rank orders the copies of a mail: the highest gives the Email its envelope and links, so that the order in which they are
 	// read changes nothing. A lower one is attached, and its row stays due, to be decided by that envelope.
 	Rank int64
@@ -46,7 +46,8 @@ type Email struct {
 	Links       []linker.Link // the machine's
 	Person      []linker.Link // a person's, Removed ones included
 	Holders     []int64       // connections
-	// Dropped and Restored are a person's word on this mail, ThreadDropped one on its thread: what is dropped gives and has nothing.
+	// Dropped and Restored are a person's word on this Email; ThreadDropped comes of one on its thread, or on its Message-ID before it was an
+	// Email: what is dropped gives and has nothing.
 	Dropped, Restored, ThreadDropped bool
 	Survivor                         int64 // the Email it was joined into (rule 12), 0: none
 	Revision                         int64

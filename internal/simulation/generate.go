@@ -70,6 +70,7 @@ func Generate(seed uint64) Script {
 	if m.one(6) {
 		m.cfg.Rules.Excluded = []string{pick(m, domains)}
 	}
+	m.seldom(seed)
 	for range 2 + m.IntN(4) {
 		m.step(time.Second, m.create())
 	}
@@ -85,6 +86,16 @@ func Generate(seed uint64) Script {
 		m.step(m.a(time.Minute), m.work())
 	}
 	return Script{Config: m.cfg, Profile: m.p.name, Steps: m.steps}
+}
+
+// seldom switches on rules that few organisations have, by chances of their own: what else happens in a run stays as it is without them.
+func (m *maker) seldom(seed uint64) {
+	own := &maker{Rand: rand.New(rand.NewPCG(seed, 7))}
+	r := &m.cfg.Rules
+	if own.one(3) {
+		r.Policy = pick(own, []linker.OpportunityPolicy{linker.LatestOpportunity, linker.SingleOpportunity})
+	}
+	r.IgnoreAutomated, r.InternalThreads, r.ForgedThreads = own.one(6), own.one(4), own.one(4)
 }
 
 func (m *maker) one(in int) bool    { return m.IntN(in) == 0 }

@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -107,7 +108,7 @@ func (k *oracle) decide(m *Mail, by *Copy) decision {
 	}
 	// What hangs on a record that a person said and nothing else found is not looked for.
 	found := k.matched(m, by)
-	if by.Sent || !m.Spoofed {
+	if by.Sent || !m.Spoofed || k.t.Rules.ForgedThreads {
 		for _, r := range k.inherited(m) {
 			add(r, linker.ByThread)
 			if said[r] != unlink && found[r] == "" {
@@ -129,29 +130,72 @@ func (k *oracle) decide(m *Mail, by *Copy) decision {
 		}
 	}
 	if k.t.Rules.Opportunities {
+		var deals []*Record
 		for _, deal := range k.t.Records {
 			if deal.Kind != linker.Opportunity || now(deal) != deal || !openAt(deal, by.Received) {
 				continue
 			}
 			for _, of := range deal.Of {
-				if r := k.record(of); r != nil && (r.Kind == linker.Contact || r.Kind == linker.Account) && found[r] != "" {
-					add(deal, linker.ByRelated)
+				r := k.record(of)
+				hangs := r != nil && (r.Kind == linker.Contact || r.Kind == linker.Account) && found[r] != ""
+				if hangs && said[deal] != unlink && !slices.Contains(deals, deal) {
+					deals = append(deals, deal)
 				}
 			}
+		}
+		for _, deal := range k.choose(deals) {
+			add(deal, linker.ByRelated)
 		}
 	}
 	switch {
 	case len(out) > 0:
 		return decision{out, "linked"}
+	case k.inside(m, by):
+		return decision{out, "internal"}
 	case m.Automated:
 		return decision{out, "automated"}
 	}
 	return decision{out, "unmatched"}
 }
 
+// choose are those of the deals that a mail reaches that the organisation wants.
+func (k *oracle) choose(deals []*Record) []*Record {
+	switch {
+	case len(deals) < 2:
+	case k.t.Rules.Policy == linker.SingleOpportunity:
+		return nil
+	case k.t.Rules.Policy == linker.LatestOpportunity:
+		return []*Record{slices.MaxFunc(deals, func(a, b *Record) int {
+			return cmp.Or(a.Opened.Compare(b.Opened), strings.Compare(a.ID, b.ID))
+		})}
+	}
+	return deals
+}
+
+// inside: a mail among own people.
+func (k *oracle) inside(m *Mail, by *Copy) bool {
+	own, outside, _ := k.crowd(m, by)
+	return own > 0 && outside == 0
+}
+
 // apart is the fate of a mail that is matched with nothing; "": it is.
 func (k *oracle) apart(m *Mail, by *Copy) string {
-	own, outside, excluded := 0, 0, 0
+	own, outside, excluded := k.crowd(m, by)
+	switch {
+	case own == 0 && outside == 0:
+		return "unmatched"
+	case outside > 0 && outside == excluded:
+		return "excluded"
+	case outside == 0 && !k.t.Rules.InternalThreads:
+		return "internal"
+	case k.t.Rules.IgnoreAutomated && m.Automated:
+		return "automated"
+	}
+	return ""
+}
+
+// crowd counts the participants who are own people, and those who aren't; excluded are some of the latter.
+func (k *oracle) crowd(m *Mail, by *Copy) (own, outside, excluded int) {
 	for _, p := range participants(m, by) {
 		switch {
 		case k.own(p):
@@ -163,15 +207,7 @@ func (k *oracle) apart(m *Mail, by *Copy) string {
 			outside++
 		}
 	}
-	switch {
-	case own == 0 && outside == 0:
-		return "unmatched"
-	case outside > 0 && outside == excluded:
-		return "excluded"
-	case outside == 0:
-		return "internal"
-	}
-	return ""
+	return own, outside, excluded
 }
 
 // direct are the links by a person, an address or a domain.

@@ -86,6 +86,12 @@ type Rules struct {
 	Release                              bool     // deleted mail is let go; constant in a run
 	Archive                              bool     // a rule of the inbox archives linked live mail
 	ArchiveSince                         time.Time
+
+	// Constant in a run.
+	Policy          linker.OpportunityPolicy // "" is all
+	IgnoreAutomated bool                     // automated mail links to nothing
+	InternalThreads bool                     // mail among own people inherits
+	ForgedThreads   bool                     // mail whose From was forged inherits
 }
 
 // Word is what a person said of a mail, or of a thread.

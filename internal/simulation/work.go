@@ -140,11 +140,14 @@ func (k *worker) once() error {
 	if !b.alive() || b.paused {
 		return nil
 	}
+	var err error
 	if k.job.do == "reconcile" {
-		_, err := e.Reconcile(w.ctx, org, b.Conn, provider.Window{})
-		return err
+		_, err = e.Reconcile(w.ctx, org, b.Conn, provider.Window{})
+	} else {
+		err = e.Sync(w.ctx, org, b.Conn)
 	}
-	return e.Sync(w.ctx, org, b.Conn)
+	w.ended(b, err, k.proc.Dead())
+	return err
 }
 
 // do lets the workers work to their ends.
@@ -199,6 +202,7 @@ func (e work) do(h *caller) error {
 		}
 	}
 	w.notice()
+	w.awake()
 	w.count["steps"] += s.step
 	if len(e.jobs) > 1 {
 		w.count["times several worked at once"]++

@@ -51,8 +51,9 @@ type world struct {
 	boxes  []*box
 	truth  Truth
 	host   *caller
-	lives  int // processes started
-	passes int // of failpoints, by the host's call that is under way
+	lives  int            // processes started
+	passed map[int64]bool // by connection: its last pass ended well
+	passes int            // of failpoints, by the host's call that is under way
 	untold []emailint.RecordChange
 	told   []emailint.RecordChange // everything that ever changed, for the pull
 
@@ -88,7 +89,7 @@ func newWorld(ctx context.Context, cfg Config, log io.Writer) (*world, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &world{ctx: ctx, cfg: cfg, clock: day0, store: st, crm: emailinttest.NewMemCRM(), mutations: map[mutationKey]*Mutation{},
+	w := &world{ctx: ctx, cfg: cfg, clock: day0, store: st, crm: emailinttest.NewMemCRM(), mutations: map[mutationKey]*Mutation{}, passed: map[int64]bool{},
 		count: Counts{}, hash: fnv.New64a(), log: log}
 	w.truth.AlwaysCreate = true
 	for i, kind := range []providertest.Personality{providertest.IMAP, providertest.Gmail, providertest.Graph} {
@@ -273,6 +274,10 @@ func (h *caller) settings(change func(*emailint.Settings), r Rules) error {
 			change(&s)
 		}
 		s.Rules.Leads, s.Rules.Opportunities, s.Rules.CreateContacts = r.Leads, r.Opportunities, r.CreateContacts
+		if s.Rules.OpportunityPolicy = r.Policy; r.Policy == "" {
+			s.Rules.OpportunityPolicy = linker.AllOpportunities
+		}
+		s.Rules.IgnoreAutomated, s.Rules.InternalThreads, s.Rules.FailedAuth.InheritThread = r.IgnoreAutomated, r.InternalThreads, r.ForgedThreads
 		s.Rules.ExcludedDomains, s.Rules.ExcludedAddresses = []linker.Exclusion{}, []message.Key{}
 		for _, d := range r.Excluded {
 			s.Rules.ExcludedDomains = append(s.Rules.ExcludedDomains, linker.Exclusion{Domain: message.Key(d), Reach: linker.ReachEverything})

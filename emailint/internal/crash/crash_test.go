@@ -75,6 +75,7 @@ func TestScenario(t *testing.T) {
 			"old-reply":     {"[ann], ", "contact:ada by thread old-both", "contact:new:private@elsewhere.example"},
 			"old-sent":      {"[ann], with content", "contact:pat", "outbound", "history"},
 			"old-zoe":       {"contact:pat", "contact:zoe"},
+			"old-gift":      {"[bob], with content", "contact:santa"},
 			"old-olaf":      {"[bob], with content", "contact:new:olaf@novel.example"},
 			"both":          {"[ann bob], with content", "contact:ada", "lead:lee by person"},
 			"memo":          {"[bob], with content", "contact:ada"}, // the sender deleted his copy, which alone had the Bcc

@@ -25,6 +25,7 @@ type step struct {
 var (
 	ada      = linker.Record{Kind: linker.Contact, ID: "ada"}
 	pat      = linker.Record{Kind: linker.Contact, ID: "pat"}
+	santa    = linker.Record{Kind: linker.Contact, ID: "santa"}
 	zoe      = linker.Record{Kind: linker.Contact, ID: "zoe"}
 	lee      = linker.Record{Kind: linker.Lead, ID: "lee"}
 	customer = linker.Record{Kind: linker.Account, ID: "customer"}
@@ -75,6 +76,7 @@ var script = []step{
 			old(bob, mail{name: "old-internal", from: "ann@own.example"}, 3, provider.RoleInbox)
 			// No contact is made of automated mail; it is found when one is made of him (rule 5).
 			old(bob, mail{name: "old-olaf", from: "Olaf <olaf@novel.example>", extra: auto}, 5, provider.RoleInbox)
+			old(bob, mail{name: "old-gift", from: "gift@presents.example", extra: auto}, 6, provider.RoleInbox)
 			old(bob, mail{name: "old-pat", from: fromPat}, 4, provider.RoleInbox)
 		},
 		host: []func(w *world) error{
@@ -192,8 +194,12 @@ var script = []step{
 			return w.correct("both", emailint.Correction{Link: []linker.Record{lee}, Unlink: []linker.Record{customer}})
 		}}},
 
-	{name: "records", // a contact is made in the CRM whose mail came long ago
-		world: func(w *world, _ time.Time) { w.crm.Add(org, zoe, "Zoe", "zoe@nowhere.example") },
+	{name: "records", // contacts are made in the CRM whose mail came long ago; of one it tells
+		world: func(w *world, _ time.Time) {
+			w.crm.Add(org, zoe, "Zoe", "zoe@nowhere.example")
+			w.crm.Add(org, santa, "Santa", "gift@presents.example")
+			w.untold = append(w.untold, emailint.RecordChange{Kind: emailint.RecordCreated, Record: santa, Addresses: []string{"gift@presents.example"}})
+		},
 		host: []func(w *world) error{func(w *world) error {
 			return w.engine.RecordsChanged(w.ctx, org, emailint.RecordChange{Kind: emailint.RecordCreated, Record: zoe, Addresses: []string{"Zoe@Nowhere.example"}})
 		}}},

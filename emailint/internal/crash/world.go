@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,24 @@ const (
 	providerName = "crash"
 	lease        = 2 * time.Minute
 )
+
+// lister is the world's CRM: it can be asked for changes, by how many were told.
+type lister struct {
+	*emailinttest.MemCRM
+	w *world
+}
+
+func (l lister) RecordChanges(_ context.Context, _, since string) ([]emailint.RecordChange, string, bool, error) {
+	next := strconv.Itoa(len(l.w.untold))
+	if since == "" {
+		return nil, next, false, nil
+	}
+	told, err := strconv.Atoi(since)
+	if err != nil {
+		return nil, "", false, err
+	}
+	return l.w.untold[told:], next, false, nil
+}
 
 // Service is the mail service behind one mailbox. Its methods panic when they fail: they are the world, not what is tested.
 type Service interface {
@@ -137,10 +156,11 @@ type world struct {
 	spite atomic.Int64 // so many further saves are refused
 
 	hasher *ident.Hasher
-	dates  map[string]time.Time  // of mails: copies are equal
-	ids    map[string]string     // Message-ID -> mail
-	hashes map[state.Hash]string // hash of it -> mail
-	keys   []string              // of the outbox, in order
+	dates  map[string]time.Time    // of mails: copies are equal
+	ids    map[string]string       // Message-ID -> mail
+	hashes map[state.Hash]string   // hash of it -> mail
+	keys   []string                // of the outbox, in order
+	untold []emailint.RecordChange // what the CRM tells only when it is asked
 	// receipt is that of the mailbox that was erased.
 	receipt string
 
@@ -202,7 +222,7 @@ func (w *world) startWith(worker string, gate func(string)) (*failpoint.Process,
 		return s.Open(ctx)
 	}
 	e, err := emailint.New(emailint.Options{
-		State: own, CRM: failpoint.CRM(w.crm, p, w.crmFails), Now: w.clock.now, Worker: worker, Workers: 2, Lease: lease,
+		State: own, CRM: failpoint.CRM(lister{w.crm, w}, p, w.crmFails), Now: w.clock.now, Worker: worker, Workers: 2, Lease: lease,
 		Providers: []provider.Provider{failpoint.Provider(providerName, p, open)},
 		Keys:      []emailint.Key{{ID: "test", Secret: make([]byte, 32)}}, IndexKey: make([]byte, 32),
 		Sender: func(_ context.Context, c emailint.Connection) (provider.Sender, error) {

@@ -453,7 +453,7 @@ func (d *Deliverer) settlement(w *work) (state.Settlement, error) {
 	}
 	s.Email = &state.EmailValue{
 		MessageID: w.hashes.MessageID, Fingerprint: s.Fingerprint, Links: w.dec.Links, Holder: !w.freed, Rank: rank(w), Replaces: w.locked,
-		ThreadDropped: w.said.ThreadDropped,
+		ThreadDropped: w.said.Dropped,
 		Envelope:      sealed, EnvelopeTag: string(d.Hasher.MessageID(string(plain))),
 	}
 	return s, nil
