@@ -521,8 +521,8 @@ func (t *tx) store(had state.Email, e *state.Email, envelope bool) error {
 	}
 	// Copies of it that linked to nothing are decided by it from now on.
 	was, is := len(had.Effective()) > 0, len(e.Effective()) > 0
-	if is && !was {
-		if _, err := t.markDue(e.Org, `SELECT id FROM ledger WHERE email = ? AND id <> ? AND fate <> 'linked'`, e.ID, t.settling); err != nil {
+	if is != was { // and its other copies follow
+		if _, err := t.markDue(e.Org, `SELECT id FROM ledger WHERE email = ? AND id <> ? AND (fate = 'linked') = ?`, e.ID, t.settling, was); err != nil {
 			return err
 		}
 	}
