@@ -171,42 +171,68 @@ func (w *world) filing(b *box, m *Mail) bool {
 	return err == nil && (out.State != state.OutSent || out.Copy == state.CopyDue || out.Copy == state.CopyTried)
 }
 
+// archived returns a mail that a rule archived in a mailbox: the n-th, or the first of fewer; nil: there is none.
+func (w *world) archived(b *box, n int) *Mutation {
+	var all []*Mutation
+	for _, m := range w.truth.Mails {
+		if mu := w.mutations[mutationKey{b.Box, m.Subject}]; mu != nil {
+			all = append(all, mu)
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return all[n%len(all)]
+}
+
 // bringBack brings a mail back to the inbox that a rule archived.
-type bringBack struct{ name, box string }
+type bringBack struct {
+	box string
+	n   int
+}
 
 func (e bringBack) String() string {
-	return fmt.Sprintf("%s brings %s back to the inbox", e.box, e.name)
+	return fmt.Sprintf("%s brings a mail that was archived (%d) back to the inbox", e.box, e.n)
 }
 
 func (e bringBack) do(h *caller) error {
 	w, b := h.w, h.w.box(e.box)
-	hd, c := b.holds(e.name)
-	mu := w.mutations[mutationKey{b.Box, e.name}]
-	if c == nil || mu == nil || c.Role != provider.RoleArchive {
+	mu := w.archived(b, e.n)
+	if mu == nil {
+		return nil
+	}
+	hd, c := b.holds(mu.Subject)
+	if c == nil || c.Role != provider.RoleArchive {
 		return nil
 	}
 	w.count["archived mails brought back"]++
+	w.trace("it is %s", mu.Subject)
 	w.move(b, hd, c, provider.RoleInbox)
 	mu.Undone = true
 	return nil
 }
 
 // undo takes back what the rule of the inbox did to a mail.
-type undo struct{ name, box string }
+type undo struct {
+	box string
+	n   int
+}
 
 func (e undo) String() string {
-	return fmt.Sprintf("the archiving of %s is undone for %s", e.name, e.box)
+	return fmt.Sprintf("the archiving of a mail (%d) is undone for %s", e.n, e.box)
 }
 
 func (e undo) do(h *caller) error {
 	w, b := h.w, h.w.box(e.box)
-	if !b.alive() || w.mutations[mutationKey{b.Box, e.name}] == nil {
+	mu := w.archived(b, e.n)
+	if !b.alive() || mu == nil {
 		return nil
 	}
-	email := w.emailOf(e.name)
+	email := w.emailOf(mu.Subject)
 	if email == "" {
 		return nil
 	}
+	w.trace("it is %s", mu.Subject)
 	return h.call("Undo", func(p *process) error {
 		is, err := p.state.IntentsOf(w.ctx, org, connID(email))
 		for _, i := range is {

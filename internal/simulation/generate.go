@@ -54,8 +54,7 @@ type maker struct {
 	dead    []linker.Record
 	open    map[string]bool // mailboxes that are connected
 	n       int             // mails named
-	// What does not go together in a run: where Message-IDs are reused, or what was said may go with a mailbox, it depends on the order of
-	// things on which mails a word on a thread holds.
+	// What does not go together in a run: where Message-IDs are reused it depends on the order of things on which mails a word on a thread holds.
 	reuse, erases, threads bool
 	elapsed                time.Duration
 }
@@ -67,7 +66,7 @@ func Generate(seed uint64) Script {
 	m.cfg = Config{Seed: seed, PageSize: 1 + m.IntN(4), Remover: m.one(2), Pull: m.one(4), Bare: m.one(3)}
 	m.cfg.Rules = Rules{Leads: m.one(2), Opportunities: !m.one(3), CreateContacts: !m.one(3), Release: m.one(2), Archive: m.one(3)}
 	m.reuse, m.erases = m.one(3), m.p.boxes > 3 || m.one(2)
-	m.threads = !m.reuse && !(m.erases && m.p.boxes > 0)
+	m.threads = !m.reuse
 	if m.one(6) {
 		m.cfg.Rules.Excluded = []string{pick(m, domains)}
 	}
@@ -374,19 +373,19 @@ func (m *maker) inFolders() event {
 	if name == "" {
 		return nil
 	}
-	switch m.IntN(12) {
+	switch m.IntN(13) {
 	case 0, 1:
 		return remove{name, box}
 	case 2:
 		return reset{location{box, pick(m, []provider.Role{provider.RoleInbox, provider.RoleInbox, provider.RoleArchive, "", provider.RoleSent})}, m.one(4)}
 	case 3:
 		return oddity{box, pick(m, []string{"repeats pages", "reorders pages"}), 1 + m.IntN(2)}
-	case 4:
+	case 4, 12:
 		if m.cfg.Rules.Archive {
 			if m.one(3) {
-				return undo{name, box}
+				return undo{box, m.IntN(5)}
 			}
-			return bringBack{name, box}
+			return bringBack{box, m.IntN(5)}
 		}
 	case 5:
 		return spoil{name, box, m.one(2)}
