@@ -1,11 +1,11 @@
 // Command simulation runs the engine through seeded worlds and compares what came of each with what must (package internal/simulation).
 //
-//	simulation [-from SEED] [-seeds N] [-json] [-parallel P] [-all] [-shrink 60s] [-log | -shortlog] [-promise BEGINNING] [-twice]
+//	simulation [-from SEED] [-seeds N] [-json] [-parallel P] [-all] [-shrink 60s] [-log | -shortlog] [-promise BEGINNING] [-profile NAME] [-twice]
 //
 // It exits 1 with the first seed that breaks a promise, the promise, and the shortest trace of it that was found; else it says how much
 // happened. The same seed runs exactly the same, on any machine. With -all it goes on and lists every seed that breaks one; with -log it runs one
 // seed and prints everything that happens, with -shortlog it prints everything that happens in the run of the shortest trace. With
-// -promise only violations count that begin so. With -twice each seed is run twice, and two runs that differ are a violation.
+// -promise only violations count that begin so, with -profile all runs are of that profile (package simulation: seldom.go has some that are made only so). With -twice each seed is run twice, and two runs that differ are a violation.
 package main
 
 import (
@@ -66,8 +66,9 @@ func run(ctx context.Context, args []string) error {
 	log := fs.Bool("log", false, "run the first seed alone, and print what happens")
 	shortlog := fs.Bool("shortlog", false, "print what happens in the run of the shortest trace")
 	promise := fs.String("promise", "", "only violations that begin so count; several beginnings are divided by |")
+	profile := fs.String("profile", "", "runs of this profile, not of that which the seed chooses")
 	twice := fs.Bool("twice", false, "run each seed twice, and compare")
-	profile := fs.String("cpuprofile", "", "write a CPU profile")
+	cpu := fs.String("cpuprofile", "", "write a CPU profile")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
@@ -75,10 +76,10 @@ func run(ctx context.Context, args []string) error {
 		return errors.New("-seeds and -parallel are at least 1, and nothing stands behind the flags; see -help")
 	}
 	if *log {
-		return one(ctx, *from)
+		return one(ctx, *from, *profile)
 	}
-	if *profile != "" {
-		f, err := os.Create(*profile)
+	if *cpu != "" {
+		f, err := os.Create(*cpu)
 		if err != nil {
 			return err
 		}
@@ -88,13 +89,13 @@ func run(ctx context.Context, args []string) error {
 		}
 		defer pprof.StopCPUProfile()
 	}
-	rep, err := runAll(ctx, *from, *seeds, *parallel, *all, *twice, *promise)
+	rep, err := runAll(ctx, *from, *seeds, *parallel, *all, *twice, *promise, *profile)
 	if err != nil {
 		return err
 	}
 	if !*all && len(rep.Violations) > 0 {
 		v := &rep.Violations[0]
-		s, r := simulation.Shrink(ctx, simulation.Generate(v.Seed), simulation.Kind(simulation.Violation(v.Promises[0])), time.Now().Add(*shrink))
+		s, r := simulation.Shrink(ctx, simulation.GenerateAs(v.Seed, *profile), simulation.Kind(simulation.Violation(v.Promises[0])), time.Now().Add(*shrink))
 		v.Trace = s.String()
 		for _, x := range r.Violations {
 			v.Shortest = append(v.Shortest, string(x))
@@ -117,8 +118,8 @@ func run(ctx context.Context, args []string) error {
 }
 
 // one runs a seed and prints what happens.
-func one(ctx context.Context, seed uint64) error {
-	s := simulation.Generate(seed)
+func one(ctx context.Context, seed uint64, profile string) error {
+	s := simulation.GenerateAs(seed, profile)
 	fmt.Printf("seed %d, %s\n%s\n", seed, s.Profile, s)
 	r, err := simulation.Run(ctx, s, os.Stdout)
 	for _, v := range r.Violations {
@@ -131,7 +132,7 @@ func one(ctx context.Context, seed uint64) error {
 }
 
 // runAll runs the seeds, several at once. Without all it ends with the lowest seed that broke a promise.
-func runAll(ctx context.Context, from, seeds uint64, parallel int, all, twice bool, promise string) (report, error) {
+func runAll(ctx context.Context, from, seeds uint64, parallel int, all, twice bool, promise, profile string) (report, error) {
 	rep := report{From: from, Counts: simulation.Counts{}, Violations: []violation{}}
 	begun := time.Now()
 	var mu sync.Mutex // guards rep, next, last, hash and failed
@@ -150,15 +151,16 @@ func runAll(ctx context.Context, from, seeds uint64, parallel int, all, twice bo
 				if over {
 					return
 				}
+				script := simulation.GenerateAs(seed, profile)
 				watch := time.AfterFunc(hanging, func() {
 					fmt.Fprintf(os.Stderr, "simulation: seed %d hangs\n", seed)
 					pprof.Lookup("goroutine").WriteTo(os.Stderr, 1) //nolint:errcheck // it is the last word
 					os.Exit(1)
 				})
-				r, err := simulation.Run(ctx, simulation.Generate(seed), nil)
+				r, err := simulation.Run(ctx, script, nil)
 				if twice && err == nil {
 					var again simulation.Result
-					if again, err = simulation.Run(ctx, simulation.Generate(seed), nil); again.Hash != r.Hash {
+					if again, err = simulation.Run(ctx, script, nil); again.Hash != r.Hash {
 						r.Violations = append(r.Violations, "determinism: the second run is another one")
 					}
 				}

@@ -70,7 +70,7 @@ var Points = []Point{
 	{Name: "state.ChangeNumber", Read: true, Means: "nothing"},
 	{Name: "state.Spread", Means: "some of the mail that a change concerns is due and the rest is not found yet"},
 	{Name: "state.Unspread", Read: true, Means: "nothing"},
-	{Name: "state.Pulled", Read: true, Means: "nothing", Unreached: "the crash scenario's CRM tells its changes; the simulation's is asked"},
+	{Name: "state.Pulled", Read: true, Means: "nothing"},
 
 	{Name: "state.OutboxAdd", Means: "the mail is accepted and the host was not told: it sends again with the same key"},
 	{Name: "state.OutboxGet", Read: true, Means: "nothing",
@@ -86,8 +86,7 @@ var Points = []Point{
 	{Name: "crm.SaveEmails", Means: "the CRM has the email and the engine doesn't know"},
 	{Name: "crm.UpdateEmails", Means: "the CRM has the new links and the engine doesn't know"},
 	{Name: "crm.RemoveEmails", Means: "the CRM has removed the email and the engine doesn't know"},
-	{Name: "crm.RecordChanges", Read: true, Means: "changes were pulled and not stored: they are pulled again",
-		Unreached: "the crash scenario's CRM tells its changes; the simulation's is asked"},
+	{Name: "crm.RecordChanges", Read: true, Means: "changes were pulled and not stored: they are pulled again"},
 
 	{Name: "provider.Open", Read: true, Means: "a connection is open that nobody will close"},
 	{Name: "mailbox.Profile", Read: true, Means: "nothing"},

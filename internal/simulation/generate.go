@@ -28,6 +28,7 @@ type profile struct {
 	name                                                                     string
 	mail, copies, folders, trouble, changes, rules, words, sends, boxes, bad int // weights of events; bad: of a hundred works that have upsets
 	crowd                                                                    int // of a hundred works in which several work at once
+	special                                                                  int // weight of what belongs to this profile alone
 }
 
 var profiles = []profile{
@@ -60,9 +61,17 @@ type maker struct {
 }
 
 // Generate makes the script of a seed.
-func Generate(seed uint64) Script {
+func Generate(seed uint64) Script { return GenerateAs(seed, "") }
+
+// GenerateAs makes the script of a seed in a profile; "": in that which the seed chooses.
+func GenerateAs(seed uint64, profile string) Script {
 	m := &maker{Rand: rand.New(rand.NewPCG(seed, 1)), open: map[string]bool{}}
 	m.p = profiles[m.IntN(len(profiles))]
+	for _, p := range slices.Concat(profiles, special) {
+		if p.name == profile {
+			m.p = p
+		}
+	}
 	m.cfg = Config{Seed: seed, PageSize: 1 + m.IntN(4), Remover: m.one(2), Pull: m.one(4), Bare: m.one(3)}
 	m.cfg.Rules = Rules{Leads: m.one(2), Opportunities: !m.one(3), CreateContacts: !m.one(3), Release: m.one(2), Archive: m.one(3)}
 	m.reuse, m.erases = m.one(3), m.p.boxes > 3 || m.one(2)
@@ -86,16 +95,6 @@ func Generate(seed uint64) Script {
 		m.step(m.a(time.Minute), m.work())
 	}
 	return Script{Config: m.cfg, Profile: m.p.name, Steps: m.steps}
-}
-
-// seldom switches on rules that few organisations have, by chances of their own: what else happens in a run stays as it is without them.
-func (m *maker) seldom(seed uint64) {
-	own := &maker{Rand: rand.New(rand.NewPCG(seed, 7))}
-	r := &m.cfg.Rules
-	if own.one(3) {
-		r.Policy = pick(own, []linker.OpportunityPolicy{linker.LatestOpportunity, linker.SingleOpportunity})
-	}
-	r.IgnoreAutomated, r.InternalThreads, r.ForgedThreads = own.one(6), own.one(4), own.one(4)
 }
 
 func (m *maker) one(in int) bool    { return m.IntN(in) == 0 }
@@ -124,7 +123,7 @@ func (m *maker) event() event {
 		make   func() event
 	}{
 		{p.mail, m.arrival}, {p.copies, m.copyOf}, {p.folders, m.inFolders}, {p.trouble, m.oddity}, {p.changes, m.change}, {p.rules, m.rule},
-		{p.words, m.word}, {p.sends, m.send}, {p.boxes, m.mailbox}, {1, m.connectOne0},
+		{p.words, m.word}, {p.sends, m.send}, {p.boxes, m.mailbox}, {1, m.connectOne0}, {p.special, m.special},
 	}
 	total := 0
 	for _, k := range kinds {

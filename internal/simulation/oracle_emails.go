@@ -42,7 +42,7 @@ func (k *oracle) holders(m *Mail) (sure, perhaps []int64) {
 			perhaps = append(perhaps, b.Conn)
 		case !released || m.MessageID == "":
 			sure = append(sure, b.Conn)
-		case namesake:
+		case namesake || sent && !read: // of what was sent a row showed a copy, which was gone before it was read
 			perhaps = append(perhaps, b.Conn)
 		}
 	}

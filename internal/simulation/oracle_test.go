@@ -653,6 +653,23 @@ var teeth = []struct {
 		s.is(one, "linked", "contact/ada person")
 		return func() { s.is(two, "linked", "contact/ada person") }
 	}},
+	{promiseLinks, "R5 a word on the thread of such a mail is its own, and the later wins", func(s *scene) func() {
+		m := s.answer("one")
+		m.MessageID = ""
+		s.say(m, false, SayLink, s.ada)
+		s.say(m, true, SayUnlink, s.ada)
+		return func() { s.is(m, "linked", "contact/ada person") }
+	}},
+	{promiseLinks, "R4 what may have been sent gives what it would have", func(s *scene) func() {
+		sent := s.outgoing()
+		s.Outbox["k1"] = "unknown"
+		s.is(sent, "")
+		s.Emails = nil
+		s.State, s.Rows = nil, nil
+		m := s.answer("re", sent)
+		s.is(m, "linked", "contact/ada thread", "account/acme thread")
+		return func() { s.is(m, "unmatched") }
+	}},
 	{promiseLinks, "R5 words follow merges, the later wins where two meet", func(s *scene) func() {
 		m := s.answer("question")
 		eve := s.record("contact/eve")

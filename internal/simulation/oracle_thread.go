@@ -98,7 +98,7 @@ func (k *oracle) given(m *Mail) links {
 			}
 		}
 	}
-	if k.frozen(m) { // R8: what it gives follows what it has
+	if k.frozen(m) && !k.heldBack(m) { // R8: what it gives follows what it has
 		for r := range g {
 			if _, ok := has[r]; !ok {
 				delete(g, r)

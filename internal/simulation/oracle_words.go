@@ -39,6 +39,11 @@ func (k *oracle) concerns(w Word, m *Mail) reach {
 	return no
 }
 
+// itself reports whether a word is one on a mail itself: what is no part of a thread is its own.
+func (k *oracle) itself(w Word) bool {
+	return !w.Thread || len(k.ids[w.Mail]) == 0 && len(cited(w.Mail)) == 0
+}
+
 func meet(a, b map[string]bool) bool {
 	for id, in := range b {
 		if in && a[id] {
@@ -82,7 +87,7 @@ func (k *oracle) saidOn(m *Mail, itself bool) map[*Record][]said {
 	s := map[*Record][]said{}
 	for _, w := range k.t.Words {
 		sure := k.concerns(w, m)
-		if w.Thread == itself || w.On == nil || sure == no {
+		if k.itself(w) != itself || w.On == nil || sure == no {
 			continue
 		}
 		r := now(w.On)
@@ -129,10 +134,10 @@ func likely(words []said, by linker.How) said {
 
 // dropped reports whether a person took the mail out: the later word on the mail itself, else that on its thread.
 func (k *oracle) dropped(m *Mail) bool {
-	for _, thread := range []bool{false, true} {
+	for _, itself := range []bool{true, false} {
 		var may []bool
 		for _, w := range slices.Backward(k.t.Words) {
-			if w.Thread != thread || w.Say != SayDrop && w.Say != SayRestore {
+			if k.itself(w) != itself || w.Say != SayDrop && w.Say != SayRestore {
 				continue
 			}
 			switch k.concerns(w, m) {

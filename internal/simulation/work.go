@@ -189,7 +189,7 @@ func (e work) do(h *caller) error {
 			return nil
 		})
 	}
-	s := &chooser{w: w, work: e, random: random, workers: workers, held: -1}
+	s := &chooser{w: w, work: e, random: random, workers: workers, before: map[int]string{}, held: -1}
 	s.last = -1
 	for i, err := range (&failpoint.Schedule{Choose: s.choose}).Run(works) {
 		var p *panicked
@@ -220,10 +220,11 @@ type chooser struct {
 	random  *rand.Rand
 	workers []*worker
 	step    int
-	last    int    // who went on last, -1: nobody
-	point   string // from where
-	held    int    // who is paused, -1: nobody
-	until   int    // up to which step
+	last    int            // who went on last, -1: nobody
+	point   string         // from where
+	before  map[int]string // where each worker came from
+	held    int            // who is paused, -1: nobody
+	until   int            // up to which step
 }
 
 func (s *chooser) choose(standing []failpoint.Standing) int {
@@ -270,6 +271,7 @@ func (s *chooser) choose(standing []failpoint.Standing) int {
 		n -= weight(may[i])
 	}
 	s.last, s.point = may[i].Worker, may[i].Point
+	s.passes(s.last, s.point)
 	w.trace("  %d %s", s.last, s.point)
 	return s.last
 }

@@ -43,19 +43,21 @@ type Config struct {
 // world is everything outside of the engines, and what they share. Only one goroutine at a time works on it: that which Schedule
 // lets go on, or the run's own.
 type world struct {
-	ctx    context.Context
-	cfg    Config
-	clock  time.Time
-	store  state.Store
-	crm    *emailinttest.MemCRM
-	boxes  []*box
-	truth  Truth
-	host   *caller
-	lives  int            // processes started
-	passed map[int64]bool // by connection: its last pass ended well
-	passes int            // of failpoints, by the host's call that is under way
-	untold []emailint.RecordChange
-	told   []emailint.RecordChange // everything that ever changed, for the pull
+	ctx     context.Context
+	cfg     Config
+	clock   time.Time
+	store   state.Store
+	crm     *emailinttest.MemCRM
+	boxes   []*box
+	truth   Truth
+	host    *caller
+	lives   int // processes started
+	fence   *fence
+	stumble int            // after so many failpoints the host's process dies; 0: it doesn't
+	passed  map[int64]bool // by connection: its last pass ended well
+	passes  int            // of failpoints, by the host's call that is under way
+	untold  []emailint.RecordChange
+	told    []emailint.RecordChange // everything that ever changed, for the pull
 
 	crmTrouble []trouble // of the next calls of the CRM
 	mutations  map[mutationKey]*Mutation
@@ -92,6 +94,7 @@ func newWorld(ctx context.Context, cfg Config, log io.Writer) (*world, error) {
 	w := &world{ctx: ctx, cfg: cfg, clock: day0, store: st, crm: emailinttest.NewMemCRM(), mutations: map[mutationKey]*Mutation{}, passed: map[int64]bool{},
 		count: Counts{}, hash: fnv.New64a(), log: log}
 	w.truth.AlwaysCreate = true
+	w.fence = newFence(w)
 	for i, kind := range []providertest.Personality{providertest.IMAP, providertest.Gmail, providertest.Graph} {
 		name := owners[i]
 		b := &box{Box: &Box{Name: name, Address: address(name), Kind: kind}, copies: map[providertest.Handle]*Copy{}}
@@ -111,6 +114,12 @@ func newWorld(ctx context.Context, cfg Config, log io.Writer) (*world, error) {
 		last = point
 		if w.passes++; w.passes <= endless {
 			w.trace("  host %s", point)
+			if w.stumble > 0 {
+				if w.stumble--; w.stumble == 0 {
+					w.count["times the host died in a call"]++
+					w.host.Kill()
+				}
+			}
 			return
 		}
 		if w.host.down == nil {
@@ -199,7 +208,7 @@ type process struct {
 func (w *world) start(name string, gate func(string)) *process {
 	w.lives++
 	p := &process{Process: failpoint.New(gate)}
-	p.state = failpoint.State(w.store, p.Process)
+	p.state = failpoint.State(w.fence, p.Process)
 	o := emailint.Options{
 		State: p.state, CRM: failpoint.CRM(w.hostStore(), p.Process, nil), Now: w.now, Worker: name, Workers: 2, Lease: lease,
 		Keys: []emailint.Key{{ID: "test", Secret: make([]byte, 32)}}, IndexKey: make([]byte, 32),
@@ -329,7 +338,7 @@ func (h *caller) connect(b *box) error {
 // drain brings the run to rest: nothing fails any more, all is told, and every mailbox is synced until nothing is outstanding, and
 // three more times a day apart.
 func (w *world) drain() error {
-	w.crmTrouble = nil
+	w.crmTrouble, w.stumble = nil, 0
 	for _, b := range w.boxes {
 		b.fake.Calm()
 		b.fake.Reorder(false)

@@ -133,6 +133,55 @@ var eraseCases = []testCase{
 			}
 		}
 	}},
+	{"EraseMeanwhile", "a decision by the envelope of a mailbox that is erased meanwhile is not the last one", func(h *house) {
+		u, v := h.claim(h.connect("u").ID), h.claim(h.connect("v").ID)
+		h.page(u, row("1"))
+		id := h.ranked(u, 2, ada).Email
+		h.page(v, row("1"))
+		h.equal("attached", h.ranked(v, 1, bob).Email, id)
+		b := h.pending(v)
+		h.equal("by the envelope", b.Rows[0].Reread, false)
+		h.erase(u.Connection, 10)
+		s := linked(b.Rows[0], ada)
+		s.Email.Rank, s.Email.Envelope, s.Email.EnvelopeTag = 2, []byte(ada.ID), ada.ID
+		h.equal("still due", h.settle(v, b, s)[0].StillDue, true)
+		h.equal("to be read again", h.pending(v).Rows[0].Reread, true)
+	}},
+	{"EraseBestLinksNothing", "a copy left behind that is the best and links to nothing leaves the email without links, in whatever order they come", func(h *house) {
+		for _, first := range []int{0, 1} {
+			name := string(rune('a' + first))
+			u := h.claim(h.connect("u" + name).ID)
+			others := []state.Lease{h.claim(h.connect("v" + name).ID), h.claim(h.connect("w" + name).ID)}
+			h.page(u, row(name))
+			id := h.ranked(u, 3, ada).Email
+			for _, l := range others {
+				h.page(l, row(name))
+				h.ranked(l, 3, ada)
+			}
+			h.erase(u.Connection, 10)
+			decide := func(l state.Lease, rank int64, envelope string, ls ...linker.Link) bool {
+				b := h.pending(l)
+				if len(b.Rows) == 0 {
+					return false
+				}
+				s := linked(b.Rows[0], ada)
+				s.Email.Rank, s.Email.Envelope, s.Email.EnvelopeTag, s.Email.Links = rank, []byte(envelope), envelope, ls
+				return h.settle(l, b, s)[0].StillDue
+			}
+			for _, i := range []int{first, 1 - first} {
+				if i == 0 {
+					decide(others[0], 2, "best")
+				} else {
+					decide(others[1], 1, "other", bob)
+				}
+			}
+			for _, l := range others {
+				h.equal("still due", decide(l, 2, "best"), false)
+			}
+			h.equal("links", len(h.email(id).Links), 0)
+			h.equal("envelope", string(h.email(id).Envelope), "best")
+		}
+	}},
 	{"EraseOnlyEnvelope", "where no other copy can be read the envelope stays, and any copy that comes later outranks it", func(h *house) {
 		u, v, w := h.claim(h.connect("u").ID), h.claim(h.connect("v").ID), h.claim(h.connect("w").ID)
 		h.page(u, row("1"))
