@@ -202,7 +202,7 @@ func (e bringBack) do(h *caller) error {
 		return nil
 	}
 	hd, c := b.holds(mu.Subject)
-	if c == nil || c.Role != provider.RoleArchive {
+	if c == nil || c.Role != provider.RoleArchive || w.unanswered(b, c) {
 		return nil
 	}
 	w.count["archived mails brought back"]++
@@ -210,6 +210,29 @@ func (e bringBack) do(h *caller) error {
 	w.move(b, hd, c, provider.RoleInbox)
 	mu.Undone = true
 	return nil
+}
+
+// unanswered: the answer to the archiving of a mail was lost, and no pass has shown the mail since. Should it be back in the inbox before one does,
+// nobody could tell that it ever left: a window that docs/reliability.md names.
+func (w *world) unanswered(b *box, c *Copy) bool {
+	rows, err := w.store.Items(w.ctx, org, b.Conn, 0, 10000)
+	if err != nil {
+		panic(err)
+	}
+	for _, r := range rows {
+		if r.Email == 0 || !slices.Contains(c.Items, r.Item) {
+			continue
+		}
+		is, err := w.store.IntentsOf(w.ctx, org, r.Email)
+		if err != nil {
+			panic(err)
+		}
+		if slices.ContainsFunc(is, func(i state.Intent) bool { return i.Connection == b.Conn && i.State == state.IntentAttempted }) &&
+			slices.ContainsFunc(r.Folders, func(f provider.Folder) bool { return f.Role == provider.RoleInbox }) {
+			return true
+		}
+	}
+	return false
 }
 
 // undo takes back what the rule of the inbox did to a mail.
