@@ -95,6 +95,7 @@ type Engine struct {
 	relink chan struct{}
 
 	health health
+	lists  health // how the lists of changes are that hosts keep
 }
 
 // New checks the options and returns an engine. It starts nothing.

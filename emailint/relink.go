@@ -117,6 +117,7 @@ func (e *Engine) pull(ctx context.Context, org string) error {
 	case first:
 		return &deliver.OutageError{Err: fmt.Errorf("pulling record changes for the first time: %w", err)}
 	}
+	e.lists.failed(org, e.o.Now()) // every pass and every send would wait for it
 	e.o.Logger.WarnContext(ctx, "pulling record changes", "org", org, "error", err)
 	return nil
 }
@@ -127,7 +128,7 @@ func (e *Engine) pullNow(ctx context.Context, org string) (first bool, err error
 		return false, nil
 	}
 	since, at, err := e.o.State.Pulled(ctx, org)
-	if err != nil || e.o.Now().Sub(at) < pullEvery {
+	if err != nil || e.o.Now().Sub(at) < pullEvery || !at.IsZero() && e.lists.down(org, e.o.Now()) {
 		return at.IsZero(), err
 	}
 	host := &deliver.Guard{Lister: lister, Limit: e.o.CRMTimeout, Log: e.o.Logger}
@@ -155,5 +156,6 @@ func (e *Engine) pullNow(ctx context.Context, org string) (first bool, err error
 		}
 		since = next
 	}
+	e.lists.works(org, 0, false)
 	return false, nil
 }

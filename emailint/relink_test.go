@@ -272,6 +272,7 @@ func TestChangesArePulled(t *testing.T) {
 	drained(t, w) // and mail goes on
 	want(t, w, "m@x", "")
 	crm.err = nil
+	w.Advance(2 * time.Minute) // one that failed is left alone for a minute
 	drained(t, w)
 	want(t, w, "m@x", "contact/ada by address")
 	want(t, w, "n@x", "contact/bert by address")

@@ -138,7 +138,7 @@ var teeth = []tooth{
 	return err`, `return nil`}}},
 
 	{rule: "9a", off: "when an email changes, the mails that answer it are not decided again", promise: "R7|R3",
-		edits: []edit{{settleGo, `if err := t.markDescendants(e.Org, cited, e.ID); err != nil {`, `if err := error(nil); err != nil {`}}},
+		edits: []edit{{settleGo, `if err := t.markDescendants(e.Org, cited, e.ID, !renamed); err != nil {`, `if err := error(nil); err != nil || renamed && false {`}}},
 	{rule: "9b", off: "when holders of an email change alone, the mails that answer it are not decided again", promise: "R7|R3",
 		edits: []edit{{settleGo, `if !inherited {`, `if !inherited || sameLinks(had.Links, e.Links) && slices.Equal(had.Person, e.Person) && !slices.Equal(had.Holders, e.Holders) {`}}},
 	{rule: "9c", profile: "sends", seeds: 300, off: "when Message-IDs of an email change alone, the mails that answer it are not decided again", promise: "R7|R3",

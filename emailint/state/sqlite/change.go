@@ -18,6 +18,9 @@ type spreading struct {
 	Records      []linker.Record
 }
 
+// maxParts bounds the participants and the records of one stored change.
+const maxParts = 200
+
 // Change implements state.Organisations.
 func (s *Store) Change(ctx context.Context, org string, c state.Change) (number int64, err error) {
 	err = s.write(ctx, func(t *tx) error {
@@ -61,12 +64,19 @@ func (t *tx) change(org string, c state.Change) (number int64, err error) {
 	if len(sp.Participants)+len(sp.Records) == 0 {
 		return number, nil
 	}
-	b, err := json.Marshal(sp)
-	if err != nil {
-		return 0, err
+	// In pieces: whoever spreads reads one again with every page.
+	for len(sp.Participants)+len(sp.Records) > 0 {
+		n, m := min(len(sp.Participants), maxParts), min(len(sp.Records), maxParts)
+		b, err := json.Marshal(spreading{sp.Participants[:n], sp.Records[:m]})
+		if err != nil {
+			return 0, err
+		}
+		if _, err := t.insert(`INSERT INTO change (org, body) VALUES (?, ?)`, org, b); err != nil {
+			return 0, err
+		}
+		sp.Participants, sp.Records = sp.Participants[n:], sp.Records[m:]
 	}
-	_, err = t.insert(`INSERT INTO change (org, body) VALUES (?, ?)`, org, b)
-	return number, err
+	return number, nil
 }
 
 // Spread implements state.Organisations. A row that is decided while a change spreads needs no look back: its decision either asked after the
@@ -74,6 +84,8 @@ func (t *tx) change(org string, c state.Change) (number int64, err error) {
 func (s *Store) Spread(ctx context.Context, org string, limit int) (rows int, more bool, err error) {
 	err = s.write(ctx, func(t *tx) error {
 		rows = 0
+		var had int64 // the change that sp is
+		var sp spreading
 		for budget := max(limit, 1); budget > 0; {
 			var id, after int64
 			var part int
@@ -86,9 +98,11 @@ func (s *Store) Spread(ctx context.Context, org string, limit int) (rows int, mo
 				return err
 			}
 			more = true
-			var sp spreading
-			if err := json.Unmarshal(body, &sp); err != nil {
-				return err
+			if id != had {
+				had, sp = id, spreading{}
+				if err := json.Unmarshal(body, &sp); err != nil {
+					return err
+				}
 			}
 			if part >= len(sp.Participants)+len(sp.Records) {
 				if _, err := t.exec(`DELETE FROM change WHERE id = ?`, id); err != nil {

@@ -13,7 +13,9 @@ import (
 
 // Erase implements state.Erasures.
 func (s *Store) Erase(ctx context.Context, org string, connection int64, at time.Time, own state.Change, limit int) (out state.Erasure, err error) {
+	done := false
 	err = s.write(ctx, func(t *tx) error {
+		done = false
 		if err := t.eraseBegin(org, connection, at, own); err != nil {
 			return err
 		}
@@ -31,9 +33,14 @@ func (s *Store) Erase(ctx context.Context, org string, connection int64, at time
 		if out.Erased && out.Outstanding == 0 && out.Done.IsZero() {
 			_, err = t.exec(`UPDATE erasure SET done = ? WHERE conn = ?`, stamp(at), connection)
 			out.Done = unstamp(stamp(at))
+			done = true
 		}
 		return err
 	})
+	if err == nil && done {
+		// The log still has it all. Where a reader is in the way now, the log is overwritten bit by bit, or emptied when the file is closed.
+		s.w.ExecContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`) //nolint:errcheck // it is erased, and the receipt says so
+	}
 	return out, err
 }
 
@@ -126,28 +133,21 @@ func (t *tx) disconnect(org string, r state.Row) (hashes []state.Hash, err error
 		r.Email, packHashes(r.Cites)).Scan(&known); err != nil || known {
 		return hashes, err
 	}
-	spoken, err := t.threadsSpoken(org)
+	links, ws, err := t.above(org, r.Cites)
 	if err != nil {
 		return nil, err
 	}
-	if spoken {
-		above, _, err := t.ancestors(org, r.Cites)
-		if err != nil {
-			return nil, err
-		}
-		ws, err := t.wordsOn(org, above, true)
-		if err != nil {
-			return nil, err
-		}
-		for _, w := range ws {
-			for _, w.hash = range hashes {
-				if err := t.repeat(org, w); err != nil {
-					return nil, err
-				}
+	for _, w := range ws {
+		for _, w.hash = range hashes {
+			if err := t.repeat(org, w); err != nil {
+				return nil, err
 			}
 		}
 	}
-	return hashes, t.markDescendants(org, hashes, 0)
+	if !links && len(ws) == 0 {
+		return hashes, nil
+	}
+	return hashes, t.markDescendants(org, hashes, 0, len(ws) == 0)
 }
 
 // unmentioned erases words on ids that no mail mentions any more.

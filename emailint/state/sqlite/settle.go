@@ -547,7 +547,9 @@ func (t *tx) store(had state.Email, e *state.Email, envelope bool) error {
 			cited = append(cited, h)
 		}
 	}
-	if err := t.markDescendants(e.Org, cited, e.ID); err != nil {
+	// A further Message-ID connects threads, and words on them.
+	renamed := !slices.Equal(had.Aliases, e.Aliases) && len(cited) > 1
+	if err := t.markDescendants(e.Org, cited, e.ID, !renamed); err != nil {
 		return err
 	}
 	// The provider's thread id stands in for missing headers, within one mailbox.

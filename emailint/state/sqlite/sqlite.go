@@ -47,7 +47,8 @@ const maxPrepared = 500
 func Open(ctx context.Context, path string) (*Store, error) {
 	pragmas := "_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=cache_size(-16000)"
 	escaped := strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
-	w, err := sql.Open("sqlite", "file:"+escaped+"?"+pragmas+"&_txlock=immediate")
+	// What is erased is overwritten.
+	w, err := sql.Open("sqlite", "file:"+escaped+"?"+pragmas+"&_pragma=secure_delete(1)&_txlock=immediate")
 	if err != nil {
 		return nil, fmt.Errorf("state: opening %s: %w", path, err)
 	}

@@ -176,9 +176,9 @@ func (t *tx) tops(org string, rows []state.Row, own []state.Hash) (tops []state.
 }
 
 // markDescendants makes the rows due that cite one of the hashes, or a row that does: on the way up from them it may be walked through. Rows
-// of one email are left out.
-func (t *tx) markDescendants(org string, hashes []state.Hash, except int64) error {
-	rows, err := t.descendants(org, hashes, except, nil)
+// of one email are left out. links: only what they inherit may have changed, and no word on a thread.
+func (t *tx) markDescendants(org string, hashes []state.Hash, except int64, links bool) error {
+	rows, err := t.descendants(org, hashes, except, links, nil)
 	if err != nil {
 		return err
 	}
@@ -186,8 +186,10 @@ func (t *tx) markDescendants(org string, hashes []state.Hash, except int64) erro
 	return err
 }
 
-// descendants returns the rows below some hashes. enough may say of a row, by what it cites, that neither it nor those below it count.
-func (t *tx) descendants(org string, hashes []state.Hash, except int64, enough func(cites []state.Hash) bool) (out []int64, err error) {
+// descendants returns the rows below some hashes. links: those that would inherit links from there, which pass no mail that has links of its
+// own; in a long thread that is few, and otherwise each mail of it would mark all later ones. enough may say of a row, by what it cites, that
+// neither it nor those below it count.
+func (t *tx) descendants(org string, hashes []state.Hash, except int64, links bool, enough func(cites []state.Hash) bool) (out []int64, err error) {
 	type below struct {
 		id, email int64
 		messageID []byte
@@ -218,19 +220,42 @@ func (t *tx) descendants(org string, hashes []state.Hash, except int64, enough f
 				continue
 			}
 			out = append(out, r.id)
-			queue = append(queue, state.Hash(r.messageID))
+			var e state.Email
 			if r.email != 0 { // it may be known by other Message-IDs as well
-				ids, err := list(t, one[[]byte], `SELECT hash FROM alias WHERE email = ?`, r.email)
-				if err != nil {
+				if e, err = t.email(r.email); err != nil {
 					return nil, err
 				}
-				for _, a := range ids {
-					queue = append(queue, state.Hash(a))
-				}
 			}
+			ends := links && slices.ContainsFunc(e.Effective(), linker.Link.Direct)
+			for _, a := range e.Aliases {
+				if ends && !slices.Contains(hashes, a) {
+					seen[a] = true
+				}
+				queue = append(queue, a)
+			}
+			queue = append(queue, state.Hash(r.messageID))
 		}
 	}
 	return out, nil
+}
+
+// above reports what some ids lead up to: links that those below them inherit, and words on their threads.
+func (t *tx) above(org string, cites []state.Hash) (links bool, words []word, err error) {
+	spoken, err := t.threadsSpoken(org)
+	if err != nil {
+		return false, nil, err
+	}
+	if spoken {
+		all, _, err := t.ancestors(org, cites)
+		if err != nil {
+			return false, nil, err
+		}
+		if words, err = t.wordsOn(org, all, true); err != nil {
+			return false, nil, err
+		}
+	}
+	found, err := t.threadLinks(org, state.ThreadQuery{Cites: cites})
+	return len(found) > 0, words, err
 }
 
 // late tells those below a row that came, or whose header was read, after them: it may be what connects them to mails further up.
@@ -245,21 +270,41 @@ func (t *tx) late(org string, row int64, messageID state.Hash, cites []state.Has
 		packHashes(cites)).Scan(&known); err != nil || known {
 		return err
 	}
-	rows, err := t.descendants(org, []state.Hash{messageID}, 0, func(have []state.Hash) bool {
-		for _, c := range cites {
-			if !slices.Contains(have, c) {
-				return false
-			}
+	var cited bool
+	if err := t.row(`SELECT EXISTS (SELECT 1 FROM cite c JOIN ledger l ON l.id = c.row WHERE c.hash = ? AND l.org = ? AND l.id <> ?)`, []byte(messageID), org, row).
+		Scan(&cited); err != nil || !cited {
+		if err == nil {
+			err = t.raiseFirst(org, row, messageID)
 		}
-		return true
-	})
+		return err
+	}
+	// Where nothing is to be had further up they stay as they are: should there be something later, it finds its way down through this row.
+	links, words, err := t.above(org, cites)
 	if err != nil {
 		return err
 	}
-	rows = slices.DeleteFunc(rows, func(id int64) bool { return id == row })
-	if _, err := t.mark(org, rows); err != nil {
-		return err
+	if links || len(words) > 0 {
+		rows, err := t.descendants(org, []state.Hash{messageID}, 0, len(words) == 0, func(have []state.Hash) bool {
+			for _, c := range cites {
+				if !slices.Contains(have, c) {
+					return false
+				}
+			}
+			return true
+		})
+		if err != nil {
+			return err
+		}
+		rows = slices.DeleteFunc(rows, func(id int64) bool { return id == row })
+		if _, err := t.mark(org, rows); err != nil {
+			return err
+		}
 	}
+	return t.raiseFirst(org, row, messageID)
+}
+
+// raiseFirst is raise for the first mail with an id.
+func (t *tx) raiseFirst(org string, row int64, messageID state.Hash) error {
 	// Of an id that was shown before this is another mail, and anybody can send one: it takes no words with it.
 	var namesake bool
 	if err := t.row(`SELECT EXISTS (SELECT 1 FROM ledger WHERE message_id = ? AND org = ? AND id <> ?)`, []byte(messageID), org, row).Scan(&namesake); err != nil || namesake {

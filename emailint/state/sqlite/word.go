@@ -300,7 +300,7 @@ func (t *tx) pronounce(org string, hashes []state.Hash, thread bool, c state.Cor
 			return err
 		}
 	}
-	return t.markDescendants(org, hashes, 0)
+	return t.markDescendants(org, hashes, 0, false)
 }
 
 // raise takes the words on a thread up from an id that is no longer its only top.
@@ -332,5 +332,5 @@ func (t *tx) raise(org string, from state.Hash) error {
 			return err
 		}
 	}
-	return t.markDescendants(org, tops, 0)
+	return t.markDescendants(org, tops, 0, false)
 }
