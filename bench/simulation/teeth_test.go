@@ -23,7 +23,7 @@ type tooth struct {
 	edits   []edit
 	promise string // what a violation of it begins with; several, divided by |
 	seeds   uint64 // that are tried at most; 0: 200
-	from    uint64 // the first of them; 0: firstSeed
+	profile string // of all runs; "": that which the seed chooses
 	planted string // which of the five bugs of the plan it is; "": none
 }
 
@@ -120,16 +120,20 @@ func TestTeeth(t *testing.T) {
 		}
 		t.Run("none", func(t *testing.T) {
 			t.Parallel()
-			for from, n := range ranges() {
-				rep, err := simulate(t.Context(), whole(t), from, n, "")
-				if err != nil {
-					t.Fatal(err)
+			seeds := uint64(0)
+			for _, th := range teeth {
+				if th.profile == "" {
+					seeds = max(seeds, th.most())
 				}
-				for _, v := range rep.Violations {
-					t.Errorf("with all rules seed %d breaks %q", v.Seed, v.Promises)
-				}
-				t.Logf("with all rules %d seeds from %d break no promise (%.0f s)", rep.Seeds, from, rep.Seconds)
 			}
+			rep, err := simulate(t.Context(), whole(t), firstSeed, seeds, "", "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, v := range rep.Violations {
+				t.Errorf("with all rules seed %d breaks %q", v.Seed, v.Promises)
+			}
+			t.Logf("with all rules %d seeds from %d break no promise (%.0f s)", rep.Seeds, firstSeed, rep.Seconds)
 		})
 	})
 	if file := os.Getenv("EMAILINT_TEETH_REPORT"); file != "" {
@@ -143,25 +147,12 @@ func TestTeeth(t *testing.T) {
 	}
 }
 
-// ranges are the seeds that teeth try, by the first of them.
-func ranges() map[uint64]uint64 {
-	out := map[uint64]uint64{}
-	for _, th := range teeth {
-		from, n := th.range_()
-		out[from] = max(out[from], n)
+// most is how many seeds are tried.
+func (th tooth) most() uint64 {
+	if th.seeds == 0 {
+		return 200
 	}
-	return out
-}
-
-func (th tooth) range_() (from, seeds uint64) {
-	from, seeds = th.from, th.seeds
-	if from == 0 {
-		from = firstSeed
-	}
-	if seeds == 0 {
-		seeds = 200
-	}
-	return from, seeds
+	return th.seeds
 }
 
 // bite runs the simulation without the rule, and returns what it saw as a row of a table.
@@ -171,14 +162,14 @@ func (th tooth) bite(t *testing.T) string {
 		t.Fatalf("%s: %v", th.off, err)
 	}
 	bin := build(t, t.TempDir(), files)
-	from, seeds := th.range_()
+	from, seeds := uint64(firstSeed), th.most()
 	var v violation
 	seconds := 0.0
 	for next := from; ; {
 		if next == from+seeds {
 			t.Fatalf("%s: %d seeds from %d break no promise that begins with %q, want one", th.off, seeds, from, th.promise)
 		}
-		rep, err := simulate(t.Context(), bin, next, from+seeds-next, th.promise)
+		rep, err := simulate(t.Context(), bin, next, from+seeds-next, th.promise, th.profile)
 		if err != nil {
 			t.Fatalf("%s: %v", th.off, err)
 		}
@@ -187,7 +178,7 @@ func (th tooth) bite(t *testing.T) string {
 			continue
 		}
 		v = rep.Violations[0]
-		if rep, err = simulate(t.Context(), whole(t), v.Seed, 1, ""); err != nil {
+		if rep, err = simulate(t.Context(), whole(t), v.Seed, 1, "", th.profile); err != nil {
 			t.Fatal(err)
 		}
 		if len(rep.Violations) == 0 {
@@ -207,6 +198,9 @@ func (th tooth) bite(t *testing.T) string {
 	t.Logf("%s: after %d seeds (seed %d; %.0f s): %s", th.off, v.Seed-from+1, v.Seed, seconds, first)
 	if th.planted != "" {
 		th.off += " (planted: " + th.planted + ")"
+	}
+	if th.profile != "" {
+		th.off += " (profile " + th.profile + ")"
 	}
 	return fmt.Sprintf("| %s | %s | %d | %s |\n", th.rule, th.off, v.Seed-from+1, strings.ReplaceAll(first, "|", "/"))
 }
@@ -266,9 +260,9 @@ func build(t *testing.T, dir string, files map[string]string) (bin string) {
 }
 
 // simulate runs seeds, one after the other, until one breaks the promise.
-func simulate(ctx context.Context, bin string, from, seeds uint64, promise string) (rep report, err error) {
+func simulate(ctx context.Context, bin string, from, seeds uint64, promise, profile string) (rep report, err error) {
 	cmd := exec.CommandContext(ctx, bin, "-from", strconv.FormatUint(from, 10), "-seeds", strconv.FormatUint(seeds, 10), "-parallel", "1", "-shrink", "0",
-		"-json", "-promise", promise)
+		"-json", "-promise", promise, "-profile", profile)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	cmd.WaitDelay = time.Minute

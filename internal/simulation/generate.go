@@ -29,6 +29,7 @@ type profile struct {
 	mail, copies, folders, trouble, changes, rules, words, sends, boxes, bad int // weights of events; bad: of a hundred works that have upsets
 	crowd                                                                    int // of a hundred works in which several work at once
 	special                                                                  int // weight of what belongs to this profile alone
+	meanwhile                                                                int // so many more events happen while workers work
 }
 
 var profiles = []profile{
@@ -648,7 +649,7 @@ func (m *maker) work() event {
 		w.jobs = append(w.jobs, j)
 	}
 	if m.percent(m.p.crowd) {
-		for range m.IntN(3) {
+		for range m.IntN(3 + m.p.meanwhile) {
 			if e := m.event(); e != nil {
 				w.events = append(w.events, e)
 			}

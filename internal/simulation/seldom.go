@@ -17,6 +17,7 @@ var special = []profile{
 	{name: "inbox", mail: 10, copies: 1, folders: 3, changes: 2, words: 2, special: 9, bad: 60, crowd: 40},
 	{name: "half sent", mail: 4, copies: 1, folders: 2, changes: 2, words: 1, sends: 3, special: 9, bad: 50, crowd: 50},
 	{name: "contacts", mail: 8, copies: 8, folders: 3, changes: 3, words: 1, special: 8, bad: 30, crowd: 40},
+	{name: "races", mail: 5, copies: 6, folders: 5, changes: 9, rules: 2, words: 4, sends: 2, bad: 80, crowd: 100, meanwhile: 6},
 	{name: "drops", mail: 8, copies: 3, folders: 2, changes: 2, words: 3, special: 8, bad: 30, crowd: 30},
 }
 
