@@ -101,6 +101,7 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 			return out, err
 		}
 	}
+	attached := false
 	switch {
 	case st.Email != nil:
 		var g given
@@ -114,7 +115,8 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 		out.Email = r.Email
 		if err == nil && r.Email == 0 && st.Fate.Decided() && !r.Gone {
 			out.Email, out.Revision, err = t.attach(l, r, st.Fingerprint)
-			current = current && out.Email == 0
+			attached = out.Email != 0 // and compared with the copy that decides: it may be the better one, and link by now
+			current = current && !attached
 		}
 	}
 	if err != nil {
@@ -161,10 +163,10 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 		}
 	}
 	// What it was to read again, it has, unless that was asked for meanwhile.
-	if err := t.row(`UPDATE ledger SET fate = ?1, reason = ?2, rules = ?3, tries = 0, next_try = 0, reread = reread AND due <> ?5,
+	if err := t.row(`UPDATE ledger SET fate = ?1, reason = ?2, rules = ?3, tries = 0, next_try = 0, reread = reread AND due <> ?5 OR ?7,
 		due = CASE WHEN due > settled OR ?4 THEN due ELSE due + 1 END,
 		settled = CASE WHEN ?4 AND due = ?5 THEN due ELSE settled END WHERE id = ?6 RETURNING due > settled`,
-		st.Fate, st.Reason, st.RulesVersion, current, st.Due, r.ID).Scan(&out.StillDue); err != nil {
+		st.Fate, st.Reason, st.RulesVersion, current, st.Due, r.ID, attached).Scan(&out.StillDue); err != nil {
 		return out, err
 	}
 	return out, nil
