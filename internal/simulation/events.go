@@ -510,7 +510,9 @@ func (w *world) shown(m *Mail) bool {
 			panic(err)
 		}
 		for _, c := range b.Copies {
-			if c.Mail == m && slices.ContainsFunc(rows, func(r state.Row) bool { return slices.Contains(c.Items, r.Item) }) {
+			if c.Mail == m && slices.ContainsFunc(rows, func(r state.Row) bool {
+				return slices.Contains(c.Items, r.Item) && r.MessageID != "" // one that was only listed is not known by its id
+			}) {
 				return true
 			}
 		}

@@ -84,7 +84,12 @@ func (k *oracle) said(m *Mail) map[*Record]said {
 // saidOn returns for each record the words of one level, on the mail itself or on its thread, that may count: one, but for threads that an erasure
 // took apart. A word follows the record when it is merged, and a link ends with it; "not this record" holds for one that is made anew under its id, too.
 func (k *oracle) saidOn(m *Mail, itself bool) map[*Record][]said {
-	s := map[*Record][]said{}
+	type entry struct {
+		word said
+		on   linker.Record
+		sure bool
+	}
+	entries := map[*Record][]entry{}
 	for _, w := range k.t.Words {
 		sure := k.concerns(w, m)
 		if k.itself(w) != itself || w.On == nil || sure == no {
@@ -97,20 +102,32 @@ func (k *oracle) saidOn(m *Mail, itself bool) map[*Record][]said {
 				continue
 			}
 		}
-		word := nothing
+		e := entry{on: w.On.Record, sure: sure == yes}
 		switch {
 		case w.Say == SayUnlink:
-			word = unlink
+			e.word = unlink
 		case w.Say == SayLink && lives:
-			word = link
+			e.word = link
+		case w.Say == SayLink && e.sure:
+			// It took the place of what was said of the record before, and ended with it; what was said of those it was merged with stands.
+			entries[r] = slices.DeleteFunc(entries[r], func(x entry) bool { return x.on == e.on })
+			if len(entries[r]) > 0 {
+				continue
+			}
 		}
-		if len(s[r]) == 0 {
-			s[r] = []said{nothing}
+		entries[r] = append(entries[r], e)
+	}
+	s := map[*Record][]said{}
+	for r, es := range entries {
+		for _, e := range es {
+			if len(s[r]) == 0 {
+				s[r] = []said{nothing}
+			}
+			if e.sure {
+				s[r] = nil
+			}
+			s[r] = append(s[r], e.word)
 		}
-		if sure == yes {
-			s[r] = nil
-		}
-		s[r] = append(s[r], word)
 	}
 	return s
 }

@@ -61,6 +61,7 @@ func (d *Deliverer) settle(ctx context.Context) (int, error) {
 		}
 	}
 	d.content = map[provider.ItemID]*message.Message{}
+	d.created = nil // a person may have deleted since what was made for an earlier chunk
 	ws := make([]*work, len(batch.Rows))
 	// A trouble in the middle loses no work: what was read until then is settled, and so are the verdicts on mail that
 	// could not be read.
@@ -333,7 +334,7 @@ func (d *Deliverer) link(w *work, dir linker.Directory) {
 	case len(w.dec.Links) == 0 && slices.ContainsFunc(w.said.Words, func(l linker.Link) bool { return l.Removed }):
 		w.dec.Reason = "a person took its links off"
 	}
-	if w.row.Settled > 0 || w.said.Met {
+	if w.row.Fate.Decided() || w.row.Settled > 0 || w.said.Met {
 		// Contacts are made of mail that comes, and never again by deciding it anew: one that a person deleted stays deleted.
 		w.dec.Create = nil
 	}
@@ -445,17 +446,18 @@ func (d *Deliverer) settlement(w *work) (state.Settlement, error) {
 	if len(w.dec.Links) == 0 && !w.said.Spoken && !w.again {
 		return s, nil
 	}
+	s.Email = &state.EmailValue{MessageID: w.hashes.MessageID, Fingerprint: s.Fingerprint, Links: w.dec.Links, Holder: !w.freed, Rank: rank(w),
+		Replaces: w.locked, ThreadDropped: w.said.Dropped}
+	if len(w.dec.Links) == 0 && (w.said.Dropped || !w.again) {
+		return s, nil // nothing is kept of what a mail says that is in no CRM
+	}
 	env := w.env
 	env.Thread = "" // it counts within one mailbox, and the envelope serves them all
 	sealed, plain, err := d.Keys.SealEnvelope(d.Lease.Org, env)
 	if err != nil {
 		return s, err
 	}
-	s.Email = &state.EmailValue{
-		MessageID: w.hashes.MessageID, Fingerprint: s.Fingerprint, Links: w.dec.Links, Holder: !w.freed, Rank: rank(w), Replaces: w.locked,
-		ThreadDropped: w.said.Dropped,
-		Envelope:      sealed, EnvelopeTag: string(d.Hasher.MessageID(string(plain))),
-	}
+	s.Email.Envelope, s.Email.EnvelopeTag = sealed, string(d.Hasher.MessageID(string(plain)))
 	return s, nil
 }
 

@@ -120,7 +120,8 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 	if err != nil {
 		return out, err
 	}
-	if st.Lost {
+	// What left its mailbox and links to nothing is no copy of the Email any more: who knows whether it can be read another time.
+	if st.Lost || st.Email == nil && r.Left && !state.IsOutbox(r.Item) {
 		out.Email = 0
 	}
 	late := false

@@ -23,11 +23,11 @@ func (s *Store) Thread(ctx context.Context, org string, q state.ThreadQuery) (ou
 			return err
 		}
 		if q.MessageID != "" {
-			err = t.row(`SELECT EXISTS (SELECT 1 FROM ledger WHERE message_id = ? AND fingerprint IS ? AND org = ? AND id <> ? AND settled > 0
+			err = t.row(`SELECT EXISTS (SELECT 1 FROM ledger WHERE message_id = ? AND fingerprint IS ? AND org = ? AND id <> ?
 				AND fate IN ('linked', 'unmatched', 'excluded', 'internal', 'automated'))`,
 				[]byte(q.MessageID), blob(q.Fingerprint), org, q.Row).Scan(&out.Met)
 		} else if q.Fingerprint != "" {
-			err = t.row(`SELECT EXISTS (SELECT 1 FROM ledger WHERE fingerprint = ? AND message_id IS NULL AND org = ? AND id <> ? AND settled > 0
+			err = t.row(`SELECT EXISTS (SELECT 1 FROM ledger WHERE fingerprint = ? AND message_id IS NULL AND org = ? AND id <> ?
 				AND fate IN ('linked', 'unmatched', 'excluded', 'internal', 'automated'))`,
 				[]byte(q.Fingerprint), org, q.Row).Scan(&out.Met)
 		}
