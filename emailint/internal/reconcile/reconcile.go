@@ -214,8 +214,6 @@ func (r *Reconciler) look(ctx context.Context, row state.Row) (again time.Durati
 		return recheck, nil
 	case !errors.Is(err, provider.ErrGone):
 		return 0, err
-	case len(e.Envelope) == 0 && len(e.Effective()) == 0:
-		return 0, nil // the CRM has nothing of it, and should it lie elsewhere it is known there by a row of its own
 	case unknown != nil || env.MessageID == "":
 		return never, nil
 	}

@@ -303,6 +303,11 @@ func (t *tx) give(org string, connection int64, v state.EmailValue, from origin)
 	if connection != 0 && !v.Holder {
 		e.Holders = without(e.Holders, connection)
 	}
+	if len(had.Effective()) == 0 && len(v.Links) > 0 {
+		if err := t.leftBehind(&e, connection); err != nil {
+			return out, err
+		}
+	}
 	var envelope bool
 	if v.Envelope != nil && !out.outranked {
 		if err := t.row(`SELECT envelope IS NULL OR envelope_tag <> ?1 OR (?1 = '' AND envelope <> ?2) FROM email WHERE id = ?3`,
@@ -337,6 +342,29 @@ func (t *tx) give(org string, connection int64, v state.EmailValue, from origin)
 		_, err = t.exec(`UPDATE email SET rank = ?1, envelope_conn = ?2 WHERE id = ?3 AND rank <> ?1`, v.Rank, connection, id)
 	}
 	return out, err
+}
+
+// leftBehind takes off an Email that links again the mailboxes that it left while it linked to nothing: nobody could look for it there, as its header
+// was not kept.
+func (t *tx) leftBehind(e *state.Email, connection int64) error {
+	for _, c := range slices.Clone(e.Holders) {
+		if c == connection {
+			continue
+		}
+		var here bool
+		if err := t.row(`SELECT EXISTS (SELECT 1 FROM ledger WHERE email = ? AND conn = ? AND (NOT left OR fate = 'linked' OR item >= ? AND item < ?))`, e.ID, c,
+			string(state.OutboxItem("")), string(state.OutboxItem(""))+"\uffff").Scan(&here); err != nil {
+			return err
+		}
+		if here {
+			continue
+		}
+		if _, err := t.exec(`UPDATE ledger SET email = 0 WHERE email = ? AND conn = ?`, e.ID, c); err != nil {
+			return err
+		}
+		e.Holders = without(e.Holders, c)
+	}
+	return nil
 }
 
 // same returns the Emails that a mail with these Message-IDs and that fingerprint is (rule 12), by id. ours: we are about to send it.
