@@ -3,6 +3,7 @@ package emailint
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/intellicon/email-integration/emailint/internal/deliver"
@@ -67,6 +68,12 @@ func (e *Engine) visit(ctx context.Context, l state.Lease, c Connection, box pro
 	v.intents.Wanted = func(ctx context.Context, i state.Intent) (bool, error) {
 		s, _, err := e.Settings(ctx, l.Org)
 		return wanted(s.Inbox, i), err
+	}
+	v.intents.Namesake = func(ctx context.Context, messageID string, m state.Email) (bool, error) {
+		rows, _, err := e.o.State.Lookup(ctx, l.Org, state.Hash(d.Hasher.MessageID(messageID)))
+		return slices.ContainsFunc(rows, func(r state.Row) bool {
+			return r.Connection == l.Connection && r.Fingerprint != "" && r.Fingerprint != m.Fingerprint
+		}), err
 	}
 	v.recon = &reconcile.Reconciler{Store: e.o.State, Mailbox: box, Lease: l, Hasher: d.Hasher, Keys: e.keys,
 		ConnectedAt: c.ConnectedAt, Release: s.OnDelete == ReleaseDeleted, Now: e.o.Now, Renew: renew}

@@ -37,7 +37,9 @@ type Runner struct {
 	Now     func() time.Time
 	// Wanted says whether the rule that planned an intent still wants it; nil: it does.
 	Wanted func(context.Context, state.Intent) (bool, error)
-	Renew  func(context.Context) error // the lease is checked right before each effect (protocol, rule 16)
+	// Namesake says whether the mailbox has shown another mail with that Message-ID: what is looked for by it may be the other then. nil: never.
+	Namesake func(ctx context.Context, messageID string, e state.Email) (bool, error)
+	Renew    func(context.Context) error // the lease is checked right before each effect (protocol, rule 16)
 }
 
 // maxTries is how often the mailbox is asked before an intent is given up.
@@ -136,14 +138,18 @@ func (r *Runner) one(ctx context.Context, i state.Intent) error {
 		}
 		i.State = state.IntentAttempted
 	}
+	t, err := r.target(ctx, *row, e)
+	if err != nil {
+		return err
+	}
 	if err := r.Renew(ctx); err != nil {
 		return err
 	}
 	m, err := provider.Mutation{}, unsupported(i.Do)
 	if box, ok := r.Mailbox.(provider.Archiver); ok && i.Do == Archive {
-		m, err = box.Archive(ctx, r.target(*row, e))
+		m, err = box.Archive(ctx, t)
 	} else if box, ok := r.Mailbox.(provider.Labeler); ok && i.Do == Label {
-		m, err = box.Label(ctx, r.target(*row, e), i.Label)
+		m, err = box.Label(ctx, t, i.Label)
 	}
 	if errors.Is(err, provider.ErrGone) {
 		return cancel("the mail has left the mailbox")
@@ -175,12 +181,20 @@ func words(i state.Intent, m provider.Mutation) string {
 	return text
 }
 
-func (r *Runner) target(row state.Row, e state.Email) provider.Target {
+func (r *Runner) target(ctx context.Context, row state.Row, e state.Email) (provider.Target, error) {
 	t := provider.Target{Item: row.Item}
-	if env, err := r.Keys.OpenEnvelope(r.Lease.Org, e.Envelope); err == nil {
-		t.MessageID = env.MessageID
+	env, err := r.Keys.OpenEnvelope(r.Lease.Org, e.Envelope)
+	if err != nil || env.MessageID == "" {
+		return t, nil // its id alone names it
 	}
-	return t
+	if r.Namesake != nil {
+		other, err := r.Namesake(ctx, env.MessageID, e)
+		if err != nil || other {
+			return t, err
+		}
+	}
+	t.MessageID = env.MessageID
+	return t, nil
 }
 
 func (r *Runner) undo(ctx context.Context, i state.Intent, e state.Email, any *state.Row) error {
@@ -209,7 +223,10 @@ func (r *Runner) undo(ctx context.Context, i state.Intent, e state.Email, any *s
 	if m.Item != "" {
 		row.Item = m.Item
 	}
-	t := r.target(row, e)
+	t, err := r.target(ctx, row, e)
+	if err != nil {
+		return err
+	}
 	back, err := provider.Mutation{}, unsupported("take back what was done")
 	if box, ok := r.Mailbox.(provider.Archiver); ok && i.Do == Archive {
 		back, err = box.Unarchive(ctx, t, m)
