@@ -213,9 +213,6 @@ func (r *Runner) undo(ctx context.Context, i state.Intent, e state.Email, any *s
 		}
 		i.State = state.IntentUndoing
 	}
-	if err := r.Renew(ctx); err != nil {
-		return err
-	}
 	var row state.Row
 	if any != nil {
 		row = *any
@@ -225,6 +222,9 @@ func (r *Runner) undo(ctx context.Context, i state.Intent, e state.Email, any *s
 	}
 	t, err := r.target(ctx, row, e)
 	if err != nil {
+		return err
+	}
+	if err := r.Renew(ctx); err != nil {
 		return err
 	}
 	back, err := provider.Mutation{}, unsupported("take back what was done")
