@@ -240,10 +240,6 @@ var teeth = []tooth{
 		edits: []edit{{leftGo, "WHERE row = ? AND folder = ?`, row.ID, r.Folder)", "WHERE row = ? AND (folder = ? OR true)`, row.ID, r.Folder)"}}},
 	{rule: "15k", off: "mail that lies in no folder has no place in the ledger", promise: "R1",
 		edits: []edit{{pageGo, `folders = []provider.Folder{nowhere}`, `return false, nil`}}},
-	{rule: "15l", off: "an email whose envelope came of a mailbox that let go of it is not compared with the other copies", promise: "R7|R3|R2",
-		edits: []edit{{leftGo, `state.RankOrphan, e.ID, connection)
-	if err != nil || n == 0 {`, `state.RankOrphan, e.ID, connection)
-	if err != nil || n >= 0 {`}}},
 
 	{rule: "16a", quick: true, off: "a lease that another worker holds by now still commits", promise: "R13",
 		edits: []edit{{connGo, `err == nil && epoch != l.Epoch {`, `err == nil && epoch < l.Epoch {`}}},
@@ -407,11 +403,11 @@ var blunt = []tooth{
 		edits: []edit{{reconGo, `purged = append(purged, row.Item)`, `purged = append(purged, row.Item)[:0]`}}},
 	{rule: "15j", off: "what left is looked for in the same pass", promise: "R1 only|R6|R7",
 		edits: []edit{{leftGo, `AND left_epoch < ?2`, `AND left_epoch <= ?2`}}},
+	{rule: "15l", off: "an email whose envelope came of a mailbox that let go of it is not compared with the other copies", promise: "R7|R3|R2",
+		edits: []edit{{leftGo, `state.RankOrphan, e.ID, connection)
+	if err != nil || n == 0 {`, `state.RankOrphan, e.ID, connection)
+	if err != nil || n >= 0 {`}}},
 
-	{rule: "16b", off: "the same, and commits do not compare the revision of the cursor", promise: "R13",
-		edits: []edit{{connGo, `err == nil && epoch != l.Epoch {`, `err == nil && epoch < l.Epoch {`},
-			{pageGo, "revision = revision + 1 WHERE id = ? AND revision = ?`", "revision = revision + 1 WHERE id = ? AND revision >= ? - 1000`"},
-			{pageGo, `WHERE id = ? AND conn = ? AND revision = ?`, `WHERE id = ? AND conn = ? AND revision >= ? - 1000`}}},
 
 	{rule: "17b", profile: "inbox", seeds: 150, off: "an archive without an answer is repeated, though the mail was outside the inbox since", promise: "R10",
 		edits: []edit{{intentGo, `case !planned && i.Do == Archive && inbox != nil && string(inbox.Item) != i.Item:`, `case false:`}}},
