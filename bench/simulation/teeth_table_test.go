@@ -28,7 +28,7 @@ const (
 
 // teeth bite.
 var teeth = []tooth{
-	{rule: "rows a", quick: true, off: "a decision settles a row whatever made it due meanwhile", planted: "a stale decision committed", promise: "R7|R3|R6|R5",
+	{rule: "rows a", quick: true, seeds: 800, off: "a decision settles a row whatever made it due meanwhile", planted: "a stale decision committed", promise: "R7|R3|R6|R5",
 		edits: []edit{{settleGo, `settled = CASE WHEN ?4 AND due = ?5 THEN due ELSE settled END`, `settled = CASE WHEN ?4 THEN due ELSE settled END`}}},
 
 	{rule: "1a", quick: true, off: "links that change don't raise the revision of an email that was saved", promise: "R7|R6",
@@ -47,7 +47,7 @@ var teeth = []tooth{
 	}
 	settled, err := d.Store.Settle(ctx, d.Lease, batch, ss)`}}},
 
-	{rule: "2a", off: "an email counts as attempted after the call of the CRM, not before", promise: "R7|R6",
+	{rule: "2a", seeds: 400, off: "an email counts as attempted after the call of the CRM, not before", promise: "R7|R6",
 		edits: []edit{
 			{emailGo, `SET attempted = 1 WHERE id = ? AND org = ? AND revision = ?`, `SET attempted = attempted WHERE id = ? AND org = ? AND revision = ?`},
 			{emailGo, `SET saved = ?1, known`, `SET attempted = 1, saved = ?1, known`}}},
@@ -102,7 +102,7 @@ var teeth = []tooth{
 
 	{rule: "9a", quick: true, off: "when an email changes, the mails that answer it are not decided again", promise: "R7|R3",
 		edits: []edit{{settleGo, `if err := t.markDescendants(e.Org, cited, e.ID, !renamed); err != nil {`, `if err := error(nil); err != nil || renamed && false {`}}},
-	{rule: "9b", off: "when holders of an email change alone, the mails that answer it are not decided again", promise: "R7|R3",
+	{rule: "9b", seeds: 400, off: "when holders of an email change alone, the mails that answer it are not decided again", promise: "R7|R3",
 		edits: []edit{{settleGo, `if !inherited {`, `if !inherited || sameLinks(had.Links, e.Links) && slices.Equal(had.Person, e.Person) && !slices.Equal(had.Holders, e.Holders) {`}}},
 	{rule: "9e", profile: "races", seeds: 150, off: "only the mails that answer it directly are decided again", promise: "R7|R3",
 		edits: []edit{{threadGo, `queue = append(queue, state.Hash(r.messageID))`, `if true {
@@ -117,14 +117,14 @@ var teeth = []tooth{
 		cite(e.References[i])
 	}`, ``}}},
 
-	{rule: "10a", off: "a pass has served every wake up to its end, not up to its claim", promise: "R12",
+	{rule: "10a", seeds: 400, off: "a pass has served every wake up to its end, not up to its claim", promise: "R12",
 		edits: []edit{{connGo, `THEN max(served, ?) ELSE`, `THEN max(wake, ?) ELSE`}}},
 	{rule: "10b", quick: true, off: "what makes mail due wakes no mailbox", promise: "R12",
 		edits: []edit{{settleGo, `UPDATE connection SET wake = wake + 1 WHERE id = ?`, `UPDATE connection SET wake = wake + 0 WHERE id = ?`}}},
 
 	{rule: "11a", profile: "races", seeds: 150, off: "people's words do not follow a merge", promise: "R7|R3|R5",
 		edits: []edit{{changeGo, `err = t.follow(org, m)`, `err = nil`}}},
-	{rule: "11b", off: "of two words on one record the earlier wins", promise: "R7|R3|R5",
+	{rule: "11b", seeds: 400, off: "of two words on one record the earlier wins", promise: "R7|R3|R5",
 		edits: []edit{{changeGo, `words = slices.DeleteFunc(words, func(w linker.Link) bool { return w.Record == l.Record })`,
 			`if slices.ContainsFunc(words, func(w linker.Link) bool { return w.Record == l.Record }) {
 		return words
@@ -158,7 +158,7 @@ var teeth = []tooth{
 
 	{rule: "12a", off: "a copy with the fingerprint of what we sent and another Message-ID is another email", promise: "R7|R9|R6|R3",
 		edits: []edit{{settleGo, `(ours OR ? OR message_id IS NULL)`, `(? OR message_id IS NULL)`}}},
-	{rule: "12b", off: "the Message-ID that a service put in place of ours is not learnt from its answer", promise: "R7|R9|R3",
+	{rule: "12b", seeds: 400, off: "the Message-ID that a service put in place of ours is not learnt from its answer", promise: "R7|R9|R3",
 		edits: []edit{{sendGo, `sent.MessageID != "" && sent.MessageID != own {`, `sent.MessageID != "" && sent.MessageID != own && false {`}}},
 	{rule: "12c", quick: true, off: "neither of both", promise: "R7|R9|R3",
 		edits: []edit{{settleGo, `(ours OR ? OR message_id IS NULL)`, `(? OR message_id IS NULL)`}, {sendGo, `sent.MessageID != "" && sent.MessageID != own {`, `sent.MessageID != "" && sent.MessageID != own && false {`}}},
@@ -166,11 +166,11 @@ var teeth = []tooth{
 		edits: []edit{{settleGo, `if err == nil && r.Email == 0 && st.Fate.Decided() && !r.Gone {`, `if err == nil && r.Email == 0 && st.Fate.Decided() && !r.Gone && false {`}}},
 	{rule: "12h", off: "copies that linked to nothing are not looked at again when another copy makes the email", promise: "R6|R3|R7",
 		edits: []edit{{settleGo, `if is && (!was || !slices.Equal(had.Aliases, e.Aliases)) {`, `if is && false && (!was || !slices.Equal(had.Aliases, e.Aliases)) {`}}},
-	{rule: "12j", off: "the row that stands for what is sent proves that it was sent", promise: "R9|R7",
+	{rule: "12j", seeds: 400, off: "the row that stands for what is sent proves that it was sent", promise: "R9|R7",
 		edits: []edit{{settleGo, `return aLetter`, `return aCopy`}, {settleGo, `if state.IsOutbox(r.Item) {
 		return ids[0], nil
 	}`, ``}}},
-	{rule: "12k", off: "the email of a mail that nobody knows to be sent is delivered", promise: "R7",
+	{rule: "12k", seeds: 400, off: "the email of a mail that nobody knows to be sent is delivered", promise: "R7",
 		edits: []edit{{emailGo, `WHERE org = ?1 AND revision > saved AND NOT held AND next_try`, `WHERE org = ?1 AND revision > saved AND next_try`}}},
 
 	{rule: "14a", quick: true, off: "a mail inherits from those that answer the same mail", promise: "R7|R3",
@@ -268,7 +268,7 @@ var teeth = []tooth{
 	{rule: "19b", quick: true, profile: "contacts", seeds: 150, off: "another mailbox's copy of a mail makes contacts again", promise: "R11",
 		edits: []edit{{decideGo, `if w.row.Fate.Decided() || w.row.Settled > 0 || w.said.Met {`, `if w.row.Fate.Decided() || w.row.Settled > 0 {`}}},
 
-	{rule: "20", quick: true, off: "the cursor is saved before the rows of its page", planted: "a cursor saved before its rows", promise: "R1",
+	{rule: "20", quick: true, seeds: 800, off: "the cursor is saved before the rows of its page", planted: "a cursor saved before its rows", promise: "R1",
 		edits: []edit{{passGo, `c, err := p.Store.CommitPage(ctx, p.Lease, to)`, `if _, err := p.Store.CommitPage(ctx, p.Lease, state.Page{Run: to.Run, Revision: to.Revision, Cursor: to.Cursor, Done: to.Done}); err != nil {
 		return err
 	}
