@@ -408,7 +408,6 @@ var blunt = []tooth{
 	if err != nil || n == 0 {`, `state.RankOrphan, e.ID, connection)
 	if err != nil || n >= 0 {`}}},
 
-
 	{rule: "17b", profile: "inbox", seeds: 150, off: "an archive without an answer is repeated, though the mail was outside the inbox since", promise: "R10",
 		edits: []edit{{intentGo, `case !planned && i.Do == Archive && inbox != nil && string(inbox.Item) != i.Item:`, `case false:`}}},
 	{rule: "17c", profile: "inbox", seeds: 150, off: "it is repeated where ids survive a move", promise: "R10",
