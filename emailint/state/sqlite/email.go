@@ -113,10 +113,14 @@ func (s *Store) Attempt(ctx context.Context, l state.Lease, ds []state.Delivery)
 func (s *Store) Done(ctx context.Context, org string, ds []state.Delivery) error {
 	return s.write(ctx, func(t *tx) error {
 		for _, d := range ds {
-			if _, err := t.exec(`UPDATE email SET saved = ?1, known = NOT ?2, error = '', tries = 0, next_try = 0,
-				envelope = CASE WHEN ?2 AND revision = ?1 AND NOT wanted THEN NULL ELSE envelope END
+			if _, err := t.exec(`UPDATE email SET saved = ?1, known = NOT ?2, error = '', tries = 0, next_try = 0
 				WHERE id = ?3 AND org = ?4 AND saved < ?1`, d.Revision, d.Empty, d.ID, org); err != nil {
 				return err
+			}
+			if d.Empty {
+				if err := t.dropEnvelope(d.ID); err != nil {
+					return err
+				}
 			}
 		}
 		return nil

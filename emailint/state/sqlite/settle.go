@@ -123,7 +123,7 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 		return out, err
 	}
 	// What left its mailbox and links to nothing is no copy of the Email any more: who knows whether it can be read another time.
-	if st.Lost || st.Email == nil && r.Left && !state.IsOutbox(r.Item) {
+	if st.Lost || st.Email == nil && r.Left && !attached && !state.IsOutbox(r.Item) {
 		out.Email = 0
 	}
 	late := false
@@ -169,7 +169,18 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 		st.Fate, st.Reason, st.RulesVersion, current, st.Due, r.ID, attached).Scan(&out.StillDue); err != nil {
 		return out, err
 	}
+	if r.Email != 0 {
+		return out, t.dropEnvelope(r.Email)
+	}
 	return out, nil
+}
+
+// dropEnvelope lets the envelope of an Email go that links to nothing, once the CRM knows and every copy is decided: until then it tells them why. Were
+// it gone earlier, the copy that decides for nothing and one that links by itself would call each other up for ever.
+func (t *tx) dropEnvelope(email int64) error {
+	_, err := t.exec(`UPDATE email SET envelope = NULL WHERE id = ?1 AND NOT wanted AND attempted AND saved >= revision AND envelope IS NOT NULL
+		AND NOT EXISTS (SELECT 1 FROM ledger WHERE email = ?1 AND due > settled)`, email)
+	return err
 }
 
 // sentAs returns the Email as which the outbox registered what this mailbox sent (rule 12), 0 when there is none.
