@@ -1,29 +1,31 @@
 package main
 
 const (
-	settleGo  = "emailint/state/sqlite/settle.go"
-	emailGo   = "emailint/state/sqlite/email.go"
-	changeGo  = "emailint/state/sqlite/change.go"
-	connGo    = "emailint/state/sqlite/connection.go"
-	eraseGo   = "emailint/state/sqlite/erase.go"
-	intentsGo = "emailint/state/sqlite/intent.go"
-	leftGo    = "emailint/state/sqlite/left.go"
-	outboxGo  = "emailint/state/sqlite/outbox.go"
-	pageGo    = "emailint/state/sqlite/page.go"
-	threadGo  = "emailint/state/sqlite/thread.go"
-	wordGo    = "emailint/state/sqlite/word.go"
-	decideGo  = "emailint/internal/deliver/decide.go"
-	saveGo    = "emailint/internal/deliver/save.go"
-	identGo   = "emailint/internal/ident/ident.go"
-	intentGo  = "emailint/internal/intent/intent.go"
-	passGo    = "emailint/internal/pass/pass.go"
-	planGo    = "emailint/internal/pass/plan.go"
-	reconGo   = "emailint/internal/reconcile/reconcile.go"
-	relinkGo  = "emailint/relink.go"
-	sendGo    = "emailint/send.go"
-	copyGo    = "emailint/sentcopy.go"
-	linkerGo  = "linker/decide.go"
-	memcrmGo  = "emailint/emailinttest/memcrm.go"
+	settleGo   = "emailint/state/sqlite/settle.go"
+	identityGo = "emailint/state/sqlite/identity.go"
+	dueGo      = "emailint/state/sqlite/due.go"
+	emailGo    = "emailint/state/sqlite/email.go"
+	changeGo   = "emailint/state/sqlite/change.go"
+	connGo     = "emailint/state/sqlite/connection.go"
+	eraseGo    = "emailint/state/sqlite/erase.go"
+	intentsGo  = "emailint/state/sqlite/intent.go"
+	leftGo     = "emailint/state/sqlite/left.go"
+	outboxGo   = "emailint/state/sqlite/outbox.go"
+	pageGo     = "emailint/state/sqlite/page.go"
+	threadGo   = "emailint/state/sqlite/thread.go"
+	wordGo     = "emailint/state/sqlite/word.go"
+	decideGo   = "emailint/internal/deliver/decide.go"
+	saveGo     = "emailint/internal/deliver/save.go"
+	identGo    = "emailint/internal/ident/ident.go"
+	intentGo   = "emailint/internal/intent/intent.go"
+	passGo     = "emailint/internal/pass/pass.go"
+	planGo     = "emailint/internal/pass/plan.go"
+	reconGo    = "emailint/internal/reconcile/reconcile.go"
+	relinkGo   = "emailint/relink.go"
+	sendGo     = "emailint/send.go"
+	copyGo     = "emailint/sentcopy.go"
+	linkerGo   = "linker/decide.go"
+	memcrmGo   = "emailint/emailinttest/memcrm.go"
 )
 
 // teeth bite.
@@ -32,7 +34,7 @@ var teeth = []tooth{
 		edits: []edit{{settleGo, `settled = CASE WHEN ?4 AND due = ?5 THEN due ELSE settled END`, `settled = CASE WHEN ?4 THEN due ELSE settled END`}}},
 
 	{rule: "1a", quick: true, off: "links that change don't raise the revision of an email that was saved", promise: "R7|R6",
-		edits: []edit{{settleGo, `wanted = ?, revision = revision + 1`, `wanted = ?, revision = revision + (saved = 0)`}}},
+		edits: []edit{{emailGo, `wanted = ?, revision = revision + 1`, `wanted = ?, revision = revision + (saved = 0)`}}},
 	{rule: "1b", profile: "races", seeds: 150, off: "links are saved in the CRM before they are committed", promise: "R7",
 		edits: []edit{{decideGo, `settled, err := d.Store.Settle(ctx, d.Lease, batch, ss)`, `for i := range ss {
 		if v := ss[i].Email; v != nil && ws[i].row.Email != 0 {
@@ -101,9 +103,9 @@ var teeth = []tooth{
 	return err`, `return nil`}}},
 
 	{rule: "9a", quick: true, off: "when an email changes, the mails that answer it are not decided again", promise: "R7|R3",
-		edits: []edit{{settleGo, `if err := t.markDescendants(e.Org, cited, e.ID, !renamed); err != nil {`, `if err := error(nil); err != nil || renamed && false {`}}},
+		edits: []edit{{emailGo, `if err := t.markDescendants(e.Org, cited, e.ID, !renamed); err != nil {`, `if err := error(nil); err != nil || renamed && false {`}}},
 	{rule: "9b", seeds: 400, off: "when holders of an email change alone, the mails that answer it are not decided again", promise: "R7|R3",
-		edits: []edit{{settleGo, `if !inherited {`, `if !inherited || sameLinks(had.Links, e.Links) && slices.Equal(had.Person, e.Person) && !slices.Equal(had.Holders, e.Holders) {`}}},
+		edits: []edit{{emailGo, `if !inherited {`, `if !inherited || sameLinks(had.Links, e.Links) && slices.Equal(had.Person, e.Person) && !slices.Equal(had.Holders, e.Holders) {`}}},
 	{rule: "9e", profile: "races", seeds: 150, off: "only the mails that answer it directly are decided again", promise: "R7|R3",
 		edits: []edit{{threadGo, `queue = append(queue, state.Hash(r.messageID))`, `if true {
 				continue
@@ -120,7 +122,7 @@ var teeth = []tooth{
 	{rule: "10a", seeds: 400, off: "a pass has served every wake up to its end, not up to its claim", promise: "R12",
 		edits: []edit{{connGo, `THEN max(served, ?) ELSE`, `THEN max(wake, ?) ELSE`}}},
 	{rule: "10b", quick: true, off: "what makes mail due wakes no mailbox", promise: "R12",
-		edits: []edit{{settleGo, `UPDATE connection SET wake = wake + 1 WHERE id = ?`, `UPDATE connection SET wake = wake + 0 WHERE id = ?`}}},
+		edits: []edit{{dueGo, `UPDATE connection SET wake = wake + 1 WHERE id = ?`, `UPDATE connection SET wake = wake + 0 WHERE id = ?`}}},
 
 	{rule: "11a", profile: "races", seeds: 150, off: "people's words do not follow a merge", promise: "R7|R3|R5",
 		edits: []edit{{changeGo, `err = t.follow(org, m)`, `err = nil`}}},
@@ -149,7 +151,7 @@ var teeth = []tooth{
 		e.Person = nil
 	}`}}},
 	{rule: "11h", quick: true, off: "the machine's next decision takes off what a person said", planted: "a correction undone", promise: "R7|R3|R5",
-		edits: []edit{{settleGo, `e.Links = slices.Clone(v.Links)`, `e.Links, e.Person = slices.Clone(v.Links), nil`}}},
+		edits: []edit{{identityGo, `e.Links = slices.Clone(v.Links)`, `e.Links, e.Person = slices.Clone(v.Links), nil`}}},
 	{rule: "11k", off: "a link that a person made to a record that was deleted holds for the one that is made anew", promise: "R7|R3|R5",
 		edits: []edit{{changeGo, `err = t.forget(org, m.From)`, `err = nil`}}},
 	{rule: "11m", profile: "drops", seeds: 150, off: "a word on a thread outweighs the one on the mail", promise: "R7|R3|R5",
@@ -157,17 +159,17 @@ var teeth = []tooth{
 	_ = said`}}},
 
 	{rule: "12a", off: "a copy with the fingerprint of what we sent and another Message-ID is another email", promise: "R7|R9|R6|R3",
-		edits: []edit{{settleGo, `(ours OR ? OR message_id IS NULL)`, `(? OR message_id IS NULL)`}}},
+		edits: []edit{{identityGo, `(ours OR ? OR message_id IS NULL)`, `(? OR message_id IS NULL)`}}},
 	{rule: "12b", seeds: 400, off: "the Message-ID that a service put in place of ours is not learnt from its answer", promise: "R7|R9|R3",
 		edits: []edit{{sendGo, `sent.MessageID != "" && sent.MessageID != own {`, `sent.MessageID != "" && sent.MessageID != own && false {`}}},
 	{rule: "12c", quick: true, off: "neither of both", promise: "R7|R9|R3",
-		edits: []edit{{settleGo, `(ours OR ? OR message_id IS NULL)`, `(? OR message_id IS NULL)`}, {sendGo, `sent.MessageID != "" && sent.MessageID != own {`, `sent.MessageID != "" && sent.MessageID != own && false {`}}},
+		edits: []edit{{identityGo, `(ours OR ? OR message_id IS NULL)`, `(? OR message_id IS NULL)`}, {sendGo, `sent.MessageID != "" && sent.MessageID != own {`, `sent.MessageID != "" && sent.MessageID != own && false {`}}},
 	{rule: "12g", off: "a copy that links to nothing by itself is no copy of the email that another mailbox's copy made", promise: "R6|R3|R7",
 		edits: []edit{{settleGo, `if err == nil && r.Email == 0 && st.Fate.Decided() && !r.Gone {`, `if err == nil && r.Email == 0 && st.Fate.Decided() && !r.Gone && false {`}}},
 	{rule: "12h", off: "copies that linked to nothing are not looked at again when another copy makes the email", promise: "R6|R3|R7",
-		edits: []edit{{settleGo, `if is && (!was || !slices.Equal(had.Aliases, e.Aliases)) {`, `if is && false && (!was || !slices.Equal(had.Aliases, e.Aliases)) {`}}},
+		edits: []edit{{emailGo, `if is && (!was || !slices.Equal(had.Aliases, e.Aliases)) {`, `if is && false && (!was || !slices.Equal(had.Aliases, e.Aliases)) {`}}},
 	{rule: "12j", seeds: 400, off: "the row that stands for what is sent proves that it was sent", promise: "R9|R7",
-		edits: []edit{{settleGo, `return aLetter`, `return aCopy`}, {settleGo, `if state.IsOutbox(r.Item) {
+		edits: []edit{{identityGo, `return aLetter`, `return aCopy`}, {identityGo, `if state.IsOutbox(r.Item) {
 		return ids[0], nil
 	}`, ``}}},
 	{rule: "12k", seeds: 400, off: "the email of a mail that nobody knows to be sent is delivered", promise: "R7",
@@ -338,9 +340,9 @@ var blunt = []tooth{
 		edits: []edit{{settleGo, `change == b.Change && st.RulesVersion >= rules`, `change >= b.Change && st.RulesVersion >= rules`}}},
 
 	{rule: "9c", profile: "races", seeds: 150, off: "when Message-IDs of an email change alone, the mails that answer it are not decided again", promise: "R7|R3",
-		edits: []edit{{settleGo, `if !inherited {`, `if !inherited || sameLinks(had.Links, e.Links) && slices.Equal(had.Person, e.Person) && slices.Equal(had.Holders, e.Holders) && !slices.Equal(had.Aliases, e.Aliases) {`}}},
+		edits: []edit{{emailGo, `if !inherited {`, `if !inherited || sameLinks(had.Links, e.Links) && slices.Equal(had.Person, e.Person) && slices.Equal(had.Holders, e.Holders) && !slices.Equal(had.Aliases, e.Aliases) {`}}},
 	{rule: "9d", profile: "races", seeds: 150, off: "when a person corrects an email, the mails that answer it are not decided again", promise: "R7|R3",
-		edits: []edit{{settleGo, `if !inherited {`, `if !inherited || sameLinks(had.Links, e.Links) && !slices.Equal(had.Person, e.Person) {`}}},
+		edits: []edit{{emailGo, `if !inherited {`, `if !inherited || sameLinks(had.Links, e.Links) && !slices.Equal(had.Person, e.Person) {`}}},
 
 	{rule: "11i", off: "a word on a record is stored though records changed since the record was looked up", promise: "R7|R3|R5",
 		edits: []edit{{wordGo, `if change != c.Change {`, `if change < c.Change {`}}},
@@ -350,11 +352,11 @@ var blunt = []tooth{
 		edits: []edit{{threadGo, `return t.raise(org, messageID)`, `return nil`}}},
 
 	{rule: "12d", profile: "sends", seeds: 150, off: "two emails that turn out to be one mail are not joined", promise: "R7|R3|R6",
-		edits: []edit{{settleGo, `for _, other := range ids[1:] {`, `for _, other := range ids[len(ids):] {`}}},
+		edits: []edit{{identityGo, `for _, other := range ids[1:] {`, `for _, other := range ids[len(ids):] {`}}},
 	{rule: "12e", profile: "sends", seeds: 150, off: "what was said of an email goes when it is joined into another", promise: "R7|R3|R5",
-		edits: []edit{{settleGo, `for _, l := range o.Person {`, `for _, l := range o.Person[:0] {`}}},
+		edits: []edit{{identityGo, `for _, l := range o.Person {`, `for _, l := range o.Person[:0] {`}}},
 	{rule: "12f", profile: "sends", seeds: 150, off: "an email that was joined into another keeps its links and is not told anew", promise: "R7",
-		edits: []edit{{settleGo, `gone.Links, gone.Person, gone.Holders, gone.Aliases, gone.Survivor = nil, nil, nil, nil, e.ID
+		edits: []edit{{identityGo, `gone.Links, gone.Person, gone.Holders, gone.Aliases, gone.Survivor = nil, nil, nil, nil, e.ID
 	if err := t.store(o, &gone, false); err != nil {`, `gone.Aliases = nil
 	if err := t.store(o, &gone, false); err != nil {`}}},
 	{rule: "12i", profile: "races", seeds: 150, off: "what is sent has no row in the ledger that is decided again", promise: "R7|R3",

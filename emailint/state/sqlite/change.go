@@ -82,6 +82,13 @@ func (t *tx) change(org string, c state.Change) (number int64, err error) {
 // Spread implements state.Organisations. A row that is decided while a change spreads needs no look back: its decision either asked after the
 // change was stored, or finds the change number moved and leaves it due.
 func (s *Store) Spread(ctx context.Context, org string, limit int) (rows int, more bool, err error) {
+	// Mostly there is none, and the one writer is not to be waited for.
+	var stored bool
+	if err := s.read(ctx, func(t *tx) error {
+		return t.row(`SELECT EXISTS (SELECT 1 FROM change WHERE org = ?)`, org).Scan(&stored)
+	}); err != nil || !stored {
+		return 0, false, err
+	}
 	err = s.write(ctx, func(t *tx) error {
 		rows = 0
 		var had int64 // the change that sp is

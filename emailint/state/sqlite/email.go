@@ -3,9 +3,11 @@ package sqlite
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/linker"
 )
 
 // email reads an Email with its aliases and holders.
@@ -143,4 +145,110 @@ func (s *Store) Failed(ctx context.Context, org string, fs []state.Failure) erro
 func (t *tx) wakeHolders(id int64) error {
 	_, err := t.exec(`UPDATE connection SET wake = wake + 1 WHERE id IN (SELECT conn FROM holder WHERE email = ?)`, id)
 	return err
+}
+
+// stands says whether a person's link keeps the Email where it is.
+func stands(e state.Email) bool {
+	return slices.ContainsFunc(e.Person, func(l linker.Link) bool { return !l.Removed })
+}
+
+func without(holders []int64, connection int64) []int64 {
+	return slices.DeleteFunc(slices.Clone(holders), func(c int64) bool { return c == connection })
+}
+
+// store writes what differs, raises the revision when anything does, and makes the rows that cite the Email due when
+// what they inherit may have changed (rule 9).
+func (t *tx) store(had state.Email, e *state.Email, envelope bool) error {
+	slices.Sort(e.Holders)
+	inherited := !sameLinks(had.Links, e.Links) || !slices.Equal(had.Person, e.Person) || !slices.Equal(had.Holders, e.Holders) ||
+		!slices.Equal(had.Aliases, e.Aliases) || had.Out() != e.Out() || had.Dropped != e.Dropped || had.Restored != e.Restored || had.ThreadDropped != e.ThreadDropped || had.Survivor != e.Survivor
+	if !inherited && !envelope && slices.Equal(had.Links, e.Links) {
+		return nil
+	}
+	links, err := json.Marshal(append([]linker.Link{}, e.Links...))
+	if err != nil {
+		return err
+	}
+	person, err := json.Marshal(append([]linker.Link{}, e.Person...))
+	if err != nil {
+		return err
+	}
+	if err := t.row(`UPDATE email SET links = ?, person = ?, dropped = ?, restored = ?, thread_dropped = ?, survivor = ?, wanted = ?, revision = revision + 1
+		WHERE id = ? RETURNING revision`, string(links), string(person), e.Dropped, e.Restored, e.ThreadDropped, e.Survivor, len(e.Effective()) > 0, e.ID).
+		Scan(&e.Revision); err != nil {
+		return err
+	}
+	if _, err := t.exec(`DELETE FROM link WHERE email = ?`, e.ID); err != nil {
+		return err
+	}
+	for i, l := range append(slices.Clone(e.Person), e.Links...) {
+		if _, err := t.exec(`INSERT INTO link (org, kind, record, email, person) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+			e.Org, l.Kind, l.ID, e.ID, i < len(e.Person)); err != nil {
+			return err
+		}
+	}
+	if !slices.Equal(had.Holders, e.Holders) {
+		if _, err := t.exec(`DELETE FROM holder WHERE email = ?`, e.ID); err != nil {
+			return err
+		}
+		for _, c := range e.Holders {
+			if _, err := t.exec(`INSERT INTO holder (email, conn) VALUES (?, ?)`, e.ID, c); err != nil {
+				return err
+			}
+		}
+	}
+	if !slices.Equal(had.Aliases, e.Aliases) {
+		if _, err := t.exec(`DELETE FROM alias WHERE email = ?`, e.ID); err != nil {
+			return err
+		}
+		for _, h := range e.Aliases {
+			if _, err := t.exec(`INSERT INTO alias (hash, email) VALUES (?, ?)`, []byte(h), e.ID); err != nil {
+				return err
+			}
+		}
+	}
+	// Copies of it that linked to nothing are decided by it from now on.
+	was, is := len(had.Effective()) > 0, len(e.Effective()) > 0
+	if is != was { // and its other copies follow
+		if _, err := t.markDue(e.Org, `SELECT id FROM ledger WHERE email = ? AND id <> ? AND (fate = 'linked') = ?`, e.ID, t.settling, was); err != nil {
+			return err
+		}
+	}
+	if is && (!was || !slices.Equal(had.Aliases, e.Aliases)) {
+		for _, h := range e.Aliases {
+			if _, err := t.markDue(e.Org, `SELECT id FROM ledger WHERE message_id = ? AND org = ? AND email = 0 AND id <> ?`, []byte(h), e.Org, t.settling); err != nil {
+				return err
+			}
+		}
+		if len(e.Aliases) == 0 && e.Fingerprint != "" {
+			if _, err := t.markDue(e.Org, `SELECT id FROM ledger WHERE fingerprint = ? AND message_id IS NULL AND org = ? AND email = 0 AND id <> ?`, []byte(e.Fingerprint), e.Org, t.settling); err != nil {
+				return err
+			}
+		}
+	}
+	if !inherited {
+		return nil
+	}
+	cited := slices.Clone(e.Aliases)
+	for _, h := range had.Aliases {
+		if !slices.Contains(cited, h) {
+			cited = append(cited, h)
+		}
+	}
+	// A further Message-ID connects threads, and words on them.
+	renamed := !slices.Equal(had.Aliases, e.Aliases) && len(cited) > 1
+	if err := t.markDescendants(e.Org, cited, e.ID, !renamed); err != nil {
+		return err
+	}
+	// The provider's thread id stands in for missing headers, within one mailbox.
+	_, err = t.markDue(e.Org, `SELECT b.id FROM ledger a JOIN ledger b ON b.conn = a.conn AND b.thread = a.thread
+		WHERE a.email = ? AND a.thread <> '' AND length(coalesce(b.cites, '')) = 0 AND b.email <> ? AND b.received > a.received`, e.ID, e.ID)
+	return err
+}
+
+// sameLinks compares what a reply could inherit, which leaves the evidence out.
+func sameLinks(a, b []linker.Link) bool {
+	return slices.EqualFunc(a, b, func(a, b linker.Link) bool {
+		return a.Record == b.Record && a.By == b.By && a.Removed == b.Removed
+	})
 }

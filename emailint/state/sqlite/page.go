@@ -177,21 +177,9 @@ func (t *tx) merge(l state.Lease, r state.Row) (inserted, changed bool, err erro
 		}
 		return true, false, t.recognise(l, have)
 	}
-	now := have
+	now := withHeader(have, r)
 	now.Left, now.Gone = false, false
 	now.Sent = have.Sent || r.Sent
-	if r.MessageID != "" {
-		now.MessageID = r.MessageID
-	}
-	if r.Fingerprint != "" {
-		now.Fingerprint = r.Fingerprint
-	}
-	if len(r.Cites) > 0 {
-		now.Cites = r.Cites
-	}
-	if len(r.Participants) > 0 {
-		now.Participants = r.Participants
-	}
 	if r.Thread != "" {
 		now.Thread = r.Thread
 	}
@@ -234,6 +222,23 @@ func (t *tx) merge(l state.Lease, r state.Row) (inserted, changed bool, err erro
 		return false, true, err
 	}
 	return false, true, t.late(l.Org, have.ID, now.MessageID, now.Cites)
+}
+
+// withHeader returns a row with the hashes of a header; empty ones leave the row's.
+func withHeader(r, header state.Row) state.Row {
+	if header.MessageID != "" {
+		r.MessageID = header.MessageID
+	}
+	if header.Fingerprint != "" {
+		r.Fingerprint = header.Fingerprint
+	}
+	if len(header.Cites) > 0 {
+		r.Cites = header.Cites
+	}
+	if len(header.Participants) > 0 {
+		r.Participants = header.Participants
+	}
+	return r
 }
 
 func isFiled(f state.Fate) bool {
