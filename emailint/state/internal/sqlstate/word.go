@@ -1,4 +1,4 @@
-package sqlite
+package sqlstate
 
 import (
 	"context"
@@ -46,18 +46,18 @@ func (t *tx) wordsAbout(org string, r linker.Record) ([]word, error) {
 		err = s.Scan(&hash, &w.seq, &w.thread, &w.no)
 		w.hash, w.record = state.Hash(hash), r
 		return w, err
-	}, `SELECT hash, seq, thread, no FROM word INDEXED BY word_record WHERE org = ? AND kind = ? AND record = ?`, org, r.Kind, r.ID)
+	}, `SELECT hash, seq, thread, no FROM word WHERE org = ? AND kind = ? AND record = ?`, org, r.Kind, r.ID)
 }
 
 func (t *tx) unsay(org string, w word) error {
-	_, err := t.exec(`DELETE FROM word WHERE org = ? AND hash = ? AND thread = ? AND kind = ? AND record = ?`, org, []byte(w.hash), w.thread, w.record.Kind, w.record.ID)
+	err := t.do(`DELETE FROM word WHERE org = ? AND hash = ? AND thread = ? AND kind = ? AND record = ?`, org, []byte(w.hash), w.thread, w.record.Kind, w.record.ID)
 	return err
 }
 
 // repeat stores a word with its place among the others, unless a later one stands there.
 func (t *tx) repeat(org string, w word) error {
-	_, err := t.exec(`INSERT INTO word (seq, org, hash, thread, kind, record, no) VALUES (?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT DO UPDATE SET seq = excluded.seq, no = excluded.no WHERE excluded.seq > seq`, w.seq, org, []byte(w.hash), w.thread, w.record.Kind, w.record.ID, w.no)
+	err := t.do(`INSERT INTO word (seq, org, hash, thread, kind, record, no) VALUES (?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (org, hash, thread, kind, record) DO UPDATE SET seq = excluded.seq, no = excluded.no WHERE excluded.seq > word.seq`, w.seq, org, []byte(w.hash), w.thread, w.record.Kind, w.record.ID, w.no)
 	return err
 }
 
@@ -160,7 +160,7 @@ func (t *tx) words(org string, q state.ThreadQuery, out *state.Thread) error {
 
 // Correct implements state.Emails.
 func (s *Store) Correct(ctx context.Context, org string, c state.Correction) error {
-	return s.write(ctx, func(t *tx) error {
+	return s.write(ctx, org, func(t *tx) error {
 		if c.Change != 0 {
 			change, _, _, err := t.numbers(org)
 			if err != nil {
@@ -246,7 +246,7 @@ func (t *tx) correct(org string, had state.Email, c state.Correction) error {
 	for _, r := range c.Forget {
 		e.Person = slices.DeleteFunc(e.Person, func(p linker.Link) bool { return p.Record == r })
 		for _, h := range e.Aliases {
-			if _, err := t.exec(`DELETE FROM word WHERE org = ? AND hash = ? AND NOT thread AND kind = ? AND record = ?`, org, []byte(h), r.Kind, r.ID); err != nil {
+			if err := t.do(`DELETE FROM word WHERE org = ? AND hash = ? AND NOT thread AND kind = ? AND record = ?`, org, []byte(h), r.Kind, r.ID); err != nil {
 				return err
 			}
 		}
@@ -276,13 +276,14 @@ func (t *tx) correct(org string, had state.Email, c state.Correction) error {
 // pronounce stores a word by hashes.
 func (t *tx) pronounce(org string, hashes []state.Hash, thread bool, c state.Correction) error {
 	set := func(h state.Hash, r linker.Record, no bool) error {
-		_, err := t.exec(`INSERT OR REPLACE INTO word (seq, org, hash, thread, kind, record, no)
-			VALUES ((SELECT coalesce(max(seq), 0) + 1 FROM word WHERE org = ?1), ?1, ?2, ?3, ?4, ?5, ?6)`, org, []byte(h), thread, r.Kind, r.ID, no)
+		err := t.do(`INSERT INTO word (seq, org, hash, thread, kind, record, no)
+			VALUES ((SELECT coalesce(max(seq), 0) + 1 FROM word WHERE org = ?1), ?1, ?2, ?3, ?4, ?5, ?6)
+			ON CONFLICT (org, hash, thread, kind, record) DO UPDATE SET seq = excluded.seq, no = excluded.no`, org, []byte(h), thread, r.Kind, r.ID, no)
 		return err
 	}
 	for _, h := range hashes {
 		for _, r := range c.Forget {
-			if _, err := t.exec(`DELETE FROM word WHERE org = ? AND hash = ? AND thread = ? AND kind = ? AND record = ?`, org, []byte(h), thread, r.Kind, r.ID); err != nil {
+			if err := t.do(`DELETE FROM word WHERE org = ? AND hash = ? AND thread = ? AND kind = ? AND record = ?`, org, []byte(h), thread, r.Kind, r.ID); err != nil {
 				return err
 			}
 		}
@@ -314,7 +315,7 @@ func (t *tx) raise(org string, from state.Hash) error {
 		return err
 	}
 	if !slices.Contains(tops, from) {
-		if _, err := t.exec(`DELETE FROM word WHERE org = ? AND hash = ? AND thread`, org, []byte(from)); err != nil {
+		if err := t.do(`DELETE FROM word WHERE org = ? AND hash = ? AND thread`, org, []byte(from)); err != nil {
 			return err
 		}
 	}

@@ -1,4 +1,4 @@
-package sqlite
+package sqlstate
 
 import (
 	"context"
@@ -23,7 +23,7 @@ func (s *Store) Thread(ctx context.Context, org string, q state.ThreadQuery) (ou
 			return err
 		}
 		if q.MessageID != "" {
-			err = t.row(`SELECT EXISTS (SELECT 1 FROM ledger WHERE message_id = ? AND fingerprint IS ? AND org = ? AND id <> ?
+			err = t.row(`SELECT EXISTS (SELECT 1 FROM ledger WHERE message_id = ? AND fingerprint IS NOT DISTINCT FROM ? AND org = ? AND id <> ?
 				AND fate IN ('linked', 'unmatched', 'excluded', 'internal', 'automated'))`,
 				[]byte(q.MessageID), blob(q.Fingerprint), org, q.Row).Scan(&out.Met)
 		} else if q.Fingerprint != "" {
@@ -114,7 +114,7 @@ func (t *tx) cited(org string, h state.Hash, row, email int64) (out []state.Hash
 	// What we sent has several Message-IDs, and the rows of its copies one of them each.
 	packed, err := list(t, one[[]byte], `SELECT cites FROM ledger WHERE message_id = ?1 AND org = ?2 AND id <> ?3 AND (email = 0 OR email <> ?4)
 		UNION SELECT l.cites FROM alias a JOIN ledger l ON l.email = a.email
-		WHERE a.hash = ?1 AND l.org = ?2 AND l.id <> ?3 AND a.email <> ?4 LIMIT 20`, []byte(h), org, row, email)
+		WHERE a.hash = ?1 AND l.org = ?2 AND l.id <> ?3 AND a.email <> ?4 ORDER BY 1 LIMIT 20`, []byte(h), org, row, email)
 	top = len(packed) == 0
 	for _, p := range packed {
 		top = top || len(p) == 0
@@ -207,7 +207,7 @@ func (t *tx) descendants(org string, hashes []state.Hash, except int64, links bo
 		rows, err := list(t, func(s scanner) (b below, err error) {
 			err = s.Scan(&b.id, &b.email, &b.messageID, &b.cites)
 			return b, err
-		}, `SELECT l.id, l.email, l.message_id, l.cites FROM cite c JOIN ledger l ON l.id = c.row WHERE c.hash = ? AND l.org = ? LIMIT ?`, []byte(h), org, maxDescendants)
+		}, `SELECT l.id, l.email, l.message_id, l.cites FROM cite c JOIN ledger l ON l.id = c.row_id WHERE c.hash = ? AND l.org = ? LIMIT ?`, []byte(h), org, maxDescendants)
 		if err != nil {
 			return nil, err
 		}
@@ -271,7 +271,7 @@ func (t *tx) late(org string, row int64, messageID state.Hash, cites []state.Has
 		return err
 	}
 	var cited bool
-	if err := t.row(`SELECT EXISTS (SELECT 1 FROM cite c JOIN ledger l ON l.id = c.row WHERE c.hash = ? AND l.org = ? AND l.id <> ?)`, []byte(messageID), org, row).
+	if err := t.row(`SELECT EXISTS (SELECT 1 FROM cite c JOIN ledger l ON l.id = c.row_id WHERE c.hash = ? AND l.org = ? AND l.id <> ?)`, []byte(messageID), org, row).
 		Scan(&cited); err != nil || !cited {
 		if err == nil {
 			err = t.raiseFirst(org, row, messageID)

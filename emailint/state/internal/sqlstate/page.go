@@ -1,4 +1,4 @@
-package sqlite
+package sqlstate
 
 import (
 	"context"
@@ -55,7 +55,7 @@ func (s *Store) Position(ctx context.Context, l state.Lease) (p state.Position, 
 // AddRun implements state.Ledger.
 func (s *Store) AddRun(ctx context.Context, org string, connection int64, r state.Run) (state.Run, error) {
 	r.Revision, r.Seen, r.Done = 0, 0, false
-	err := s.write(ctx, func(t *tx) error {
+	err := s.write(ctx, org, func(t *tx) error {
 		n, err := t.exec(`UPDATE connection SET wake = wake + 1 WHERE id = ? AND org = ?`, connection, org)
 		if err != nil {
 			return err
@@ -63,9 +63,8 @@ func (s *Store) AddRun(ctx context.Context, org string, connection int64, r stat
 		if n == 0 {
 			return state.ErrNotFound
 		}
-		r.ID, err = t.insert(`INSERT INTO run (conn, reason, from_t, to_t, cursor, estimated) VALUES (?, ?, ?, ?, ?, ?)`,
-			connection, r.Reason, stamp(r.From), stamp(r.To), r.Cursor, r.Estimated)
-		return err
+		return t.row(`INSERT INTO run (conn, reason, from_t, to_t, cursor, estimated) VALUES (?, ?, ?, ?, ?, ?) RETURNING id`,
+			connection, r.Reason, stamp(r.From), stamp(r.To), r.Cursor, r.Estimated).Scan(&r.ID)
 	})
 	return r, err
 }
@@ -82,7 +81,7 @@ func (s *Store) Runs(ctx context.Context, org string, connection int64) (rs []st
 
 // CommitPage implements state.Ledger.
 func (s *Store) CommitPage(ctx context.Context, l state.Lease, p state.Page) (c state.Committed, err error) {
-	err = s.write(ctx, func(t *tx) error {
+	err = s.write(ctx, l.Org, func(t *tx) error {
 		c = state.Committed{Revision: p.Revision + 1}
 		if err := t.holds(l); err != nil {
 			return err
@@ -93,7 +92,7 @@ func (s *Store) CommitPage(ctx context.Context, l state.Lease, p state.Page) (c 
 				p.Cursor, l.Connection, p.Revision)
 		} else {
 			n, err = t.exec(`UPDATE run SET cursor = ?, revision = revision + 1, seen = seen + ?, done = ?,
-				estimated = CASE WHEN ? > 0 THEN ? ELSE estimated END WHERE id = ? AND conn = ? AND revision = ?`,
+				estimated = CASE WHEN CAST(? AS BIGINT) > 0 THEN ? ELSE estimated END WHERE id = ? AND conn = ? AND revision = ?`,
 				p.Cursor, len(p.Rows), p.Done, p.Estimated, p.Estimated, p.Run, l.Connection, p.Revision)
 		}
 		if err != nil {
@@ -103,14 +102,14 @@ func (s *Store) CommitPage(ctx context.Context, l state.Lease, p state.Page) (c 
 			return state.ErrStale
 		}
 		for _, f := range p.Restart {
-			if _, err := t.exec(`INSERT INTO folder (conn, id, name, role, generation) VALUES (?, ?, ?, ?, 1)
-				ON CONFLICT DO UPDATE SET generation = generation + 1`, l.Connection, f.ID, f.Name, f.Role); err != nil {
+			if err := t.do(`INSERT INTO folder (conn, id, name, role, generation) VALUES (?, ?, ?, ?, 1)
+				ON CONFLICT (conn, id) DO UPDATE SET generation = folder.generation + 1`, l.Connection, f.ID, f.Name, f.Role); err != nil {
 				return err
 			}
 		}
 		for _, f := range p.Recount {
-			if _, err := t.exec(`INSERT INTO folder (conn, id, name, role, recount) VALUES (?, ?, ?, ?, 1)
-				ON CONFLICT DO UPDATE SET recount = recount + 1`, l.Connection, f.ID, f.Name, f.Role); err != nil {
+			if err := t.do(`INSERT INTO folder (conn, id, name, role, recount) VALUES (?, ?, ?, ?, 1)
+				ON CONFLICT (conn, id) DO UPDATE SET recount = folder.recount + 1`, l.Connection, f.ID, f.Name, f.Role); err != nil {
 				return err
 			}
 		}
@@ -213,7 +212,7 @@ func (t *tx) merge(l state.Lease, r state.Row) (inserted, changed bool, err erro
 	if same {
 		return false, false, nil
 	}
-	if _, err := t.exec(`UPDATE ledger SET fate = ?, reason = ?, due = ?, left = ?, gone = ?, sent = ?, thread = ?, size = ?, received = ?, history = ?,
+	if err := t.do(`UPDATE ledger SET fate = ?, reason = ?, due = ?, away = ?, gone = ?, sent = ?, thread = ?, size = ?, received = ?, history = ?,
 		next_try = CASE WHEN ? THEN 0 ELSE next_try END WHERE id = ?`,
 		now.Fate, now.Reason, now.Due, now.Left, now.Gone, now.Sent, now.Thread, now.Size, stamp(now.Received), now.History, raise, have.ID); err != nil {
 		return false, false, err
@@ -250,35 +249,40 @@ func (t *tx) index(id int64, had *state.Row, r state.Row) error {
 	var oldCites, oldParticipants []state.Hash
 	if had != nil {
 		oldCites, oldParticipants = had.Cites, had.Participants
-		if _, err := t.exec(`UPDATE ledger SET message_id = ?, fingerprint = ?, cites = ?, participants = ? WHERE id = ?`,
+		if err := t.do(`UPDATE ledger SET message_id = ?, fingerprint = ?, cites = ?, participants = ? WHERE id = ?`,
 			blob(r.MessageID), blob(r.Fingerprint), packHashes(r.Cites), packHashes(r.Participants), id); err != nil {
 			return err
 		}
 	}
-	if err := t.indexHashes(id, oldCites, r.Cites, `DELETE FROM cite WHERE hash = ? AND row = ?`,
-		`INSERT INTO cite (hash, row) VALUES (?, ?) ON CONFLICT DO NOTHING`); err != nil {
+	if err := t.reindex(id, oldCites, r.Cites, `DELETE FROM cite WHERE (hash, row_id) IN (SELECT ?1, ?2 /*each*/)`,
+		`INSERT INTO cite (hash, row_id) SELECT ?1, ?2 /*each*/ WHERE true ON CONFLICT DO NOTHING`); err != nil {
 		return err
 	}
-	return t.indexHashes(id, oldParticipants, r.Participants, `DELETE FROM participant WHERE hash = ? AND row = ?`,
-		`INSERT INTO participant (hash, row) VALUES (?, ?) ON CONFLICT DO NOTHING`)
+	return t.reindex(id, oldParticipants, r.Participants, `DELETE FROM participant WHERE (hash, row_id) IN (SELECT ?1, ?2 /*each*/)`,
+		`INSERT INTO participant (hash, row_id) SELECT ?1, ?2 /*each*/ WHERE true ON CONFLICT DO NOTHING`)
 }
 
-func (t *tx) indexHashes(id int64, had, has []state.Hash, del, ins string) error {
-	for _, h := range had {
-		if !slices.Contains(has, h) {
-			if _, err := t.exec(del, []byte(h), id); err != nil {
-				return err
-			}
+// reindex stores of a row's hashes what differs.
+func (t *tx) reindex(id int64, had, has []state.Hash, del, ins string) error {
+	if gone := less(had, has); len(gone) > 0 {
+		if err := t.each(del, gone, id); err != nil {
+			return err
 		}
 	}
-	for _, h := range has {
-		if h != "" && !slices.Contains(had, h) {
-			if _, err := t.exec(ins, []byte(h), id); err != nil {
-				return err
-			}
-		}
+	if come := less(has, had); len(come) > 0 {
+		return t.each(ins, come, id)
 	}
 	return nil
+}
+
+// less returns the hashes that are not among others.
+func less(hs, others []state.Hash) (out [][]byte) {
+	for _, h := range hs {
+		if h != "" && !slices.Contains(others, h) {
+			out = append(out, []byte(h))
+		}
+	}
+	return out
 }
 
 // place records where the item lies, at the generation at which its page was read.
@@ -286,14 +290,14 @@ func (t *tx) place(l state.Lease, r state.Row, read, current map[string]int64) (
 	folders := r.Folders
 	if len(folders) == 0 {
 		folders = []provider.Folder{nowhere}
-	} else if _, err := t.exec(`DELETE FROM placement WHERE row = (SELECT id FROM ledger WHERE conn = ? AND item = ?) AND folder = ''`, l.Connection, string(r.Item)); err != nil {
+	} else if err := t.do(`DELETE FROM placement WHERE row_id = (SELECT id FROM ledger WHERE conn = ? AND item = ?) AND folder = ''`, l.Connection, string(r.Item)); err != nil {
 		return false, err
 	}
 	for _, f := range folders {
 		g, known := current[f.ID]
 		if !known {
 			if err := t.row(`INSERT INTO folder (conn, id, name, role) VALUES (?, ?, ?, ?)
-				ON CONFLICT DO UPDATE SET name = excluded.name, role = excluded.role RETURNING generation`,
+				ON CONFLICT (conn, id) DO UPDATE SET name = excluded.name, role = excluded.role RETURNING generation`,
 				l.Connection, f.ID, f.Name, f.Role).Scan(&g); err != nil {
 				return false, err
 			}
@@ -302,9 +306,9 @@ func (t *tx) place(l state.Lease, r state.Row, read, current map[string]int64) (
 		if at, ok := read[f.ID]; ok && at < g {
 			g = at
 		}
-		n, err := t.exec(`INSERT INTO placement (row, folder, conn, generation)
+		n, err := t.exec(`INSERT INTO placement (row_id, folder, conn, generation)
 			SELECT id, ?, conn, ? FROM ledger WHERE conn = ? AND item = ?
-			ON CONFLICT DO UPDATE SET generation = excluded.generation WHERE excluded.generation > generation`,
+			ON CONFLICT (row_id, folder) DO UPDATE SET generation = excluded.generation WHERE excluded.generation > placement.generation`,
 			f.ID, g, l.Connection, string(r.Item))
 		if err != nil {
 			return false, err

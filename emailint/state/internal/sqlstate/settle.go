@@ -1,4 +1,4 @@
-package sqlite
+package sqlstate
 
 import (
 	"context"
@@ -38,7 +38,7 @@ func (t *tx) learn(org string, have, header state.Row) error {
 
 // Settle implements state.Ledger.
 func (s *Store) Settle(ctx context.Context, l state.Lease, b state.Batch, ss []state.Settlement) (out []state.Settled, err error) {
-	err = s.write(ctx, func(t *tx) error {
+	err = s.write(ctx, l.Org, func(t *tx) error {
 		out = nil
 		if err := t.holds(l); err != nil {
 			return err
@@ -78,12 +78,12 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 		if !fate.Decided() {
 			fate = state.FateFailed
 		}
-		_, err := t.exec(`UPDATE ledger SET fate = ?, reason = ?, tries = tries + 1, next_try = ? WHERE id = ?`,
+		err := t.do(`UPDATE ledger SET fate = ?, reason = ?, tries = tries + 1, next_try = ? WHERE id = ?`,
 			fate, st.Reason, stamp(st.NextTry), r.ID)
 		return out, err
 	}
 	if r.Received.IsZero() && !st.Received.IsZero() {
-		if _, err := t.exec(`UPDATE ledger SET received = ?, history = ? WHERE id = ?`, stamp(st.Received), st.History, r.ID); err != nil {
+		if err := t.do(`UPDATE ledger SET received = ?, history = ? WHERE id = ?`, stamp(st.Received), st.History, r.ID); err != nil {
 			return out, err
 		}
 	}
@@ -114,14 +114,14 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 	}
 	late := false
 	if r.Fate.Decided() && r.Email == 0 && out.Email != 0 {
-		if _, err := t.exec(`INSERT INTO late (email, conn) VALUES (?, ?) ON CONFLICT DO NOTHING`, out.Email, l.Connection); err != nil {
+		if err := t.do(`INSERT INTO late (email, conn) VALUES (?, ?) ON CONFLICT DO NOTHING`, out.Email, l.Connection); err != nil {
 			return out, err
 		}
 	} else if len(st.Intents) > 0 {
 		// A mail that was moved is a new item where ids die on a move: its first decision may lie behind it, and it may not have linked, or
 		// otherwise than a rule wants.
 		if err := t.row(`SELECT EXISTS (SELECT 1 FROM late WHERE email = ?1 AND conn = ?2) OR EXISTS (SELECT 1 FROM ledger WHERE message_id = ?3
-			AND +conn = ?2 AND id <> ?4 AND NOT sent AND (+fate IN ('unmatched', 'excluded', 'internal', 'automated') OR +fate = 'linked' AND left))`, out.Email, l.Connection, blob(r.MessageID), r.ID).
+			AND (conn + 0) = ?2 AND id <> ?4 AND NOT sent AND (fate || '' IN ('unmatched', 'excluded', 'internal', 'automated') OR fate || '' = 'linked' AND away))`, out.Email, l.Connection, blob(r.MessageID), r.ID).
 			Scan(&late); err != nil {
 			return out, err
 		}
@@ -135,7 +135,7 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 		}
 	}
 	// The row is pointed at its Email before the former one is looked at, which asks who still points there.
-	if _, err := t.exec(`UPDATE ledger SET email = ? WHERE id = ?`, out.Email, r.ID); err != nil {
+	if err := t.do(`UPDATE ledger SET email = ? WHERE id = ?`, out.Email, r.ID); err != nil {
 		return out, err
 	}
 	if out.Email != 0 && !state.IsOutbox(r.Item) {
@@ -164,7 +164,7 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 // dropEnvelope lets the envelope of an Email go that links to nothing, once the CRM knows and every copy is decided: until then it tells them why. Were
 // it gone earlier, the copy that decides for nothing and one that links by itself would call each other up for ever.
 func (t *tx) dropEnvelope(email int64) error {
-	_, err := t.exec(`UPDATE email SET envelope = NULL WHERE id = ?1 AND NOT wanted AND attempted AND saved >= revision AND envelope IS NOT NULL
+	err := t.do(`UPDATE email SET envelope = NULL WHERE id = ?1 AND NOT wanted AND attempted AND saved >= revision AND envelope IS NOT NULL
 		AND NOT EXISTS (SELECT 1 FROM ledger WHERE email = ?1 AND due > settled)`, email)
 	return err
 }
