@@ -139,7 +139,8 @@ type Row struct {
 	Fate       string
 	Reason     string
 	Due        bool // not settled
-	Known      bool // its header was read: it has the hash of a Message-ID
+	Known      bool // it has the hash of a Message-ID
+	Cites      bool // it has hashes of what the mail answers
 	Left, Gone bool
 	Email      int64
 	Outbox     bool // it stands for what the engine sent, until a copy shows up: no item of the mailbox
