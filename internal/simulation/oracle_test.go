@@ -960,6 +960,31 @@ var teeth = []struct {
 		}
 	}},
 
+	{promiseContact, "R11 none was made, and another mail was dropped", func(s *scene) func() {
+		m, r := s.made()
+		other := s.mail("other", "ada@acme.example", "ann@own.example")
+		s.comes(other, s.ann, provider.RoleInbox)
+		s.is(other, "linked", "contact/ada address", "account/acme domain")
+		s.AlwaysCreate = true
+		s.say(other, true, SayDrop, nil)
+		s.say(other, true, SayRestore, nil)
+		return func() {
+			s.Records = slices.DeleteFunc(s.Records, func(o *Record) bool { return o == r })
+			s.is(m, "unmatched")
+		}
+	}},
+	{promiseContact, "R11 none was made of a mail that was dropped after it was decided, and restored", func(s *scene) func() {
+		root := s.answer("root")
+		s.clock = s.clock.Add(time.Hour)
+		m := s.mail("question", "una@unknown.example", "ann@own.example", root)
+		s.comes(m, s.ann, provider.RoleInbox)
+		s.AlwaysCreate = true
+		s.record("contact/gone").Had = []string{root.From}
+		s.say(root, true, SayDrop, nil)
+		s.say(root, true, SayRestore, nil)
+		return func() { s.Words[0].Decided = []*Mail{root, m} }
+	}},
+
 	{promiseWake, "R12 a wake", func(s *scene) func() {
 		s.offer()
 		return func() { s.Wakes = []string{"connection 1 was woken 3 times and served 2"} }

@@ -103,6 +103,8 @@ type Word struct {
 	On     *Record       // the same, as it was meant when it was said: a record made anew under its id is another
 	Say    Saying
 
+	Decided []*Mail // of a drop: the mails that had a row with a decided fate before it was said
+
 	// An erasure took its mail, or mails of its thread. Torn: either is right for all that it holds for. Perhaps are further ids on which it may
 	// be kept.
 	Torn    bool
