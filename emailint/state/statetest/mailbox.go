@@ -160,6 +160,30 @@ var mailboxCases = []testCase{
 		h.ok(err)
 		h.equal("a person's link stands", len(now.Holders), 1)
 	}},
+	{"ReleasedBySaid", "a person's link stands, too, that was said of a Message-ID before the mail was an email, until it is taken off", func(h *house) {
+		no := linker.Link{Record: bob.Record, Removed: true}
+		for _, c := range []state.Correction{
+			{MessageID: "id-of-1", Links: []linker.Link{bob}},
+			{MessageID: "id-of-2", Links: []linker.Link{no}},
+			{MessageID: "id-of-3", Links: []linker.Link{bob}, Thread: true}, // not of the mail itself
+			{MessageID: "id-of-4", Links: []linker.Link{bob}},
+		} {
+			h.ok(h.s.Correct(h.Context(), org, c))
+		}
+		for _, c := range []struct {
+			item    string
+			holders int
+		}{{"1", 1}, {"2", 0}, {"3", 0}, {"4", 0}} {
+			l := h.claim(h.connect("u" + c.item).ID)
+			e := h.import1(l, c.item, ada)
+			if c.item == "4" {
+				h.correct(e.ID, no)
+			}
+			h.leave(l, c.item)
+			h.ok(h.s.Gone(h.Context(), l, []provider.ItemID{provider.ItemID(c.item)}, true))
+			h.equal("holders of "+c.item, len(h.email(e.ID).Holders), c.holders)
+		}
+	}},
 	{"IntentOnce", "an intent is made with the links, is due once the host has the mail, and a rule acts once on an email", func(h *house) {
 		l := h.claim(h.connect("u").ID)
 		e, i := h.archiving(l, "1")
