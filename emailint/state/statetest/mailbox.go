@@ -228,6 +228,25 @@ var mailboxCases = []testCase{
 		h.ok(h.s.Release(h.Context(), l, state.Released{}))
 		h.is(step(state.IntentDone, state.IntentUndoing, state.IntentStep{}), state.ErrStale) // the lease is gone
 	}},
+	{"IntentOrphan", "the copy that our change made is read where the envelope's mailbox let go of the mail and no other copy could be", func(h *house) {
+		u, v := h.claim(h.connect("u").ID), h.claim(h.connect("v").ID)
+		e, i := h.archiving(v, "1")
+		h.ok(h.s.IntentStep(h.Context(), v, i.ID, state.IntentPlanned, state.IntentAttempted, state.IntentStep{Item: "1"}))
+		h.ok(h.s.IntentStep(h.Context(), v, i.ID, state.IntentAttempted, state.IntentDone, state.IntentStep{Made: "a1"}))
+		h.page(u, row("1"))
+		h.equal("one email", h.ranked(u, 5, ada).Email, e.ID)
+		h.erase(u.Connection, 10)
+		h.equal("it moved", h.ranked(v, state.RankKept, ada).StillDue, false)
+		mine := row("a1")
+		mine.MessageID, mine.Folders = "id-of-1", []provider.Folder{old}
+		h.page(v, mine)
+		b := h.pending(v)
+		h.equal("to be read", len(b.Rows) == 1 && b.Rows[0].Item == "a1" && b.Rows[0].Reread, true)
+		h.equal("no news", b.Rows[0].Fate, state.FateLinked)
+		h.equal("settled", h.ranked(v, 1, bob).StillDue, false)
+		h.equal("links", h.email(e.ID).Links[0].Record, bob.Record)
+		h.equal("the other follows", h.pending(v).Rows[0].Item == "1", true)
+	}},
 	{"IntentUndo", "a planned intent is cancelled by undo, a done one is due to be taken back, and the wish ends with its outcome", func(h *house) {
 		l := h.claim(h.connect("u").ID)
 		_, i := h.archiving(l, "1")
