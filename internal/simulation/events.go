@@ -758,6 +758,9 @@ func (e word) do(h *caller) error {
 		return err
 	}
 	w.count["corrections"]++
+	if e.say == SayDrop {
+		said.Decided = w.decided()
+	}
 	unknown := false
 	err := h.call("Correct", func(p *process) error {
 		err := p.engine.Correct(w.ctx, org, c)
