@@ -25,7 +25,7 @@ func TestNoStatementReadsEverything(t *testing.T) {
 		"FROM run WHERE conn":                             "a mailbox has few",
 		"FROM folder WHERE conn":                          "a mailbox has few",
 		"FROM ledger WHERE conn = ? ORDER BY id LIMIT ?":  "a page of an erasure, in the order of ids",
-		"FROM outbox WHERE conn = ? LIMIT ?":              "a page of an erasure",
+		"FROM outbox WHERE conn = ? ORDER BY":             "a page of an erasure",
 		"FROM intent WHERE conn = ? LIMIT ?":              "a page of an erasure",
 		"FROM mutation WHERE conn = ? LIMIT ?":            "a page of an erasure",
 		"FROM late WHERE conn = ? LIMIT ?":                "a page of an erasure",

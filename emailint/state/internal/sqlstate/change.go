@@ -182,7 +182,7 @@ func (s *Store) Pulled(ctx context.Context, org string) (mark string, at time.Ti
 
 // spoken returns the Emails of which a person said something of a record.
 func (t *tx) spoken(org string, r linker.Record) ([]state.Email, error) {
-	ids, err := list(t, one[int64], `SELECT email FROM link WHERE org = ? AND kind = ? AND record = ? AND person`, org, r.Kind, r.ID)
+	ids, err := list(t, one[int64], `SELECT email FROM link WHERE org = ? AND kind = ? AND record = ? AND person ORDER BY email`, org, r.Kind, r.ID)
 	if err != nil {
 		return nil, err
 	}

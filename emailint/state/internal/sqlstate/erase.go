@@ -113,7 +113,7 @@ func (t *tx) disconnect(org string, r state.Row) (hashes []state.Hash, err error
 		hashes = append(hashes, r.MessageID)
 	}
 	if r.Email != 0 {
-		aliases, err := list(t, one[[]byte], `SELECT hash FROM alias WHERE email = ?`, r.Email)
+		aliases, err := list(t, one[[]byte], `SELECT hash FROM alias WHERE email = ? ORDER BY hash`, r.Email)
 		if err != nil {
 			return nil, err
 		}
@@ -252,7 +252,7 @@ func (t *tx) efface(org string, connection int64, had state.Email) error {
 		return err
 	}
 	// Those that were joined into it have its Message-IDs too.
-	joined, err := list(t, one[int64], `SELECT id FROM email WHERE survivor = ? AND survivor > 0`, had.ID)
+	joined, err := list(t, one[int64], `SELECT id FROM email WHERE survivor = ? AND survivor > 0 ORDER BY id`, had.ID)
 	if err != nil {
 		return err
 	}
@@ -299,7 +299,7 @@ func (t *tx) outlive(org string, connection int64, e state.Email) error {
 func (t *tx) eraseRest(org string, connection int64, limit int) error {
 	full := false
 	released := 0
-	for _, q := range []string{`SELECT email FROM holder WHERE conn = ? ORDER BY email LIMIT ?`, `SELECT email FROM outbox WHERE conn = ? LIMIT ?`} {
+	for _, q := range []string{`SELECT email FROM holder WHERE conn = ? ORDER BY email LIMIT ?`, `SELECT email FROM outbox WHERE conn = ? ORDER BY state, id LIMIT ?`} {
 		ids, err := list(t, one[int64], q, connection, limit)
 		if err != nil {
 			return err

@@ -15,7 +15,7 @@ func (t *tx) sentAs(l state.Lease, r state.Row, fingerprint state.Hash) (int64, 
 		return 0, nil
 	}
 	ids, err := list(t, one[int64], `SELECT e.id FROM email e WHERE e.org = ?1 AND e.fingerprint = ?3 AND e.survivor = 0
-		AND EXISTS (SELECT 1 FROM outbox WHERE email = e.id AND org = ?1 AND conn = ?2) ORDER BY NOT EXISTS (SELECT 1 FROM alias WHERE hash = ?4 AND email = e.id)`, l.Org, l.Connection, []byte(fingerprint), blob(r.MessageID))
+		AND EXISTS (SELECT 1 FROM outbox WHERE email = e.id AND org = ?1 AND conn = ?2) ORDER BY NOT EXISTS (SELECT 1 FROM alias WHERE hash = ?4 AND email = e.id), e.id`, l.Org, l.Connection, []byte(fingerprint), blob(r.MessageID))
 	if err != nil || len(ids) == 0 {
 		return 0, err
 	}

@@ -71,13 +71,13 @@ func (s *Store) Pending(ctx context.Context, l state.Lease, now time.Time, limit
 			return err
 		}
 		rows, err := list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE conn = ? AND due > settled AND next_try <= ?
-			ORDER BY history, received DESC LIMIT ?`, l.Connection, stamp(now), limit)
+			ORDER BY history, received DESC, id LIMIT ?`, l.Connection, stamp(now), limit)
 		if err != nil {
 			return err
 		}
 		if len(rows) < limit && rules > 0 {
 			older, err := list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE conn = ? AND rules < ? AND due <= settled
-				AND fate IN ('linked', 'unmatched', 'excluded', 'internal', 'automated') ORDER BY received DESC LIMIT ?`,
+				AND fate IN ('linked', 'unmatched', 'excluded', 'internal', 'automated') ORDER BY received DESC, id LIMIT ?`,
 				l.Connection, rules, limit-len(rows))
 			if err != nil {
 				return err

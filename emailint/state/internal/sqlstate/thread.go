@@ -61,7 +61,7 @@ func (t *tx) threadLinks(org string, q state.ThreadQuery) (out []linker.Link, er
 	queue := slices.Clone(q.Cites)
 	if len(queue) == 0 && q.Thread != "" {
 		rows, err := list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE conn = ? AND org = ? AND thread = ? AND id <> ?
-			AND received < ? ORDER BY received DESC LIMIT ?`, q.Connection, org, q.Thread, q.Row, stamp(q.Before), maxCited)
+			AND received < ? ORDER BY received DESC, id DESC LIMIT ?`, q.Connection, org, q.Thread, q.Row, stamp(q.Before), maxCited)
 		if err != nil {
 			return nil, err
 		}
@@ -207,7 +207,8 @@ func (t *tx) descendants(org string, hashes []state.Hash, except int64, links bo
 		rows, err := list(t, func(s scanner) (b below, err error) {
 			err = s.Scan(&b.id, &b.email, &b.messageID, &b.cites)
 			return b, err
-		}, `SELECT l.id, l.email, l.message_id, l.cites FROM cite c JOIN ledger l ON l.id = c.row_id WHERE c.hash = ? AND l.org = ? LIMIT ?`, []byte(h), org, maxDescendants)
+		}, `SELECT l.id, l.email, l.message_id, l.cites FROM cite c JOIN ledger l ON l.id = c.row_id WHERE c.hash = ? AND l.org = ?
+			ORDER BY c.row_id LIMIT ?`, []byte(h), org, maxDescendants)
 		if err != nil {
 			return nil, err
 		}

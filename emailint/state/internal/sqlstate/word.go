@@ -29,7 +29,7 @@ func (t *tx) wordsOn(org string, hashes []state.Hash, thread bool) (out []word, 
 			err = s.Scan(&w.seq, &w.record.Kind, &w.record.ID, &w.no)
 			w.hash, w.thread = h, thread
 			return w, err
-		}, `SELECT seq, kind, record, no FROM word WHERE org = ? AND hash = ? AND thread = ?`, org, []byte(h), thread)
+		}, `SELECT seq, kind, record, no FROM word WHERE org = ? AND hash = ? AND thread = ? ORDER BY kind, record`, org, []byte(h), thread)
 		if err != nil {
 			return nil, err
 		}
@@ -46,7 +46,7 @@ func (t *tx) wordsAbout(org string, r linker.Record) ([]word, error) {
 		err = s.Scan(&hash, &w.seq, &w.thread, &w.no)
 		w.hash, w.record = state.Hash(hash), r
 		return w, err
-	}, `SELECT hash, seq, thread, no FROM word WHERE org = ? AND kind = ? AND record = ?`, org, r.Kind, r.ID)
+	}, `SELECT hash, seq, thread, no FROM word WHERE org = ? AND kind = ? AND record = ? ORDER BY hash, thread`, org, r.Kind, r.ID)
 }
 
 func (t *tx) unsay(org string, w word) error {
@@ -201,7 +201,7 @@ func (s *Store) Correct(ctx context.Context, org string, c state.Correction) err
 				return err
 			}
 			es, start = append(es, e), e.Aliases
-			if rows, err = list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE email = ?`, e.ID); err != nil {
+			if rows, err = list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE email = ? ORDER BY conn, id`, e.ID); err != nil {
 				return err
 			}
 			if len(rows) == 0 && len(start) == 0 && e.Fingerprint == "" {
@@ -210,7 +210,7 @@ func (s *Store) Correct(ctx context.Context, org string, c state.Correction) err
 		case c.MessageID != "":
 			start = []state.Hash{c.MessageID}
 			var err error
-			if rows, err = list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE message_id = ? AND org = ?`, []byte(c.MessageID), org); err != nil {
+			if rows, err = list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE message_id = ? AND org = ? ORDER BY id`, []byte(c.MessageID), org); err != nil {
 				return err
 			}
 			ids, err := list(t, one[int64], `SELECT e.id FROM alias a JOIN email e ON e.id = a.email WHERE a.hash = ? AND e.org = ? AND e.survivor = 0
@@ -227,7 +227,7 @@ func (s *Store) Correct(ctx context.Context, org string, c state.Correction) err
 						start = append(start, a)
 					}
 				}
-				more, err := list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE email = ? AND (message_id IS NULL OR message_id <> ?)`, e.ID, []byte(c.MessageID))
+				more, err := list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE email = ? AND (message_id IS NULL OR message_id <> ?) ORDER BY conn, id`, e.ID, []byte(c.MessageID))
 				if err != nil {
 					return err
 				}

@@ -70,13 +70,13 @@ CREATE TABLE ledger (
 );
 -- A parameter proves no predicate: where a query says email = ?, an index WHERE email > 0 is not used.
 CREATE INDEX ledger_conn ON ledger (conn, id);
-CREATE INDEX ledger_due ON ledger (conn, history, received DESC) WHERE due > settled;
+CREATE INDEX ledger_due ON ledger (conn, history, received DESC, id) WHERE due > settled;
 CREATE INDEX ledger_fate ON ledger (conn, fate, rules);
 CREATE INDEX ledger_message ON ledger (message_id) WHERE message_id IS NOT NULL;
 CREATE INDEX ledger_fingerprint ON ledger (fingerprint) WHERE message_id IS NULL;
 CREATE INDEX ledger_email ON ledger (email, conn);
 CREATE INDEX ledger_left ON ledger (conn, check_at, id) WHERE away AND NOT gone AND email > 0;
-CREATE INDEX ledger_thread ON ledger (conn, thread, received);
+CREATE INDEX ledger_thread ON ledger (conn, thread, received, id);
 
 CREATE TABLE placement (
   row_id BIGINT NOT NULL, folder TEXT COLLATE "C" NOT NULL, conn BIGINT NOT NULL, generation BIGINT NOT NULL,

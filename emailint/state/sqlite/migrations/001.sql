@@ -121,7 +121,7 @@ CREATE TABLE word (                       -- what people said of a thread, by th
   no INTEGER NOT NULL,                    -- "not this record"; not dropped
   PRIMARY KEY (org, hash, thread, kind, record)
 ) WITHOUT ROWID;
-CREATE INDEX word_record ON word (org, kind, record, seq, no); -- with all that is asked for: else the primary key is read instead
+CREATE INDEX word_record ON word (org, kind, record, hash, thread, seq, no); -- with all that is asked for: else the primary key is read instead
 CREATE INDEX word_thread ON word (org) WHERE thread;
 CREATE INDEX link_email ON link (email);
 
