@@ -11,7 +11,7 @@ import (
 // texts turns the statements of package sqlstate into those of PostgreSQL, and keeps them.
 type texts struct {
 	schema string
-	made   sync.Map // text to text
+	made   sync.Map // of a text, or a manyKey
 }
 
 func newTexts(schema string) *texts { return &texts{schema: schema} }
@@ -26,34 +26,43 @@ func (x *texts) of(q string) string {
 	return s
 }
 
-// each returns the statement that does q for all rows of its arguments, see sqlstate.Tx. The types of the arguments of a statement never change.
+// manyKey is a statement with the types of its arguments, as letters.
+type manyKey struct{ q, types string }
+
+var typeNames = map[byte]string{'I': "bigint[]", 'S': "text[]", 'B': "bytea[]", 'T': "boolean[]", 'i': "bigint", 's': "text", 'b': "bytea", 't': "boolean"}
+
+// each returns the statement that does q for all rows of its arguments, see sqlstate.Tx.
 func (x *texts) each(q string, args []any) (string, error) {
-	key := "each " + q
+	letters := make([]byte, len(args))
+	for i, a := range args {
+		switch a.(type) {
+		case []int64:
+			letters[i] = 'I'
+		case []string:
+			letters[i] = 'S'
+		case [][]byte:
+			letters[i] = 'B'
+		case []bool:
+			letters[i] = 'T'
+		case int64:
+			letters[i] = 'i'
+		case string:
+			letters[i] = 's'
+		case []byte:
+			letters[i] = 'b'
+		case bool:
+			letters[i] = 't'
+		default:
+			return "", fmt.Errorf("postgres: argument %d of a statement for many rows has no type: %s", i+1, q)
+		}
+	}
+	key := manyKey{q, string(letters)}
 	if s, ok := x.made.Load(key); ok {
 		return s.(string), nil
 	}
 	types := make([]string, len(args))
-	for i, a := range args {
-		switch a.(type) {
-		case []int64:
-			types[i] = "bigint[]"
-		case []string:
-			types[i] = "text[]"
-		case [][]byte:
-			types[i] = "bytea[]"
-		case []bool:
-			types[i] = "boolean[]"
-		case int64:
-			types[i] = "bigint"
-		case string:
-			types[i] = "text"
-		case []byte:
-			types[i] = "bytea"
-		case bool:
-			types[i] = "boolean"
-		default:
-			return "", fmt.Errorf("postgres: argument %d of a statement for many rows has no type: %s", i+1, q)
-		}
+	for i, l := range letters {
+		types[i] = typeNames[l]
 	}
 	s := x.rewrite(q, types)
 	x.made.Store(key, s)

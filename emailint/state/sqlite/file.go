@@ -184,8 +184,8 @@ func (t *tx) Each(ctx context.Context, f func(sqlstate.Scanner) error, q string,
 			if row[i] = a; columns[i].IsValid() {
 				row[i] = columns[i].Index(k).Interface()
 			}
-			if b, ok := row[i].([]byte); ok && len(b) == 0 {
-				row[i] = nil
+			if b, ok := row[i].([]byte); ok && b == nil {
+				row[i] = nil // as the driver knows it
 			}
 		}
 		var err error

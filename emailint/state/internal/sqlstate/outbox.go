@@ -90,7 +90,7 @@ func (t *tx) unshown(org string, email int64, o state.Outgoing) error {
 	if err := t.index(id, nil, r); err != nil {
 		return err
 	}
-	return t.late(org, id, r.MessageID, r.Cites)
+	return t.late(org, id, maxID, r.MessageID, r.Cites)
 }
 
 // shown ends that row: the mailbox has shown a copy.

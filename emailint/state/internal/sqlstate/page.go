@@ -113,21 +113,8 @@ func (s *Store) CommitPage(ctx context.Context, l state.Lease, p state.Page) (c 
 				return err
 			}
 		}
-		current := map[string]int64{}
-		for _, r := range p.Rows {
-			inserted, changed, err := t.merge(l, r)
-			if err != nil {
-				return err
-			}
-			placed, err := t.place(l, r, p.Generations, current)
-			if err != nil {
-				return err
-			}
-			if inserted {
-				c.Inserted++
-			} else if changed || placed {
-				c.Updated++
-			}
+		if c.Inserted, c.Updated, err = t.rows(l, p); err != nil {
+			return err
 		}
 		for _, r := range p.Left {
 			left, err := t.leave(l, r)
@@ -146,36 +133,161 @@ func (s *Store) CommitPage(ctx context.Context, l state.Lease, p state.Page) (c 
 	return c, nil
 }
 
-// merge inserts a row, or brings what the item shows now into the row that is there.
-func (t *tx) merge(l state.Lease, r state.Row) (inserted, changed bool, err error) {
+// rows stores a page's rows: first those that are new, all at once.
+func (t *tx) rows(l state.Lease, p state.Page) (inserted, updated int, err error) {
+	items := make([]string, 0, len(p.Rows))
+	for _, r := range p.Rows {
+		items = append(items, text(string(r.Item)))
+	}
+	there, err := listEach(t, scanRow, `SELECT `+rowColumns+` FROM /*each*/ ledger WHERE conn = ?1 AND item = ?2`, l.Connection, items)
+	if err != nil {
+		return 0, 0, err
+	}
+	have := map[string]state.Row{}
+	for _, r := range there {
+		have[string(r.Item)] = r
+	}
+	var fresh []state.Row
+	var rest []int             // of the page's rows: those that were there, or were shown twice
+	again := map[string]bool{} // what is not as it was read any more
+	for i, r := range p.Rows {
+		if _, ok := have[items[i]]; ok {
+			rest = append(rest, i)
+			continue
+		}
+		if r.Fate == "" {
+			r.Fate = state.FatePending
+		}
+		r.Item = provider.ItemID(items[i])
+		fresh = append(fresh, r)
+		have[items[i]], again[items[i]] = state.Row{}, true
+	}
+	if err := t.insert(l, fresh); err != nil {
+		return 0, 0, err
+	}
+	for _, r := range fresh {
+		have[string(r.Item)] = r
+	}
+	changed := map[int64]bool{}
+	for _, i := range rest {
+		h := have[items[i]]
+		if again[items[i]] {
+			if h, err = t.rowOf(l.Connection, h.Item); err != nil {
+				return 0, 0, err
+			}
+		}
+		differs, err := t.merge(l, h, p.Rows[i])
+		if err != nil {
+			return 0, 0, err
+		}
+		if differs {
+			changed[h.ID], again[items[i]] = true, true
+		}
+	}
+	ids := make([]int64, len(p.Rows))
+	for i := range p.Rows {
+		ids[i] = have[items[i]].ID
+	}
+	placed, err := t.place(l, p, ids, rest)
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, id := range placed {
+		changed[id] = true
+	}
+	for _, r := range fresh {
+		delete(changed, r.ID) // it is counted as new
+	}
+	return len(fresh), len(changed), nil
+}
+
+// insert stores new rows, and sets their ids.
+func (t *tx) insert(l state.Lease, rows []state.Row) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	var messageIDs []state.Hash
+	for _, r := range rows {
+		if len(r.Cites) > 0 {
+			messageIDs = append(messageIDs, r.MessageID)
+		}
+	}
+	lateness, err := t.askLate(l.Org, messageIDs)
+	if err != nil {
+		return err
+	}
+	var items, fates, reasons, threads []string
+	var history, sent []bool
+	var received, sizes, dues, tries, nextTries []int64
+	var ids, fingerprints, cites, participants [][]byte
+	at := map[string]int{}
+	for i, r := range rows {
+		at[string(r.Item)] = i
+		items, fates, reasons, threads = append(items, string(r.Item)), append(fates, string(r.Fate)), append(reasons, r.Reason), append(threads, r.Thread)
+		history, sent = append(history, r.History), append(sent, r.Sent)
+		due := int64(0)
+		if r.Fate == state.FatePending || r.Fate == state.FateFailed {
+			due = 1
+		}
+		received, sizes, dues = append(received, stamp(r.Received)), append(sizes, r.Size), append(dues, due)
+		tries, nextTries = append(tries, int64(r.Tries)), append(nextTries, stamp(r.NextTry))
+		ids, fingerprints = append(ids, []byte(r.MessageID)), append(fingerprints, []byte(r.Fingerprint))
+		cites, participants = append(cites, packHashes(r.Cites)), append(participants, packHashes(r.Participants))
+	}
+	type made struct {
+		id   int64
+		item string
+	}
+	all, err := listEach(t, func(s scanner) (m made, err error) {
+		err = s.Scan(&m.id, &m.item)
+		return m, err
+	}, `INSERT INTO ledger (conn, org, item, fate, reason, history, sent, received, message_id, fingerprint, cites, participants, thread, size, due, tries,
+		next_try) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17 /*each*/ RETURNING id, item`,
+		l.Connection, l.Org, items, fates, reasons, history, sent, received, ids, fingerprints, cites, participants, threads, sizes, dues, tries, nextTries)
+	if err != nil {
+		return err
+	}
+	for _, m := range all {
+		rows[at[m.item]].ID = m.id
+	}
+	if err := t.hashes(`INSERT INTO cite (hash, row_id) SELECT ?1, ?2 /*each*/ WHERE true ON CONFLICT DO NOTHING`, rows,
+		func(r state.Row) []state.Hash { return r.Cites }); err != nil {
+		return err
+	}
+	if err := t.hashes(`INSERT INTO participant (hash, row_id) SELECT ?1, ?2 /*each*/ WHERE true ON CONFLICT DO NOTHING`, rows,
+		func(r state.Row) []state.Hash { return r.Participants }); err != nil {
+		return err
+	}
+	for _, r := range rows {
+		if lateness.may(r.MessageID, r.Cites) {
+			if err := t.late(l.Org, r.ID, r.ID, r.MessageID, r.Cites); err != nil {
+				return err
+			}
+		}
+	}
+	return t.recognise(l, items)
+}
+
+// hashes stores hashes of rows by a statement.
+func (t *tx) hashes(q string, rows []state.Row, of func(state.Row) []state.Hash) error {
+	var hs [][]byte
+	var ids []int64
+	for _, r := range rows {
+		for _, h := range of(r) {
+			if h != "" {
+				hs, ids = append(hs, []byte(h)), append(ids, r.ID)
+			}
+		}
+	}
+	return t.each(q, hs, ids)
+}
+
+// merge brings what the item shows now into the row that is there. Other rows of the page may have made it due since it was read.
+func (t *tx) merge(l state.Lease, have, r state.Row) (changed bool, err error) {
 	if r.Fate == "" {
 		r.Fate = state.FatePending
 	}
-	due := 0
-	if r.Fate == state.FatePending || r.Fate == state.FateFailed {
-		due = 1
-	}
-	cites, participants := packHashes(r.Cites), packHashes(r.Participants)
-	n, err := t.exec(`INSERT INTO ledger (conn, item, org, fate, reason, history, sent, received, message_id, fingerprint, cites, participants,
-		thread, size, due, tries, next_try) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-		l.Connection, string(r.Item), l.Org, r.Fate, r.Reason, r.History, r.Sent, stamp(r.Received), blob(r.MessageID), blob(r.Fingerprint), cites,
-		participants, r.Thread, r.Size, due, r.Tries, stamp(r.NextTry))
-	if err != nil {
-		return false, false, err
-	}
-	have, err := t.rowOf(l.Connection, r.Item)
-	if err != nil {
-		return false, false, err
-	}
-	if n == 1 {
-		if err := t.index(have.ID, nil, r); err != nil {
-			return false, false, err
-		}
-		if err := t.late(l.Org, have.ID, r.MessageID, r.Cites); err != nil {
-			return false, false, err
-		}
-		return true, false, t.recognise(l, have)
-	}
+	r.Thread = text(r.Thread)
 	now := withHeader(have, r)
 	now.Left, now.Gone = false, false
 	now.Sent = have.Sent || r.Sent
@@ -210,17 +322,17 @@ func (t *tx) merge(l state.Lease, r state.Row) (inserted, changed bool, err erro
 		now.Thread == have.Thread && now.Size == have.Size && now.Received.UnixMicro() == have.Received.UnixMicro() &&
 		now.MessageID == have.MessageID && now.Fingerprint == have.Fingerprint && slices.Equal(now.Cites, have.Cites) && slices.Equal(now.Participants, have.Participants)
 	if same {
-		return false, false, nil
+		return false, nil
 	}
-	if err := t.do(`UPDATE ledger SET fate = ?, reason = ?, due = ?, away = ?, gone = ?, sent = ?, thread = ?, size = ?, received = ?, history = ?,
+	if err := t.do(`UPDATE ledger SET fate = ?, reason = ?, due = due + ?, away = ?, gone = ?, sent = ?, thread = ?, size = ?, received = ?, history = ?,
 		next_try = CASE WHEN ? THEN 0 ELSE next_try END WHERE id = ?`,
-		now.Fate, now.Reason, now.Due, now.Left, now.Gone, now.Sent, now.Thread, now.Size, stamp(now.Received), now.History, raise, have.ID); err != nil {
-		return false, false, err
+		now.Fate, now.Reason, now.Due-have.Due, now.Left, now.Gone, now.Sent, now.Thread, now.Size, stamp(now.Received), now.History, raise, have.ID); err != nil {
+		return false, err
 	}
 	if err := t.index(have.ID, &have, now); err != nil || now.MessageID == have.MessageID && slices.Equal(now.Cites, have.Cites) {
-		return false, true, err
+		return true, err
 	}
-	return false, true, t.late(l.Org, have.ID, now.MessageID, now.Cites)
+	return true, t.late(l.Org, have.ID, maxID, now.MessageID, now.Cites)
 }
 
 // withHeader returns a row with the hashes of a header; empty ones leave the row's.
@@ -285,35 +397,61 @@ func less(hs, others []state.Hash) (out [][]byte) {
 	return out
 }
 
-// place records where the item lies, at the generation at which its page was read.
-func (t *tx) place(l state.Lease, r state.Row, read, current map[string]int64) (placed bool, err error) {
-	folders := r.Folders
-	if len(folders) == 0 {
-		folders = []provider.Folder{nowhere}
-	} else if err := t.do(`DELETE FROM placement WHERE row_id = (SELECT id FROM ledger WHERE conn = ? AND item = ?) AND folder = ''`, l.Connection, string(r.Item)); err != nil {
-		return false, err
+// place records where the page's items lie, at the generation at which it was read, and returns the rows of which that is news. ids are those of the
+// page's rows, rest says which of them were there before.
+func (t *tx) place(l state.Lease, p state.Page, ids []int64, rest []int) (news []int64, err error) {
+	type spot struct {
+		row    int64
+		folder string
 	}
-	for _, f := range folders {
-		g, known := current[f.ID]
-		if !known {
-			if err := t.row(`INSERT INTO folder (conn, id, name, role) VALUES (?, ?, ?, ?)
-				ON CONFLICT (conn, id) DO UPDATE SET name = excluded.name, role = excluded.role RETURNING generation`,
-				l.Connection, f.ID, f.Name, f.Role).Scan(&g); err != nil {
-				return false, err
+	current := map[string]int64{}
+	at := map[spot]int64{}
+	var order []spot
+	for i, r := range p.Rows {
+		folders := r.Folders
+		if len(folders) == 0 {
+			folders = []provider.Folder{nowhere}
+		} else {
+			delete(at, spot{ids[i], nowhere.ID})
+		}
+		for _, f := range folders {
+			g, known := current[f.ID]
+			if !known {
+				if err := t.row(`INSERT INTO folder (conn, id, name, role) VALUES (?, ?, ?, ?)
+					ON CONFLICT (conn, id) DO UPDATE SET name = excluded.name, role = excluded.role RETURNING generation`,
+					l.Connection, f.ID, f.Name, f.Role).Scan(&g); err != nil {
+					return nil, err
+				}
+				current[f.ID] = g
 			}
-			current[f.ID] = g
+			if at, ok := p.Generations[f.ID]; ok && at < g {
+				g = at
+			}
+			k := spot{ids[i], text(f.ID)}
+			if _, twice := at[k]; !twice {
+				order = append(order, k)
+			}
+			at[k] = g
 		}
-		if at, ok := read[f.ID]; ok && at < g {
-			g = at
-		}
-		n, err := t.exec(`INSERT INTO placement (row_id, folder, conn, generation)
-			SELECT id, ?, conn, ? FROM ledger WHERE conn = ? AND item = ?
-			ON CONFLICT (row_id, folder) DO UPDATE SET generation = excluded.generation WHERE excluded.generation > placement.generation`,
-			f.ID, g, l.Connection, string(r.Item))
-		if err != nil {
-			return false, err
-		}
-		placed = placed || n > 0
 	}
-	return placed, nil
+	var found []int64 // they lie somewhere now
+	for _, i := range rest {
+		if len(p.Rows[i].Folders) > 0 {
+			found = append(found, ids[i])
+		}
+	}
+	if err := t.each(`DELETE FROM placement WHERE row_id IN (SELECT ?1 /*each*/) AND folder = ''`, found); err != nil {
+		return nil, err
+	}
+	var rows, generations []int64
+	var folders []string
+	for _, k := range order {
+		if g, ok := at[k]; ok {
+			rows, folders, generations = append(rows, k.row), append(folders, k.folder), append(generations, g)
+			delete(at, k)
+		}
+	}
+	return listEach(t, one[int64], `INSERT INTO placement (row_id, folder, conn, generation) SELECT ?1, ?2, ?3, ?4 /*each*/ WHERE true
+		ON CONFLICT (row_id, folder) DO UPDATE SET generation = excluded.generation WHERE excluded.generation > placement.generation RETURNING row_id`,
+		rows, folders, l.Connection, generations)
 }

@@ -12,14 +12,36 @@ import (
 // Learn implements state.Ledger.
 func (s *Store) Learn(ctx context.Context, l state.Lease, rows []state.Row) error {
 	return s.held(ctx, l, func(t *tx) error {
-		for _, r := range rows {
-			have, err := scanRow(t.row(`SELECT `+rowColumns+` FROM ledger WHERE id = ? AND conn = ?`, r.ID, l.Connection))
-			if errors.Is(err, sql.ErrNoRows) {
+		ids := make([]int64, len(rows))
+		var messageIDs []state.Hash
+		for i, r := range rows {
+			ids[i] = r.ID
+			messageIDs = append(messageIDs, r.MessageID)
+		}
+		have, err := t.rowsOf(l.Connection, ids)
+		if err != nil {
+			return err
+		}
+		for _, r := range have {
+			messageIDs = append(messageIDs, r.MessageID)
+		}
+		lateness, err := t.askLate(l.Org, messageIDs)
+		if err != nil {
+			return err
+		}
+		for _, header := range rows {
+			have, ok := have[header.ID]
+			if !ok {
 				continue
-			} else if err != nil {
+			}
+			r := withHeader(have, header)
+			if err := t.index(r.ID, &have, r); err != nil {
 				return err
 			}
-			if err := t.learn(l.Org, have, r); err != nil {
+			if r.MessageID == have.MessageID && slices.Equal(r.Cites, have.Cites) || !lateness.may(r.MessageID, r.Cites) {
+				continue
+			}
+			if err := t.late(l.Org, r.ID, maxID, r.MessageID, r.Cites); err != nil {
 				return err
 			}
 		}
@@ -27,13 +49,14 @@ func (s *Store) Learn(ctx context.Context, l state.Lease, rows []state.Row) erro
 	})
 }
 
-// learn stores what a header gives.
-func (t *tx) learn(org string, have, header state.Row) error {
-	r := withHeader(have, header)
-	if err := t.index(r.ID, &have, r); err != nil || r.MessageID == have.MessageID && slices.Equal(r.Cites, have.Cites) {
-		return err
+// rowsOf returns rows of a mailbox by id.
+func (t *tx) rowsOf(connection int64, ids []int64) (map[int64]state.Row, error) {
+	rows, err := listEach(t, scanRow, `SELECT `+rowColumns+` FROM /*each*/ ledger WHERE id = ?1 AND conn = ?2`, ids, connection)
+	out := map[int64]state.Row{}
+	for _, r := range rows {
+		out[r.ID] = r
 	}
-	return t.late(org, r.ID, r.MessageID, r.Cites)
+	return out, err
 }
 
 // Settle implements state.Ledger.

@@ -202,7 +202,7 @@ func notFound(err error) error {
 func plain(args []any) []any {
 	for i, a := range args {
 		switch a := a.(type) {
-		case nil, bool, int64, []int64, [][]byte, []bool:
+		case nil, bool, int64, []int64, []bool:
 		case int:
 			args[i] = int64(a)
 		case string:
@@ -210,6 +210,12 @@ func plain(args []any) []any {
 		case []byte:
 			if len(a) == 0 {
 				args[i] = nil
+			}
+		case [][]byte:
+			for k, b := range a {
+				if len(b) == 0 {
+					a[k] = nil
+				}
 			}
 		case []string:
 			for k, s := range a {
