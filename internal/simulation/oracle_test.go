@@ -241,6 +241,13 @@ var teeth = []struct {
 		s.moves(s.cid, c, provider.RoleArchive)
 		return func() { s.Rows[0].Folders = []provider.Role{provider.RoleInbox} }
 	}},
+	{promiseRow, "back in the inbox, beside its owner's label", func(s *scene) func() {
+		m := s.mail("offer", "ada@acme.example", "bob@own.example")
+		c := s.comes(m, s.bob, "")
+		s.is(m, "linked", "contact/ada address", "account/acme domain")
+		c.Back, s.Rows[0].Folders = true, []provider.Role{provider.RoleInbox, ""}
+		return func() { s.Rows[0].Folders = []provider.Role{""} }
+	}},
 	{promiseRow, "the row of an earlier id has not left", func(s *scene) func() {
 		_, c := s.offer()
 		s.moves(s.ann, c, "")

@@ -59,6 +59,7 @@ type Copy struct {
 	Sent     bool              // it came into Sent: it is the owner's own mail
 	Items    []provider.ItemID // every id that it ever had, the present one last
 	Role     provider.Role     // where it lies now
+	Back     bool              // at Gmail: in the inbox as well, where an archive that was taken back put it
 	Deleted  bool              // it is no more
 	Unlisted bool              // it was nowhere that is watched since it came
 }
