@@ -41,7 +41,7 @@ func (k *oracle) concerns(w Word, m *Mail) reach {
 
 // itself reports whether a word is one on a mail itself: what is no part of a thread is its own.
 func (k *oracle) itself(w Word) bool {
-	return !w.Thread || len(k.ids[w.Mail]) == 0 && len(cited(w.Mail)) == 0
+	return !w.Thread || len(k.ids[w.Mail]) == 0 && len(k.answers(w.Mail)) == 0
 }
 
 func meet(a, b map[string]bool) bool {

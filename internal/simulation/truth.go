@@ -103,6 +103,8 @@ type Word struct {
 	On     *Record       // the same, as it was meant when it was said: a record made anew under its id is another
 	Say    Saying
 
+	Decided []*Mail // of a drop: the mails that had a row with a decided fate before it was said
+
 	// An erasure took its mail, or mails of its thread. Torn: either is right for all that it holds for. Perhaps are further ids on which it may
 	// be kept.
 	Torn    bool
@@ -139,7 +141,8 @@ type Row struct {
 	Fate       string
 	Reason     string
 	Due        bool // not settled
-	Known      bool // its header was read: it has the hash of a Message-ID
+	Known      bool // it has the hash of a Message-ID
+	Cites      bool // it has hashes of what the mail answers
 	Left, Gone bool
 	Email      int64
 	Outbox     bool // it stands for what the engine sent, until a copy shows up: no item of the mailbox

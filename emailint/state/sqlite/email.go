@@ -147,9 +147,20 @@ func (t *tx) wakeHolders(id int64) error {
 	return err
 }
 
-// stands says whether a person's link keeps the Email where it is.
-func stands(e state.Email) bool {
-	return slices.ContainsFunc(e.Person, func(l linker.Link) bool { return !l.Removed })
+// stands says whether a person's link on the mail itself keeps the Email where it is. It may have been said before the mail was an Email, of its
+// Message-ID; what was said since outweighs it.
+func (t *tx) stands(e state.Email) (bool, error) {
+	ws, err := t.wordsOn(e.Org, e.Aliases, false)
+	var said []linker.Link
+	for _, w := range ws {
+		if w.record != (linker.Record{}) {
+			said = say(said, w.link())
+		}
+	}
+	for _, l := range e.Person {
+		said = say(said, l)
+	}
+	return slices.ContainsFunc(said, func(l linker.Link) bool { return !l.Removed }), err
 }
 
 func without(holders []int64, connection int64) []int64 {
