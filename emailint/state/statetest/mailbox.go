@@ -184,6 +184,41 @@ var mailboxCases = []testCase{
 			h.equal("holders of "+c.item, len(h.email(e.ID).Holders), c.holders)
 		}
 	}},
+	{"ReleasedAfterAll", "a deletion that only a person's link kept is looked at again when that link is taken off, or its record deleted", func(h *house) {
+		h.ok(h.s.Correct(h.Context(), org, state.Correction{MessageID: "id-of-2", Links: []linker.Link{bob}}))
+		h.ok(h.s.Correct(h.Context(), org, state.Correction{MessageID: "id-of-4", Links: []linker.Link{bob}}))
+		forget := func(id int64) {
+			h.ok(h.s.Correct(h.Context(), org, state.Correction{Email: id, Forget: []linker.Record{bob.Record}}))
+		}
+		deleted := func(int64) { h.change(state.Change{Merged: []state.Merge{{From: bob.Record}}}) }
+		for _, c := range []struct {
+			item string
+			ends func(int64)
+		}{
+			{"1", forget},
+			{"2", forget},
+			{"3", func(id int64) { h.correct(id, linker.Link{Record: bob.Record, Removed: true}) }},
+			{"4", deleted},
+			{"5", deleted},
+		} {
+			l := h.claim(h.connect("u" + c.item).ID)
+			e := h.import1(l, c.item, ada)
+			if c.item != "2" && c.item != "4" {
+				h.correct(e.ID, bob)
+			}
+			h.leave(l, c.item)
+			h.ok(h.s.Gone(h.Context(), l, []provider.ItemID{provider.ItemID(c.item)}, true))
+			h.equal("holders of "+c.item, len(h.email(e.ID).Holders), 1)
+			h.ok(h.s.Release(h.Context(), l, state.Released{}))
+			c.ends(e.ID)
+			l = h.claim(l.Connection)
+			rows, err := h.s.Leavers(h.Context(), l, start, 10)
+			h.ok(err)
+			h.equal("to be looked for", len(rows), 1)
+			h.ok(h.s.Gone(h.Context(), l, []provider.ItemID{provider.ItemID(c.item)}, true))
+			h.equal("holders of "+c.item+" then", len(h.email(e.ID).Holders), 0)
+		}
+	}},
 	{"IntentOnce", "an intent is made with the links, is due once the host has the mail, and a rule acts once on an email", func(h *house) {
 		l := h.claim(h.connect("u").ID)
 		e, i := h.archiving(l, "1")
