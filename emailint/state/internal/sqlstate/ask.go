@@ -38,6 +38,37 @@ func (t *tx) askCited(org string, hashes []state.Hash) (answers, error) {
 	return t.ask(hashes, `SELECT ?1 /*each*/ WHERE EXISTS (SELECT 1 FROM cite c JOIN ledger l ON l.id = c.row_id WHERE c.hash = ?1 AND l.org = ?2)`, org)
 }
 
+// known is what is asked of mails before they are settled.
+type known struct {
+	aliases      answers // Message-IDs that an Email has
+	fingerprints answers // an Email has them
+	cited        answers // Message-IDs of mail that gives a value
+	namesakes    answers // those of them that several rows have
+}
+
+// know asks it.
+func (t *tx) know(org string, have map[int64]state.Row, ss []state.Settlement) (err error) {
+	var ids, fingerprints, giving []state.Hash
+	for _, st := range ss {
+		ids, fingerprints = append(ids, have[st.Row].MessageID), append(fingerprints, st.Fingerprint)
+		if v := st.Email; v != nil {
+			giving = append(append(giving, v.MessageID), v.Aliases...)
+			fingerprints = append(fingerprints, v.Fingerprint)
+		}
+	}
+	if t.known.aliases, err = t.ask(append(ids, giving...), `SELECT ?1 /*each*/ WHERE EXISTS (SELECT 1 FROM alias WHERE hash = ?1)`); err != nil {
+		return err
+	}
+	if t.known.fingerprints, err = t.ask(fingerprints, `SELECT ?1 /*each*/ WHERE EXISTS (SELECT 1 FROM email WHERE org = ?2 AND fingerprint = ?1)`, org); err != nil {
+		return err
+	}
+	if t.known.cited, err = t.askCited(org, giving); err != nil {
+		return err
+	}
+	t.known.namesakes, err = t.ask(giving, `SELECT ?1 /*each*/ WHERE EXISTS (SELECT 1 FROM ledger WHERE message_id = ?1 AND org = ?2 ORDER BY id LIMIT 1 OFFSET 1)`, org)
+	return err
+}
+
 // lateness says of rows that come one after the other in one transaction which may be late, see tx.late.
 type lateness struct{ cited, spoken answers }
 

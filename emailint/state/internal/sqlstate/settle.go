@@ -70,26 +70,93 @@ func (s *Store) Settle(ctx context.Context, l state.Lease, b state.Batch, ss []s
 		if err != nil {
 			return err
 		}
-		for _, st := range ss {
-			r, err := scanRow(t.row(`SELECT `+rowColumns+` FROM ledger WHERE id = ? AND conn = ?`, st.Row, l.Connection))
-			if errors.Is(err, sql.ErrNoRows) {
-				out = append(out, state.Settled{Row: st.Row}) // of the outbox, and its copy was shown
+		ids := make([]int64, len(ss))
+		for i, st := range ss {
+			ids[i] = st.Row
+		}
+		have, err := t.rowsOf(l.Connection, ids)
+		if err != nil {
+			return err
+		}
+		if err := t.know(l.Org, have, ss); err != nil {
+			return err
+		}
+		out = make([]state.Settled, len(ss))
+		var ends []ending // of mails that have nothing to do with any Email: they are stored together
+		for i, st := range ss {
+			r, ok := have[st.Row]
+			if ok && t.moved {
+				if r, err = scanRow(t.row(`SELECT `+rowColumns+` FROM ledger WHERE id = ? AND conn = ?`, st.Row, l.Connection)); errors.Is(err, sql.ErrNoRows) {
+					ok = false
+				} else if err != nil {
+					return err
+				}
+			}
+			if !ok {
+				out[i] = state.Settled{Row: st.Row} // of the outbox, and its copy was shown
 				continue
-			} else if err != nil {
+			}
+			current := change == b.Change && st.RulesVersion >= rules
+			if t.aloof(r, st) {
+				out[i] = state.Settled{Row: r.ID}
+				ends = append(ends, ending{st, current, false, &out[i]})
+				continue
+			}
+			if err := t.end(ends); err != nil {
 				return err
 			}
-			done, err := t.settle(l, r, st, change == b.Change && st.RulesVersion >= rules)
+			ends = nil
+			done, err := t.settle(l, r, st, current)
 			if err != nil {
 				return err
 			}
-			out = append(out, done)
+			out[i] = done
 		}
-		return nil
+		return t.end(ends)
 	})
 	if err != nil {
 		return nil, err
 	}
 	return out, nil
+}
+
+// aloof reports whether a row is no copy of any Email, was none, and has nothing else to be stored than the decision.
+func (t *tx) aloof(r state.Row, st state.Settlement) bool {
+	return st.Email == nil && r.Email == 0 && st.Fate.Decided() && (!r.Received.IsZero() || st.Received.IsZero()) &&
+		(r.MessageID == "" || t.known.aliases.no(r.MessageID)) && (st.Fingerprint == "" || t.known.fingerprints.no(st.Fingerprint))
+}
+
+// ending is how a row is settled in the end.
+type ending struct {
+	st       state.Settlement
+	current  bool // by what is true now
+	attached bool
+	out      *state.Settled
+}
+
+// end settles rows, and says which are still due.
+func (t *tx) end(es []ending) error {
+	var fates, reasons []string
+	var rules, dues, ids []int64
+	var currents, attached []bool
+	at := map[int64]*state.Settled{}
+	for _, e := range es {
+		fates, reasons, rules = append(fates, string(e.st.Fate)), append(reasons, e.st.Reason), append(rules, e.st.RulesVersion)
+		currents, dues, ids, attached = append(currents, e.current), append(dues, e.st.Due), append(ids, e.st.Row), append(attached, e.attached)
+		at[e.st.Row] = e.out
+	}
+	// What it was to read again, it has, unless that was asked for meanwhile.
+	_, err := listEach(t, func(s scanner) (due bool, err error) {
+		var id int64
+		if err = s.Scan(&id, &due); err == nil {
+			at[id].StillDue = due
+		}
+		return due, err
+	}, `UPDATE ledger SET fate = ?1, reason = ?2, rules = ?3, tries = 0, next_try = 0, reread = reread AND due <> ?5 OR ?7,
+		due = CASE WHEN due > settled OR ?4 THEN due ELSE due + 1 END,
+		settled = CASE WHEN ?4 AND due = ?5 THEN due ELSE settled END /*each*/ WHERE id = ?6 RETURNING id, due > settled`,
+		fates, reasons, rules, currents, dues, ids, attached)
+	return err
 }
 
 func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current bool) (out state.Settled, err error) {
@@ -110,12 +177,12 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 			return out, err
 		}
 	}
-	attached := false
+	attached, made := false, false
 	switch {
 	case st.Email != nil:
 		var g given
 		g, err = t.give(l.Org, l.Connection, *st.Email, source(r))
-		out.Email, out.Revision, current = g.email, g.revision, current && !g.outranked
+		out.Email, out.Revision, made, current = g.email, g.revision, g.made, current && !g.outranked
 		if err == nil && g.replaced {
 			_, err = t.markDue(l.Org, `SELECT id FROM ledger WHERE email = ? AND id <> ?`, g.email, r.ID)
 		}
@@ -161,7 +228,7 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 	if err := t.do(`UPDATE ledger SET email = ? WHERE id = ?`, out.Email, r.ID); err != nil {
 		return out, err
 	}
-	if out.Email != 0 && !state.IsOutbox(r.Item) {
+	if out.Email != 0 && !made && !state.IsOutbox(r.Item) {
 		if err := t.shown(l.Connection, out.Email); err != nil {
 			return out, err
 		}
@@ -171,11 +238,7 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 			return out, err
 		}
 	}
-	// What it was to read again, it has, unless that was asked for meanwhile.
-	if err := t.row(`UPDATE ledger SET fate = ?1, reason = ?2, rules = ?3, tries = 0, next_try = 0, reread = reread AND due <> ?5 OR ?7,
-		due = CASE WHEN due > settled OR ?4 THEN due ELSE due + 1 END,
-		settled = CASE WHEN ?4 AND due = ?5 THEN due ELSE settled END WHERE id = ?6 RETURNING due > settled`,
-		st.Fate, st.Reason, st.RulesVersion, current, st.Due, r.ID, attached).Scan(&out.StillDue); err != nil {
+	if err := t.end([]ending{{st, current, attached, &out}}); err != nil {
 		return out, err
 	}
 	if r.Email != 0 {

@@ -88,6 +88,8 @@ type tx struct {
 	writes bool
 
 	settling int64 // the row that is being settled, not pointed at its Email yet
+	known    known // of what is settled
+	moved    bool  // rows other than that which is settled went, or became copies of another Email, or of none
 }
 
 // tries is how often a transaction is begun that loses to others.
