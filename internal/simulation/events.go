@@ -738,6 +738,11 @@ func (e word) do(h *caller) error {
 			return nil
 		}
 		said.Record = said.On.Record
+		for _, r := range w.truth.Records {
+			if e.say == SayForget && r != said.On && last(r) == last(said.On) {
+				said.Was = append(said.Was, r)
+			}
+		}
 	}
 	switch e.say {
 	case SayLink:

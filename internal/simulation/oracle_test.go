@@ -632,6 +632,15 @@ var teeth = []struct {
 		s.say(m, false, SayForget, s.ada)
 		return func() { s.is(m, "linked", "account/acme domain") }
 	}},
+	{promiseLinks, "R5 a word of a record that is merged after the other's was taken back", func(s *scene) func() {
+		m, _ := s.offer()
+		one := s.record("contact/one")
+		s.say(m, false, SayLink, one)
+		s.say(m, false, SayForget, s.ada)
+		one.Into = s.ada
+		s.is(m, "linked", "contact/ada person", "account/acme domain")
+		return func() { s.is(m, "linked", "contact/ada address", "account/acme domain") }
+	}},
 	{promiseLinks, "R5 a word on a thread holds for siblings", func(s *scene) func() {
 		root := s.answer("question")
 		one, two := s.answer("one", root), s.answer("two", root)

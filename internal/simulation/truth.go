@@ -102,6 +102,7 @@ type Word struct {
 	Record linker.Record // of a link, an unlink or a forget
 	On     *Record       // the same, as it was meant when it was said: a record made anew under its id is another
 	Say    Saying
+	Was    []*Record // of a forget: those that were merged into it by then
 
 	Decided []*Mail // of a drop: the mails that had a row with a decided fate before it was said
 
