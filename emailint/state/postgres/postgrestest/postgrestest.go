@@ -70,6 +70,16 @@ func (d *Database) Open(ctx context.Context) (state.Store, error) {
 	return &dropped{Store: s, pool: d.pool, schema: schema}, nil
 }
 
+// Reopen opens the schema of a store that Open opened again, as another process would. Only one of the two is to be closed.
+func (d *Database) Reopen(ctx context.Context, s state.Store) (state.Store, error) {
+	schema := s.(*dropped).schema
+	again, err := postgres.Open(ctx, d.pool, &postgres.Options{Schema: schema})
+	if err != nil {
+		return nil, err
+	}
+	return &dropped{Store: again, pool: d.pool, schema: schema}, nil
+}
+
 type dropped struct {
 	*postgres.Store
 	pool   *pgxpool.Pool
