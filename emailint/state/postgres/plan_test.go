@@ -69,6 +69,7 @@ var (
 	rowsOf     = regexp.MustCompile(`FROM unnest\([^)]*\) AS u\([^)]*\)(,?)`)
 	argument   = regexp.MustCompile(`u\.a\d+|\$\d+(::[a-z]+(\[\])?)?|\?\d*`)
 	markers    = regexp.MustCompile(`/\*[a-z]+\*/|FOR NO KEY UPDATE( SKIP LOCKED)?`)
+	ours       = regexp.MustCompile(`(FROM|JOIN|INTO|UPDATE|,)(\s+)s\.`)
 	whitespace = regexp.MustCompile(`\s+`)
 )
 
@@ -135,8 +136,7 @@ func (c *collector) plans(t *testing.T, pool *pgxpool.Pool) {
 		if slices.ContainsFunc(slices.Collect(keys(allowed)), func(part string) bool { return strings.Contains(q, part) }) {
 			continue
 		}
-		real := strings.ReplaceAll(q, "s.", schema+".")
-		real = regexp.MustCompile(`(FROM|JOIN|INTO|UPDATE|,)(\s+)s\.`).ReplaceAllString(q, "${1}${2}"+schema+".")
+		real := ours.ReplaceAllString(q, "${1}${2}"+schema+".")
 		if _, err := conn.Exec(ctx, `DEALLOCATE ALL`); err != nil {
 			t.Fatal(err)
 		}
