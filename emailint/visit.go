@@ -126,11 +126,15 @@ func (v *visit) pass(ctx context.Context) error {
 		if err := v.reader.Live(ctx, v.between); err != nil {
 			return err
 		}
-		// What was read is delivered whatever a recount meets, and a folder that can't be listed holds up no history.
-		if err := v.each(ctx); err != nil {
+		// What was read is delivered whatever a recount meets, and a folder that can't be listed holds up no history. Rules of the inbox act
+		// only then: an archive without an answer may have been made, and its owner have brought the mail back since.
+		if err := v.drain(ctx); err != nil {
 			return err
 		}
 		if err := v.recount(ctx); err != nil {
+			return err
+		}
+		if err := v.intents.Run(ctx); err != nil {
 			return err
 		}
 		var err error

@@ -6,6 +6,8 @@
 // happened. The same seed runs exactly the same, on any machine. With -all it goes on and lists every seed that breaks one; with -log it runs one
 // seed and prints everything that happens, with -shortlog it prints everything that happens in the run of the shortest trace. With
 // -promise only violations count that begin so, with -profile all runs are of that profile (package simulation: seldom.go has some that are made only so). With -twice each seed is run twice, and two runs that differ are a violation.
+//
+// In a long run stderr has a line for every thousand seeds and for every seed that breaks a promise. An interrupt ends it with what was found so far.
 package main
 
 import (
@@ -15,6 +17,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"runtime"
 	"runtime/debug"
 	"runtime/pprof"
@@ -89,7 +92,10 @@ func run(ctx context.Context, args []string) error {
 		}
 		defer pprof.StopCPUProfile()
 	}
-	rep, err := runAll(ctx, *from, *seeds, *parallel, *all, *twice, *promise, *profile)
+	stop, end := signal.NotifyContext(ctx, os.Interrupt)
+	rep, err := runAll(ctx, stop.Done(), *from, *seeds, *parallel, *all, *twice, *promise, *profile)
+	interrupted := stop.Err() != nil
+	end() // the second one kills
 	if err != nil {
 		return err
 	}
@@ -113,6 +119,8 @@ func run(ctx context.Context, args []string) error {
 	}
 	if err == nil && len(rep.Violations) > 0 {
 		err = fmt.Errorf("%d of %d seeds broke a promise", len(rep.Violations), rep.Seeds)
+	} else if err == nil && interrupted {
+		err = fmt.Errorf("interrupted after %d of %d seeds, none of which broke a promise", rep.Seeds, *seeds)
 	}
 	return err
 }
@@ -131,8 +139,8 @@ func one(ctx context.Context, seed uint64, profile string) error {
 	return err
 }
 
-// runAll runs the seeds, several at once. Without all it ends with the lowest seed that broke a promise.
-func runAll(ctx context.Context, from, seeds uint64, parallel int, all, twice bool, promise, profile string) (report, error) {
+// runAll runs the seeds, several at once. Without all it ends with the lowest seed that broke a promise, and with stop after the seeds that run.
+func runAll(ctx context.Context, stop <-chan struct{}, from, seeds uint64, parallel int, all, twice bool, promise, profile string) (report, error) {
 	rep := report{From: from, Counts: simulation.Counts{}, Violations: []violation{}}
 	begun := time.Now()
 	var mu sync.Mutex // guards rep, next, last, hash and failed
@@ -144,6 +152,11 @@ func runAll(ctx context.Context, from, seeds uint64, parallel int, all, twice bo
 		wg.Go(func() {
 			for {
 				mu.Lock()
+				select {
+				case <-stop:
+					last = next
+				default:
+				}
 				seed := next
 				next++
 				over := seed >= last || failed != nil
@@ -169,7 +182,9 @@ func runAll(ctx context.Context, from, seeds uint64, parallel int, all, twice bo
 				if err != nil && failed == nil {
 					failed = fmt.Errorf("seed %d: %w", seed, err)
 				}
-				rep.Seeds++
+				if rep.Seeds++; rep.Seeds%1000 == 0 {
+					fmt.Fprintf(os.Stderr, "simulation: %d of %d seeds, %.1f a second\n", rep.Seeds, seeds, float64(rep.Seeds)/time.Since(begun).Seconds())
+				}
 				hash += r.Hash
 				for k, n := range r.Counts {
 					rep.Counts[k] += n
@@ -181,6 +196,7 @@ func runAll(ctx context.Context, from, seeds uint64, parallel int, all, twice bo
 						v.Promises = append(v.Promises, string(x))
 					}
 					rep.Violations = append(rep.Violations, v)
+					fmt.Fprintf(os.Stderr, "simulation: seed %d: %s\n", seed, v.Promises[0])
 					if !all {
 						last = min(last, seed)
 					}

@@ -393,6 +393,9 @@ func (e forget) do(h *caller) error {
 		}
 		for range 3 { // what rules of the inbox did is read as well
 			if w.passes = 0; h.engine.Sync(w.ctx, org, b.Conn) != nil {
+				if h.Dead() {
+					h.restart()
+				}
 				return nil // not now
 			}
 		}
@@ -735,6 +738,11 @@ func (e word) do(h *caller) error {
 			return nil
 		}
 		said.Record = said.On.Record
+		for _, r := range w.truth.Records {
+			if e.say == SayForget && r != said.On && last(r) == last(said.On) {
+				said.Was = append(said.Was, r)
+			}
+		}
 	}
 	switch e.say {
 	case SayLink:
@@ -755,6 +763,9 @@ func (e word) do(h *caller) error {
 		return err
 	}
 	w.count["corrections"]++
+	if e.say == SayDrop {
+		said.Decided = w.decided()
+	}
 	unknown := false
 	err := h.call("Correct", func(p *process) error {
 		err := p.engine.Correct(w.ctx, org, c)

@@ -116,7 +116,7 @@ func (w *world) note(b *box) {
 		if id := b.fake.ItemID(h); id != c.present() && !c.Deleted {
 			c.Items = append(c.Items, id)
 		}
-		if !c.Deleted && (c.Role == provider.RoleInbox || c.Role == provider.RoleArchive) {
+		if !c.Deleted && !aside(c.Role) && (c.Role != "" || b.Kind == providertest.Gmail) {
 			w.noteRule(b, h, c)
 		}
 	}
@@ -150,7 +150,7 @@ func (w *world) noteRule(b *box, h providertest.Handle, c *Copy) {
 		return
 	}
 	in := slices.ContainsFunc(s.Folders, func(f provider.Folder) bool { return f.Role == provider.RoleInbox })
-	if in == (c.Role == provider.RoleInbox) {
+	if in == (c.Role == provider.RoleInbox || c.Back) || c.Role == provider.RoleSent {
 		return
 	}
 	k := mutationKey{b.Box, c.Mail.Subject}
@@ -160,11 +160,17 @@ func (w *world) noteRule(b *box, h providertest.Handle, c *Copy) {
 		w.mutations[k] = mu
 	}
 	if in {
-		c.Role, mu.Undone = provider.RoleInbox, true
+		// At Gmail the label that its owner gave it meanwhile stays.
+		if c.Back = c.Role == ""; !c.Back {
+			c.Role = provider.RoleInbox
+		}
+		mu.Undone = true
 		w.count["archived mails taken back"]++
 		return
 	}
-	c.Role = provider.RoleArchive
+	if c.Back = false; c.Role == provider.RoleInbox {
+		c.Role = provider.RoleArchive
+	}
 	mu.Times++
 	w.count["mails archived"]++
 	if mu.Undone {
@@ -186,7 +192,7 @@ func (w *world) notice() {
 // move moves a copy as its owner does.
 func (w *world) move(b *box, h providertest.Handle, c *Copy, to provider.Role) {
 	b.fake.Move(h, to)
-	c.Role = to
+	c.Role, c.Back = to, false
 	c.Unlisted = c.Unlisted && aside(to)
 	w.note(b)
 }

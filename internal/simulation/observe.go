@@ -33,7 +33,8 @@ func (w *world) observe() (o Observed, err error) {
 				last = max(last, r.Email)
 				continue
 			}
-			row := Row{Conn: c.ID, Item: r.Item, Fate: string(r.Fate), Reason: r.Reason, Due: r.Due > r.Settled, Known: r.MessageID != "", Left: r.Left, Gone: r.Gone, Email: r.Email}
+			row := Row{Conn: c.ID, Item: r.Item, Fate: string(r.Fate), Reason: r.Reason, Due: r.Due > r.Settled, Known: r.MessageID != "", Cites: len(r.Cites) > 0,
+				Left: r.Left, Gone: r.Gone, Email: r.Email}
 			for _, f := range r.Folders {
 				row.Folders = append(row.Folders, f.Role)
 			}

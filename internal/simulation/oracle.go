@@ -56,7 +56,8 @@ type oracle struct {
 	bear map[string][]*Mail // by id: the mails that have it as MessageID or Renamed
 	held map[*Mail][]lying  // every copy of a mail, in whatever mailbox
 
-	seenRow, readRow map[*Copy]bool // the copy's header was read; it was decided
+	seenRow, readRow map[*Copy]bool // the copy's Message-ID is known; it was decided
+	threaded         map[*Copy]bool // what the copy answers is known
 	email            map[*Copy]bool // a row of it belongs to an email
 
 	mailOf map[string]*Mail  // by id of an email
@@ -84,7 +85,7 @@ type lying struct {
 func newOracle(t Truth, o Observed) *oracle {
 	k := &oracle{
 		t: t, o: o, lies: map[place]lying{}, ids: map[*Mail][]string{}, bear: map[string][]*Mail{}, held: map[*Mail][]lying{},
-		email: map[*Copy]bool{}, mailOf: map[string]*Mail{},
+		threaded: map[*Copy]bool{}, email: map[*Copy]bool{}, mailOf: map[string]*Mail{},
 		seenRow: map[*Copy]bool{}, readRow: map[*Copy]bool{}, crm: map[*Mail][]Email{}, state: map[*Mail][]Email{},
 		gives: map[*Mail]links{}, reach: map[*Mail]map[string]bool{}, words: map[*Mail]map[*Record]said{},
 		tops: map[*Mail]map[string]bool{}, right: map[*Mail][]decision{},
@@ -113,6 +114,8 @@ func newOracle(t Truth, o Observed) *oracle {
 			// Of mail aside Gmail tells an id, and nobody reads more.
 			k.seenRow[l.copy] = k.seenRow[l.copy] || r.Known || decided(r.Fate)
 			k.readRow[l.copy] = k.readRow[l.copy] || decided(r.Fate)
+			// Graph's listing shows a Message-ID and no References: of what went before its header was read nobody knows what it answered.
+			k.threaded[l.copy] = k.threaded[l.copy] || decided(r.Fate) || r.Cites || r.Known && l.box.Kind != providertest.Graph
 			if r.Email != 0 {
 				k.email[l.copy] = true
 				k.mailOf[strconv.FormatInt(r.Email, 10)] = l.copy.Mail

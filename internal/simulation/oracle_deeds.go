@@ -92,7 +92,7 @@ func (k *oracle) contacts() {
 	for _, m := range k.t.Mails {
 		by := k.deciders(m)
 		read := slices.ContainsFunc(k.held[m], func(l lying) bool { return k.readRow[l.copy] })
-		if !read || by[0].Sent || m.From == "" || m.Automated || m.Spoofed || k.dropped(m) || k.everOwn(m.From) || k.everExcluded(m.From) {
+		if !read || by[0].Sent || m.From == "" || m.Automated || m.Spoofed || k.dropped(m) || k.droppedFirst(m) || k.everOwn(m.From) || k.everExcluded(m.From) {
 			continue
 		}
 		known := func(r *Record) bool {
@@ -116,6 +116,14 @@ func (k *oracle) senders(address string) []*Mail {
 		}
 	}
 	return out
+}
+
+// droppedFirst: a mail that a person drops before it is decided for the first time may be out by then, and no contact is made of it when it is
+// restored (R11: of mail that is met for the first time).
+func (k *oracle) droppedFirst(m *Mail) bool {
+	return slices.ContainsFunc(k.t.Words, func(w Word) bool {
+		return w.Say == SayDrop && !slices.Contains(w.Decided, m) && k.concerns(w, m) != no
+	})
 }
 
 func (k *oracle) everOwn(address string) bool {

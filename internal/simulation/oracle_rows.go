@@ -74,7 +74,11 @@ func placed(l lying, folders []provider.Role) bool {
 	if l.box.Kind == providertest.Gmail && len(folders) == 0 {
 		return true
 	}
-	return len(folders) == 1 && folders[0] == l.copy.Role
+	want := []provider.Role{l.copy.Role}
+	if l.copy.Back {
+		want = append(want, provider.RoleInbox)
+	}
+	return len(folders) == len(want) && !slices.ContainsFunc(want, func(r provider.Role) bool { return !slices.Contains(folders, r) })
 }
 
 func at(l lying) string { return "mail " + l.copy.Mail.Subject + " in box " + l.box.Name }

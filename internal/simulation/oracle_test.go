@@ -187,6 +187,19 @@ func (s *scene) answer(subject string, to ...*Mail) *Mail {
 	return m
 }
 
+// fleeting is an answer to an answer to the offer. The one between, whose row it returns, lay in a mailbox whose listing shows no References, and
+// went before it was decided.
+func (s *scene) fleeting() (*Mail, *Row) {
+	offer, _ := s.offer()
+	between := s.mail("re", "someone@elsewhere.example", "cid@own.example", offer)
+	c := s.comes(between, s.cid, provider.RoleInbox)
+	s.goes(s.cid, c)
+	m := s.answer("re re", between)
+	r := s.row(s.cid, c)
+	r.Fate, r.Known, r.Cites = "gone", true, true
+	return m, r
+}
+
 func (s *scene) say(m *Mail, thread bool, say Saying, r *Record) {
 	w := Word{Mail: m, Thread: thread, Say: say, On: r}
 	if r != nil {
@@ -240,6 +253,13 @@ var teeth = []struct {
 		s.is(m, "linked", "contact/ada address", "account/acme domain")
 		s.moves(s.cid, c, provider.RoleArchive)
 		return func() { s.Rows[0].Folders = []provider.Role{provider.RoleInbox} }
+	}},
+	{promiseRow, "back in the inbox, beside its owner's label", func(s *scene) func() {
+		m := s.mail("offer", "ada@acme.example", "bob@own.example")
+		c := s.comes(m, s.bob, "")
+		s.is(m, "linked", "contact/ada address", "account/acme domain")
+		c.Back, s.Rows[0].Folders = true, []provider.Role{provider.RoleInbox, ""}
+		return func() { s.Rows[0].Folders = []provider.Role{""} }
 	}},
 	{promiseRow, "the row of an earlier id has not left", func(s *scene) func() {
 		_, c := s.offer()
@@ -522,6 +542,23 @@ var teeth = []struct {
 		s.is(m, "linked", "contact/ada thread", "account/acme thread")
 		return func() { s.is(m, "unmatched") }
 	}},
+	{promiseLinks, "R4 through a mail that went after its header was read", func(s *scene) func() {
+		m, _ := s.fleeting()
+		s.is(m, "linked", "contact/ada thread", "account/acme thread")
+		return func() { s.is(m, "unmatched") }
+	}},
+	{promiseLinks, "R4 not through one that went before its header was read", func(s *scene) func() {
+		m, between := s.fleeting()
+		between.Cites = false
+		return func() { s.is(m, "linked", "contact/ada thread", "account/acme thread") }
+	}},
+	{promiseLinks, "R5 a word on a thread goes no further than such a mail", func(s *scene) func() {
+		m, between := s.fleeting()
+		between.Cites = false
+		s.say(m, true, SayLink, s.ada)
+		s.is(m, "linked", "contact/ada person")
+		return func() { s.is(s.Mails[0], "linked", "contact/ada person", "account/acme domain") }
+	}},
 	{promiseLinks, "R4 never from a sibling", func(s *scene) func() {
 		root := s.answer("question")
 		re := s.mail("re", "ada@acme.example", "ann@own.example", root)
@@ -594,6 +631,15 @@ var teeth = []struct {
 		s.say(m, false, SayUnlink, s.ada)
 		s.say(m, false, SayForget, s.ada)
 		return func() { s.is(m, "linked", "account/acme domain") }
+	}},
+	{promiseLinks, "R5 a word of a record that is merged after the other's was taken back", func(s *scene) func() {
+		m, _ := s.offer()
+		one := s.record("contact/one")
+		s.say(m, false, SayLink, one)
+		s.say(m, false, SayForget, s.ada)
+		one.Into = s.ada
+		s.is(m, "linked", "contact/ada person", "account/acme domain")
+		return func() { s.is(m, "linked", "contact/ada address", "account/acme domain") }
 	}},
 	{promiseLinks, "R5 a word on a thread holds for siblings", func(s *scene) func() {
 		root := s.answer("question")
@@ -921,6 +967,31 @@ var teeth = []struct {
 			s.Records = slices.DeleteFunc(s.Records, func(o *Record) bool { return o == r })
 			s.is(m, "unmatched")
 		}
+	}},
+
+	{promiseContact, "R11 none was made, and another mail was dropped", func(s *scene) func() {
+		m, r := s.made()
+		other := s.mail("other", "ada@acme.example", "ann@own.example")
+		s.comes(other, s.ann, provider.RoleInbox)
+		s.is(other, "linked", "contact/ada address", "account/acme domain")
+		s.AlwaysCreate = true
+		s.say(other, true, SayDrop, nil)
+		s.say(other, true, SayRestore, nil)
+		return func() {
+			s.Records = slices.DeleteFunc(s.Records, func(o *Record) bool { return o == r })
+			s.is(m, "unmatched")
+		}
+	}},
+	{promiseContact, "R11 none was made of a mail that was dropped after it was decided, and restored", func(s *scene) func() {
+		root := s.answer("root")
+		s.clock = s.clock.Add(time.Hour)
+		m := s.mail("question", "una@unknown.example", "ann@own.example", root)
+		s.comes(m, s.ann, provider.RoleInbox)
+		s.AlwaysCreate = true
+		s.record("contact/gone").Had = []string{root.From}
+		s.say(root, true, SayDrop, nil)
+		s.say(root, true, SayRestore, nil)
+		return func() { s.Words[0].Decided = []*Mail{root, m} }
 	}},
 
 	{promiseWake, "R12 a wake", func(s *scene) func() {

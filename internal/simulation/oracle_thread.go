@@ -18,12 +18,22 @@ func cited(m *Mail) []string {
 	return ids
 }
 
+// answers are those of them that the engine can know: none of a mail of which it saw a Message-ID and never the whole header. Nobody walks through
+// such a mail, and for words on threads it is a top.
+func (k *oracle) answers(m *Mail) []string {
+	sent := k.handed(m) && (m.By == nil || m.By.living())
+	if k.seen(m) && !sent && !slices.ContainsFunc(k.held[m], func(l lying) bool { return k.threaded[l.copy] }) {
+		return nil
+	}
+	return cited(m)
+}
+
 // above are the ids that seen mails with this id answer.
 func (k *oracle) above(id string) []string {
 	var ids []string
 	for _, m := range k.bear[id] {
 		if k.seen(m) {
-			ids = append(ids, cited(m)...)
+			ids = append(ids, k.answers(m)...)
 		}
 	}
 	return slices.DeleteFunc(ids, func(up string) bool { return up == id })
@@ -46,7 +56,7 @@ func (k *oracle) upward(from []string) map[string]bool {
 func (k *oracle) inherited(m *Mail) []*Record {
 	var out []*Record
 	visited := map[string]bool{}
-	for todo := cited(m); len(todo) > 0; todo = todo[1:] {
+	for todo := k.answers(m); len(todo) > 0; todo = todo[1:] {
 		id := todo[0]
 		if visited[id] {
 			continue
@@ -112,7 +122,7 @@ func (k *oracle) given(m *Mail) links {
 // reached are the ids of a mail and all above it (R5). Its own id is not walked through: what a namesake answers is not above it.
 func (k *oracle) reached(m *Mail) map[string]bool {
 	if k.reach[m] == nil {
-		k.reach[m] = k.upward(cited(m))
+		k.reach[m] = k.upward(k.answers(m))
 		for _, id := range k.ids[m] {
 			k.reach[m][id] = true
 		}
@@ -127,12 +137,12 @@ func (k *oracle) kept(m *Mail) map[string]bool {
 		return k.tops[m]
 	}
 	ids := map[string]bool{}
-	for id := range k.upward(cited(m)) {
+	for id := range k.upward(k.answers(m)) {
 		seen := false
 		for _, above := range k.bear[id] {
 			if k.seen(above) {
 				seen = true
-				ids[id] = ids[id] || len(cited(above)) == 0
+				ids[id] = ids[id] || len(k.answers(above)) == 0
 			}
 		}
 		ids[id] = ids[id] || !seen
@@ -142,7 +152,7 @@ func (k *oracle) kept(m *Mail) map[string]bool {
 			ids[id] = true
 		}
 	}
-	if len(cited(m)) == 0 {
+	if len(k.answers(m)) == 0 {
 		for _, id := range k.ids[m] {
 			ids[id] = true
 		}

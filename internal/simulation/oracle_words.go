@@ -41,7 +41,7 @@ func (k *oracle) concerns(w Word, m *Mail) reach {
 
 // itself reports whether a word is one on a mail itself: what is no part of a thread is its own.
 func (k *oracle) itself(w Word) bool {
-	return !w.Thread || len(k.ids[w.Mail]) == 0 && len(cited(w.Mail)) == 0
+	return !w.Thread || len(k.ids[w.Mail]) == 0 && len(k.answers(w.Mail)) == 0
 }
 
 func meet(a, b map[string]bool) bool {
@@ -86,7 +86,7 @@ func (k *oracle) said(m *Mail) map[*Record]said {
 func (k *oracle) saidOn(m *Mail, itself bool) map[*Record][]said {
 	type entry struct {
 		word said
-		on   linker.Record
+		on   *Record
 		sure bool
 	}
 	entries := map[*Record][]entry{}
@@ -102,7 +102,7 @@ func (k *oracle) saidOn(m *Mail, itself bool) map[*Record][]said {
 				continue
 			}
 		}
-		e := entry{on: w.On.Record, sure: sure == yes}
+		e := entry{on: w.On, sure: sure == yes}
 		switch {
 		case w.Say == SayUnlink:
 			e.word = unlink
@@ -110,7 +110,13 @@ func (k *oracle) saidOn(m *Mail, itself bool) map[*Record][]said {
 			e.word = link
 		case w.Say == SayLink && e.sure:
 			// It took the place of what was said of the record before, and ended with it; what was said of those it was merged with stands.
-			entries[r] = slices.DeleteFunc(entries[r], func(x entry) bool { return x.on == e.on })
+			entries[r] = slices.DeleteFunc(entries[r], func(x entry) bool { return x.on.Record == e.on.Record })
+			if len(entries[r]) > 0 {
+				continue
+			}
+		case w.Say == SayForget && e.sure:
+			// It takes back what was said of the record until then, and not what was said of one that was merged with it later.
+			entries[r] = slices.DeleteFunc(entries[r], func(x entry) bool { return x.on.Record == e.on.Record || slices.Contains(w.Was, x.on) })
 			if len(entries[r]) > 0 {
 				continue
 			}

@@ -268,6 +268,15 @@ func (w *world) gone(r *Record) {
 	if !r.Created {
 		return
 	}
+	for _, m := range w.decided() {
+		if m.From == r.Address {
+			r.Decided = append(r.Decided, m)
+		}
+	}
+}
+
+// decided returns the mails that have a row with a decided fate, each once.
+func (w *world) decided() (out []*Mail) {
 	for _, b := range w.boxes {
 		if !b.alive() {
 			continue
@@ -281,10 +290,11 @@ func (w *world) gone(r *Record) {
 				continue
 			}
 			for _, c := range b.Copies {
-				if c.Mail.From == r.Address && slices.Contains(c.Items, row.Item) && !slices.Contains(r.Decided, c.Mail) {
-					r.Decided = append(r.Decided, c.Mail)
+				if slices.Contains(c.Items, row.Item) && !slices.Contains(out, c.Mail) {
+					out = append(out, c.Mail)
 				}
 			}
 		}
 	}
+	return out
 }

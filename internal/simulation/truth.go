@@ -59,6 +59,7 @@ type Copy struct {
 	Sent     bool              // it came into Sent: it is the owner's own mail
 	Items    []provider.ItemID // every id that it ever had, the present one last
 	Role     provider.Role     // where it lies now
+	Back     bool              // at Gmail: in the inbox as well, where an archive that was taken back put it
 	Deleted  bool              // it is no more
 	Unlisted bool              // it was nowhere that is watched since it came
 }
@@ -101,6 +102,9 @@ type Word struct {
 	Record linker.Record // of a link, an unlink or a forget
 	On     *Record       // the same, as it was meant when it was said: a record made anew under its id is another
 	Say    Saying
+	Was    []*Record // of a forget: those that were merged into it by then
+
+	Decided []*Mail // of a drop: the mails that had a row with a decided fate before it was said
 
 	// An erasure took its mail, or mails of its thread. Torn: either is right for all that it holds for. Perhaps are further ids on which it may
 	// be kept.
@@ -138,7 +142,8 @@ type Row struct {
 	Fate       string
 	Reason     string
 	Due        bool // not settled
-	Known      bool // its header was read: it has the hash of a Message-ID
+	Known      bool // it has the hash of a Message-ID
+	Cites      bool // it has hashes of what the mail answers
 	Left, Gone bool
 	Email      int64
 	Outbox     bool // it stands for what the engine sent, until a copy shows up: no item of the mailbox

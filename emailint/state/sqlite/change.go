@@ -239,6 +239,11 @@ func (t *tx) forget(org string, r linker.Record) error {
 			if err := t.unsay(org, w); err != nil {
 				return err
 			}
+			if !w.thread {
+				if err := t.keptNoMore(org, w.hash); err != nil {
+					return err
+				}
+			}
 		}
 	}
 	return nil

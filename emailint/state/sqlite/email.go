@@ -147,9 +147,30 @@ func (t *tx) wakeHolders(id int64) error {
 	return err
 }
 
-// stands says whether a person's link keeps the Email where it is.
-func stands(e state.Email) bool {
-	return slices.ContainsFunc(e.Person, func(l linker.Link) bool { return !l.Removed })
+// stands says whether a person's link on the mail itself keeps the Email where it is. It may have been said before the mail was an Email, of its
+// Message-ID; what was said since outweighs it.
+func (t *tx) stands(e state.Email) (bool, error) {
+	ws, err := t.wordsOn(e.Org, e.Aliases, false)
+	var said []linker.Link
+	for _, w := range ws {
+		if w.record != (linker.Record{}) {
+			said = say(said, w.link())
+		}
+	}
+	for _, l := range e.Person {
+		said = say(said, l)
+	}
+	return slices.ContainsFunc(said, func(l linker.Link) bool { return !l.Removed }), err
+}
+
+// lookAgain takes up the deletions that only a person's link kept in the CRM: another look finds that there is nothing, and what is to be done
+// then is done now.
+func (t *tx) lookAgain(e state.Email) error {
+	if stands, err := t.stands(e); err != nil || stands {
+		return err
+	}
+	_, err := t.exec(`UPDATE ledger SET gone = 0, check_at = 0, missed_at = 0 WHERE email = ? AND gone`, e.ID)
+	return err
 }
 
 func without(holders []int64, connection int64) []int64 {
@@ -184,6 +205,11 @@ func (t *tx) store(had state.Email, e *state.Email, envelope bool) error {
 	for i, l := range append(slices.Clone(e.Person), e.Links...) {
 		if _, err := t.exec(`INSERT INTO link (org, kind, record, email, person) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
 			e.Org, l.Kind, l.ID, e.ID, i < len(e.Person)); err != nil {
+			return err
+		}
+	}
+	if !slices.Equal(had.Person, e.Person) {
+		if err := t.lookAgain(*e); err != nil {
 			return err
 		}
 	}

@@ -25,12 +25,14 @@ func (t *tx) plan(l state.Lease, email int64, p state.IntentPlan) error {
 
 // recognise gives a new row that a mutation of ours made what is known of its email, so that it is not taken for news.
 func (t *tx) recognise(l state.Lease, r state.Row) error {
-	// Only where the mail is still linked as it was: else it is decided like any other.
-	_, err := t.exec(`UPDATE ledger SET email = o.email, fate = o.fate, reason = o.reason, settled = ledger.due, rules = o.rules, history = o.history
-		FROM (SELECT p.email, p.fate, p.reason, p.rules, p.history FROM intent i CROSS JOIN ledger p ON p.email = i.email AND p.conn = i.conn
-			JOIN email e ON e.id = p.email
+	// Only where the mail is still linked as it was: else it is decided like any other. Where its envelope was kept as no copy could be read, here is
+	// one that can, and is compared.
+	_, err := t.exec(`UPDATE ledger SET email = o.email, fate = o.fate, reason = o.reason, settled = CASE WHEN o.orphaned THEN settled ELSE due END,
+			reread = o.orphaned, rules = o.rules, history = o.history
+		FROM (SELECT p.email, p.fate, p.reason, p.rules, p.history, e.envelope IS NOT NULL AND e.rank <= ?4 AS orphaned
+			FROM intent i CROSS JOIN ledger p ON p.email = i.email AND p.conn = i.conn JOIN email e ON e.id = p.email
 			WHERE i.conn = ?1 AND i.made = ?2 AND i.made <> '' AND p.fate = 'linked' AND p.due <= p.settled AND e.survivor = 0 ORDER BY p.id LIMIT 1) AS o
-		WHERE ledger.id = ?3 AND ledger.fate = 'pending'`, l.Connection, string(r.Item), r.ID)
+		WHERE ledger.id = ?3 AND ledger.fate = 'pending'`, l.Connection, string(r.Item), r.ID, state.RankKept)
 	return err
 }
 

@@ -185,8 +185,8 @@ func (t *tx) release(connection, id int64) error {
 	if err != nil {
 		return err
 	}
-	if here > 0 || stands(had) {
-		return nil
+	if stands, err := t.stands(had); err != nil || here > 0 || stands {
+		return err
 	}
 	e := had
 	if err := t.unhold(&e, connection); err != nil {

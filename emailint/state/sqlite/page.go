@@ -199,7 +199,7 @@ func (t *tx) merge(l state.Lease, r state.Row) (inserted, changed bool, err erro
 	case r.Fate == state.FatePending:
 		raise = raise || now.Sent != have.Sent || now.MessageID != have.MessageID || !slices.Equal(now.Cites, have.Cites) ||
 			!slices.Equal(now.Participants, have.Participants)
-	case r.Fate == state.FateFailed && (have.Fate == state.FateUnread || isFiled(have.Fate)):
+	case r.Fate == state.FateFailed && (have.Fate == state.FateUnread || have.Fate == state.FateGone || isFiled(have.Fate)):
 		now.Fate, now.Reason, raise = r.Fate, r.Reason, true
 	case !have.Fate.Decided() && (have.Fate == state.FateGone || isFiled(r.Fate) && isFiled(have.Fate)):
 		now.Fate, now.Reason = r.Fate, r.Reason // gone and seen again; from one of trash, spam, drafts to another

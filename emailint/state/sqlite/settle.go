@@ -187,7 +187,11 @@ func (t *tx) takeBack(connection, id int64, out state.Settled, lost bool) (revis
 	if (out.Email == id || out.Email == 0) && !lost || others == 0 {
 		e.Links = nil // the machine finds none any more
 	}
-	if here == 0 && !(stands(e) && out.Email == 0 && len(e.Envelope) > 0) {
+	stands, err := t.stands(e)
+	if err != nil {
+		return 0, err
+	}
+	if here == 0 && !(stands && out.Email == 0 && len(e.Envelope) > 0) {
 		if err := t.unhold(&e, connection); err != nil {
 			return 0, err
 		}

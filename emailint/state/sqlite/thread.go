@@ -305,9 +305,11 @@ func (t *tx) late(org string, row int64, messageID state.Hash, cites []state.Has
 
 // raiseFirst is raise for the first mail with an id.
 func (t *tx) raiseFirst(org string, row int64, messageID state.Hash) error {
-	// Of an id that was shown before this is another mail, and anybody can send one: it takes no words with it.
+	// Of an id that was shown before this is another mail, and anybody can send one: it takes no words with it. A copy that was not read was not
+	// shown: what it answers may not be known yet.
 	var namesake bool
-	if err := t.row(`SELECT EXISTS (SELECT 1 FROM ledger WHERE message_id = ? AND org = ? AND id <> ?)`, []byte(messageID), org, row).Scan(&namesake); err != nil || namesake {
+	if err := t.row(`SELECT EXISTS (SELECT 1 FROM ledger WHERE message_id = ?1 AND org = ?2 AND id <> ?3 AND (fate IN ('linked', 'unmatched', 'excluded', 'internal', 'automated')
+		OR fingerprint IS NOT (SELECT fingerprint FROM ledger WHERE id = ?3)))`, []byte(messageID), org, row).Scan(&namesake); err != nil || namesake {
 		return err
 	}
 	return t.raise(org, messageID)

@@ -54,6 +54,24 @@ func (t *tx) unsay(org string, w word) error {
 	return err
 }
 
+// keptNoMore is lookAgain for the Emails with a Message-ID of which something else was said.
+func (t *tx) keptNoMore(org string, h state.Hash) error {
+	ids, err := list(t, one[int64], `SELECT e.id FROM alias a JOIN email e ON e.id = a.email WHERE a.hash = ? AND e.org = ? AND e.survivor = 0`, []byte(h), org)
+	if err != nil {
+		return err
+	}
+	es, err := t.emails(ids)
+	if err != nil {
+		return err
+	}
+	for _, e := range es {
+		if err := t.lookAgain(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // repeat stores a word with its place among the others, unless a later one stands there.
 func (t *tx) repeat(org string, w word) error {
 	_, err := t.exec(`INSERT INTO word (seq, org, hash, thread, kind, record, no) VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -259,6 +277,9 @@ func (t *tx) correct(org string, had state.Email, c state.Correction) error {
 		e.Dropped, e.Restored = c.Drop, c.Restore
 	}
 	if err := t.store(had, &e, false); err != nil {
+		return err
+	}
+	if err := t.lookAgain(e); err != nil { // what was said by its Message-ID is gone as well
 		return err
 	}
 	// Its own rows: what hangs on a record that is not meant is found by deciding anew. They may not be attached to it now.

@@ -450,6 +450,21 @@ var cases = []testCase{
 		h.equal("fate", b.Rows[0].Fate, state.FateFailed)
 		h.equal("tries", b.Rows[0].Tries, 1)
 	}},
+	{"GoneAndUnreadable", "a row that was gone is due when it shows up again and can't be read, however often that page comes", func(h *house) {
+		l := h.claim(h.connect("u").ID)
+		h.page(l, row("1"))
+		for range 2 {
+			b := h.pending(l)
+			h.equal("pending", len(b.Rows), 1)
+			h.settle(l, b, state.Settlement{Row: b.Rows[0].ID, Due: b.Rows[0].Due, Fate: state.FateGone})
+			h.equal("pending", len(h.pending(l).Rows), 0)
+			again := row("1")
+			again.Fate = state.FateFailed
+			h.page(l, again)
+			h.page(l, again)
+		}
+		h.equal("pending", len(h.pending(l).Rows), 1)
+	}},
 	{"UnknownToHost", "an email the host doesn't know is delivered in full (rule 3)", func(h *house) {
 		l := h.claim(h.connect("u").ID)
 		h.deliver(h.import1(l, "1", ada))

@@ -160,6 +160,65 @@ var mailboxCases = []testCase{
 		h.ok(err)
 		h.equal("a person's link stands", len(now.Holders), 1)
 	}},
+	{"ReleasedBySaid", "a person's link stands, too, that was said of a Message-ID before the mail was an email, until it is taken off", func(h *house) {
+		no := linker.Link{Record: bob.Record, Removed: true}
+		for _, c := range []state.Correction{
+			{MessageID: "id-of-1", Links: []linker.Link{bob}},
+			{MessageID: "id-of-2", Links: []linker.Link{no}},
+			{MessageID: "id-of-3", Links: []linker.Link{bob}, Thread: true}, // not of the mail itself
+			{MessageID: "id-of-4", Links: []linker.Link{bob}},
+		} {
+			h.ok(h.s.Correct(h.Context(), org, c))
+		}
+		for _, c := range []struct {
+			item    string
+			holders int
+		}{{"1", 1}, {"2", 0}, {"3", 0}, {"4", 0}} {
+			l := h.claim(h.connect("u" + c.item).ID)
+			e := h.import1(l, c.item, ada)
+			if c.item == "4" {
+				h.correct(e.ID, no)
+			}
+			h.leave(l, c.item)
+			h.ok(h.s.Gone(h.Context(), l, []provider.ItemID{provider.ItemID(c.item)}, true))
+			h.equal("holders of "+c.item, len(h.email(e.ID).Holders), c.holders)
+		}
+	}},
+	{"ReleasedAfterAll", "a deletion that only a person's link kept is looked at again when that link is taken off, or its record deleted", func(h *house) {
+		h.ok(h.s.Correct(h.Context(), org, state.Correction{MessageID: "id-of-2", Links: []linker.Link{bob}}))
+		h.ok(h.s.Correct(h.Context(), org, state.Correction{MessageID: "id-of-4", Links: []linker.Link{bob}}))
+		forget := func(id int64) {
+			h.ok(h.s.Correct(h.Context(), org, state.Correction{Email: id, Forget: []linker.Record{bob.Record}}))
+		}
+		deleted := func(int64) { h.change(state.Change{Merged: []state.Merge{{From: bob.Record}}}) }
+		for _, c := range []struct {
+			item string
+			ends func(int64)
+		}{
+			{"1", forget},
+			{"2", forget},
+			{"3", func(id int64) { h.correct(id, linker.Link{Record: bob.Record, Removed: true}) }},
+			{"4", deleted},
+			{"5", deleted},
+		} {
+			l := h.claim(h.connect("u" + c.item).ID)
+			e := h.import1(l, c.item, ada)
+			if c.item != "2" && c.item != "4" {
+				h.correct(e.ID, bob)
+			}
+			h.leave(l, c.item)
+			h.ok(h.s.Gone(h.Context(), l, []provider.ItemID{provider.ItemID(c.item)}, true))
+			h.equal("holders of "+c.item, len(h.email(e.ID).Holders), 1)
+			h.ok(h.s.Release(h.Context(), l, state.Released{}))
+			c.ends(e.ID)
+			l = h.claim(l.Connection)
+			rows, err := h.s.Leavers(h.Context(), l, start, 10)
+			h.ok(err)
+			h.equal("to be looked for", len(rows), 1)
+			h.ok(h.s.Gone(h.Context(), l, []provider.ItemID{provider.ItemID(c.item)}, true))
+			h.equal("holders of "+c.item+" then", len(h.email(e.ID).Holders), 0)
+		}
+	}},
 	{"IntentOnce", "an intent is made with the links, is due once the host has the mail, and a rule acts once on an email", func(h *house) {
 		l := h.claim(h.connect("u").ID)
 		e, i := h.archiving(l, "1")
@@ -203,6 +262,25 @@ var mailboxCases = []testCase{
 		h.equal("email", rows[1].Email, e.ID)
 		h.ok(h.s.Release(h.Context(), l, state.Released{}))
 		h.is(step(state.IntentDone, state.IntentUndoing, state.IntentStep{}), state.ErrStale) // the lease is gone
+	}},
+	{"IntentOrphan", "the copy that our change made is read where the envelope's mailbox let go of the mail and no other copy could be", func(h *house) {
+		u, v := h.claim(h.connect("u").ID), h.claim(h.connect("v").ID)
+		e, i := h.archiving(v, "1")
+		h.ok(h.s.IntentStep(h.Context(), v, i.ID, state.IntentPlanned, state.IntentAttempted, state.IntentStep{Item: "1"}))
+		h.ok(h.s.IntentStep(h.Context(), v, i.ID, state.IntentAttempted, state.IntentDone, state.IntentStep{Made: "a1"}))
+		h.page(u, row("1"))
+		h.equal("one email", h.ranked(u, 5, ada).Email, e.ID)
+		h.erase(u.Connection, 10)
+		h.equal("it moved", h.ranked(v, state.RankKept, ada).StillDue, false)
+		mine := row("a1")
+		mine.MessageID, mine.Folders = "id-of-1", []provider.Folder{old}
+		h.page(v, mine)
+		b := h.pending(v)
+		h.equal("to be read", len(b.Rows) == 1 && b.Rows[0].Item == "a1" && b.Rows[0].Reread, true)
+		h.equal("no news", b.Rows[0].Fate, state.FateLinked)
+		h.equal("settled", h.ranked(v, 1, bob).StillDue, false)
+		h.equal("links", h.email(e.ID).Links[0].Record, bob.Record)
+		h.equal("the other follows", h.pending(v).Rows[0].Item == "1", true)
 	}},
 	{"IntentUndo", "a planned intent is cancelled by undo, a done one is due to be taken back, and the wish ends with its outcome", func(h *house) {
 		l := h.claim(h.connect("u").ID)
