@@ -98,7 +98,7 @@ func (w *world) mails() iter.Seq[mail] {
 
 // size draws what a body should measure, so that with its header the median mail has 10 KB and the largest 2 MB.
 func (w *world) size() int {
-	return int(min(8_000*math.Exp(1.3*w.rnd.NormFloat64()), 2<<20))
+	return int(min(7_500*math.Exp(1.5*w.rnd.NormFloat64()), 2<<20))
 }
 
 func (w *world) mail(i int, at time.Time) mail {
@@ -142,7 +142,7 @@ func (w *world) mail(i int, at time.Time) mail {
 	}
 	fmt.Fprintf(&h, "Subject: %s\n", mime.QEncoding.Encode("utf-8", subject))
 	damage := ""
-	if r.IntN(60) == 0 {
+	if r.IntN(40) == 0 {
 		damage = pick(r, damages)
 	}
 	if damage != "no date" {
@@ -257,7 +257,7 @@ func (w *world) text(b *strings.Builder, size, lang int) {
 	}
 }
 
-// damages are what is wrong with one mail in sixty.
+// damages are what is wrong with one mail in forty.
 var damages = []string{"no date", "no id", "no from", "line without colon", "raw 8 bit header", "truncated", "no boundary", "bad base64", "nul",
 	"bare cr", "long line", "unknown charset", "empty body", "odd addresses"}
 

@@ -65,7 +65,7 @@ func TestMails(t *testing.T) {
 		{"mails with a known person", known, n * 8 / 100, n * 12 / 100},
 		{"in Sent", sent, n / 10, n / 4},
 		{"with attachments", attached, n / 20, n / 4},
-		{"with defects", defects, n / 200, n / 25},
+		{"with defects that the parser names", defects, n / 400, n / 25},
 		{"replies", replies, n / 4, n * 3 / 4},
 	} {
 		if c.got < c.min || c.got > c.max {
