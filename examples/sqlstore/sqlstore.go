@@ -154,8 +154,8 @@ func (s *Store) RemoveEmails(ctx context.Context, org string, es []emailint.Emai
 func (s *Store) UpdateEmails(ctx context.Context, org string, es []emailint.EmailState) error {
 	err1 := s.write(ctx, org, `UPDATE email SET revision = $3, survivor = $4, holders = $5 WHERE org = $1 AND id = $2 AND revision < $3
 		AND NOT removed`, len(es), func(i int) (emailint.EmailState, []any) { return es[i], nil })
-	known, err2 := s.list(ctx, 1, `SELECT email.id FROM email JOIN rows($2) ON email.id = value->0->>'ID' AND revision >= CAST(value->0->>'Revision' AS BIGINT)
-		WHERE org = $1 AND NOT removed`, org, param(es))
+	known, err2 := s.list(ctx, 1, `SELECT email.id FROM rows($2) CROSS JOIN email WHERE org = $1 AND email.id = value->0->>'ID'
+		AND revision >= CAST(value->0->>'Revision' AS BIGINT) AND NOT removed`, org, param(es))
 	unknown := map[string]error{}
 	for _, e := range es {
 		if !slices.Contains(known, [7]string{e.ID}) {
