@@ -32,16 +32,18 @@ import (
 	goimap "github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
 
+	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
 )
 
 var (
-	_ provider.Provider  = (*Provider)(nil)
-	_ provider.Mailbox   = (*Mailbox)(nil)
-	_ provider.Waiter    = (*Mailbox)(nil)
-	_ provider.Archiver  = (*Mailbox)(nil)
-	_ provider.Labeler   = (*Mailbox)(nil)
-	_ provider.SentFiler = (*Mailbox)(nil)
+	_ provider.Provider   = (*Provider)(nil)
+	_ provider.Mailbox    = (*Mailbox)(nil)
+	_ provider.Prefetcher = (*Mailbox)(nil)
+	_ provider.Waiter     = (*Mailbox)(nil)
+	_ provider.Archiver   = (*Mailbox)(nil)
+	_ provider.Labeler    = (*Mailbox)(nil)
+	_ provider.SentFiler  = (*Mailbox)(nil)
 )
 
 // Security of the connection. The zero value is TLS.
@@ -227,6 +229,9 @@ type Mailbox struct {
 	opened  map[string]bool   // folders that could be opened, or told their state
 	inbox   *mark             // how Changes left the inbox, nil before it looked
 	slice   *slice            // the part of the history listed last
+
+	wanted []id                    // contents that are asked for next
+	ahead  map[id]*message.Message // those that came with the one before
 }
 
 // Profile returns the owner as configured: IMAP knows none.
