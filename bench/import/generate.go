@@ -40,8 +40,17 @@ type world struct {
 	n      int
 	rnd    *rand.Rand
 	people []person
-	last   map[int][]string // the Message-IDs of each person's running conversation, oldest first
+	talks  []talk // that are going on
 }
+
+// talk is a conversation: with whom, and its Message-IDs, oldest first.
+type talk struct {
+	who int
+	ids []string
+}
+
+// running is how many conversations go on at a time: what answers a mail comes some fifty mails later.
+const running = 30
 
 var (
 	firstNames = strings.Fields("Ana Björn Chloé Dmitri Elif Farid Greta Hiroshi Ines Jörg Katja Liam Mei Nadia Oskar Priya Quentin Rosa Søren Tomáš Ursula Viktor Wen Ximena Yusuf Zoë")
@@ -66,7 +75,7 @@ var (
 
 // newWorld: one person in ten is known, and writes a tenth of the mail.
 func newWorld(n int, seed uint64) *world {
-	w := &world{n: n, rnd: rand.New(rand.NewPCG(seed, 5)), last: map[int][]string{}}
+	w := &world{n: n, rnd: rand.New(rand.NewPCG(seed, 5))}
 	for i := range max(20, n/20) {
 		first, last := pick(w.rnd, firstNames), pick(w.rnd, lastNames)
 		p := person{name: first + " " + last, known: i%10 == 0}
@@ -103,11 +112,15 @@ func (w *world) size() int {
 
 func (w *world) mail(i int, at time.Time) mail {
 	r := w.rnd
-	who := r.IntN(len(w.people))
-	p := w.people[who]
+	t := talk{who: r.IntN(len(w.people))}
+	newsletter := !w.people[t.who].known && r.IntN(4) == 0
+	slot := r.IntN(running)
+	if !newsletter && slot < len(w.talks) && r.IntN(3) > 0 {
+		t = w.talks[slot]
+	}
+	p := w.people[t.who]
 	m := mail{at: at}
 	from, to := address(p.name, p.address), address("Nora Lind", owner)
-	newsletter := !p.known && r.IntN(4) == 0
 	sent := !newsletter && r.IntN(5) == 0
 	if sent {
 		m.folder, from, to = sentFolder, to, from
@@ -128,17 +141,18 @@ func (w *world) mail(i int, at time.Time) mail {
 		lang = r.IntN(len(foreign))
 		subject = sentence(r, foreign[lang].words, 3)
 	}
-	thread := w.last[who]
 	if newsletter {
 		fmt.Fprintf(&h, "List-Id: <news.%s>\nList-Unsubscribe: <https://%s/u/%d>\nPrecedence: bulk\n", p.address, p.address, i)
-	} else if len(thread) > 0 && len(thread) < 12 && r.IntN(5) > 1 {
-		fmt.Fprintf(&h, "In-Reply-To: <%s>\nReferences: <%s>\n", thread[len(thread)-1], strings.Join(thread, ">\n <"))
-		subject = "Re: " + subject
 	} else {
-		thread = nil
-	}
-	if !newsletter {
-		w.last[who] = append(thread[:len(thread):len(thread)], id)
+		if n := len(t.ids); n > 0 {
+			fmt.Fprintf(&h, "In-Reply-To: <%s>\nReferences: <%s>\n", t.ids[n-1], strings.Join(t.ids, ">\n <"))
+			subject = "Re: " + subject
+		}
+		if t.ids = append(t.ids, id); slot < len(w.talks) {
+			w.talks[slot] = t
+		} else {
+			w.talks = append(w.talks, t)
+		}
 	}
 	fmt.Fprintf(&h, "Subject: %s\n", mime.QEncoding.Encode("utf-8", subject))
 	damage := ""
