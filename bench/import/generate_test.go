@@ -77,3 +77,22 @@ func TestMails(t *testing.T) {
 		t.Error("a seed should always give the same mails, and another one others")
 	}
 }
+
+// What reading a mail costs without any server: the whole, and the header that every listed mail is read by.
+func BenchmarkParse(b *testing.B) {
+	var mails [][]byte
+	for m := range newWorld(1000, 1).mails() {
+		mails = append(mails, bytes.ReplaceAll(m.raw, []byte("\n"), []byte("\r\n")))
+	}
+	for name, parse := range map[string]func([]byte){
+		"whole":  func(raw []byte) { message.Parse(raw) },
+		"header": func(raw []byte) { message.ParseHeader(raw[:bytes.Index(raw, []byte("\r\n\r\n"))+4]) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				parse(mails[i%len(mails)])
+			}
+		})
+	}
+}
