@@ -87,7 +87,7 @@ type Config struct {
 	// refuses private addresses. nil: a net.Dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error) `json:"-"`
 
-	PageSize     int           `json:"-"` // items a page, 0: 500
+	PageSize     int           `json:"-"` // items a page, 0: 1000
 	ContentLimit int64         `json:"-"` // bytes Content reads of a message, 0: 5 MiB
 	WaitLimit    time.Duration `json:"-"` // Wait returns after this, so that other folders are looked at; 0: 5 minutes
 	Stall        time.Duration `json:"-"` // a server silent for this long in a command, or when IDLE is renewed, is dead; 0: 1 minute
@@ -125,7 +125,7 @@ func (c Config) withDefaults() Config {
 		c.Dial = (&net.Dialer{Timeout: 30 * time.Second}).DialContext
 	}
 	if c.PageSize <= 0 {
-		c.PageSize = 500
+		c.PageSize = 1000
 	}
 	if c.ContentLimit <= 0 {
 		c.ContentLimit = 5 << 20
