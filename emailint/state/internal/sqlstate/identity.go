@@ -1,4 +1,4 @@
-package sqlite
+package sqlstate
 
 import (
 	"slices"
@@ -11,11 +11,11 @@ import (
 
 // sentAs returns the Email as which the outbox registered what this mailbox sent (rule 12), 0 when there is none.
 func (t *tx) sentAs(l state.Lease, r state.Row, fingerprint state.Hash) (int64, error) {
-	if fingerprint == "" {
+	if fingerprint == "" || t.known.fingerprints.no(fingerprint) {
 		return 0, nil
 	}
 	ids, err := list(t, one[int64], `SELECT e.id FROM email e WHERE e.org = ?1 AND e.fingerprint = ?3 AND e.survivor = 0
-		AND EXISTS (SELECT 1 FROM outbox WHERE email = e.id AND org = ?1 AND conn = ?2) ORDER BY NOT EXISTS (SELECT 1 FROM alias WHERE hash = ?4 AND email = e.id)`, l.Org, l.Connection, []byte(fingerprint), blob(r.MessageID))
+		AND EXISTS (SELECT 1 FROM outbox WHERE email = e.id AND org = ?1 AND conn = ?2) ORDER BY NOT EXISTS (SELECT 1 FROM alias WHERE hash = ?4 AND email = e.id), e.id`, l.Org, l.Connection, []byte(fingerprint), blob(r.MessageID))
 	if err != nil || len(ids) == 0 {
 		return 0, err
 	}
@@ -67,6 +67,7 @@ func (t *tx) attach(l state.Lease, r state.Row, fingerprint state.Hash) (id, rev
 // given is what give did.
 type given struct {
 	email, revision int64
+	made            bool // it is new
 	outranked       bool // another copy's envelope stands, by which the row is to be decided
 	replaced        bool // rows that were decided by the former envelope are to be decided by this one
 }
@@ -101,12 +102,15 @@ func (t *tx) give(org string, connection int64, v state.EmailValue, from origin)
 		return out, err
 	}
 	if len(ids) == 0 {
-		id, err := t.insert(`INSERT INTO email (org, message_id, fingerprint, ours, held) VALUES (?, ?, ?, ?, ?)`,
-			org, blob(v.MessageID), blob(v.Fingerprint), ours, ours)
-		if err != nil {
+		e := state.Email{Org: org, MessageID: v.MessageID, Fingerprint: v.Fingerprint, Revision: 1, Full: true}
+		if err := t.row(`INSERT INTO email (org, message_id, fingerprint, ours, held) VALUES (?, ?, ?, ?, ?) RETURNING id`,
+			org, blob(v.MessageID), blob(v.Fingerprint), ours, ours).Scan(&e.ID); err != nil {
 			return out, err
 		}
-		ids = []int64{id}
+		t.known.fingerprints.is(v.Fingerprint)
+		out.email, out.made = e.ID, true
+		err := t.value(&out, state.Email{}, e, hashes, connection, v, from, true)
+		return out, err
 	}
 	id := ids[0]
 	out.email = id
@@ -126,6 +130,13 @@ func (t *tx) give(org string, connection int64, v state.EmailValue, from origin)
 		Scan(&blank, &out.outranked); err != nil {
 		return out, err
 	}
+	err = t.value(&out, had, e, hashes, connection, v, from, blank)
+	return out, err
+}
+
+// value brings the mail's value into an Email. had is what is stored, and empty where the Email is new; blank says that it has no envelope.
+func (t *tx) value(out *given, had, e state.Email, hashes []state.Hash, connection int64, v state.EmailValue, from origin, blank bool) (err error) {
+	id := e.ID
 	if !out.outranked {
 		e.Links = slices.Clone(v.Links)
 		state.SortLinks(e.Links)
@@ -144,43 +155,44 @@ func (t *tx) give(org string, connection int64, v state.EmailValue, from origin)
 	}
 	if len(had.Effective()) == 0 && len(v.Links) > 0 {
 		if err := t.leftBehind(&e, connection); err != nil {
-			return out, err
+			return err
 		}
 	}
-	var envelope bool
-	if v.Envelope != nil && !out.outranked {
+	envelope := out.made && v.Envelope != nil
+	if !out.made && v.Envelope != nil && !out.outranked {
 		if err := t.row(`SELECT envelope IS NULL OR envelope_tag <> ?1 OR (?1 = '' AND envelope <> ?2) FROM email WHERE id = ?3`,
 			v.EnvelopeTag, v.Envelope, id).Scan(&envelope); err != nil {
-			return out, err
+			return err
 		}
 	}
-	switch from {
-	case aDraft:
-		_, err = t.exec(`UPDATE email SET ours = 1 WHERE id = ?`, id)
-	case aCopy:
+	switch {
+	case out.made:
+	case from == aDraft:
+		err = t.do(`UPDATE email SET ours = true WHERE id = ?`, id)
+	case from == aCopy:
 		err = t.proven(id)
 	}
 	if err != nil {
-		return out, err
+		return err
 	}
 	if err := t.store(had, &e, envelope); err != nil {
-		return out, err
+		return err
 	}
 	out.revision = e.Revision
 	out.replaced = envelope && (had.Orphaned || !blank && len(v.Links) == 0)
 	switch {
 	case envelope:
-		if _, err := t.exec(`UPDATE email SET envelope = ?, envelope_tag = ?, envelope_revision = revision, rank = ?, envelope_conn = ? WHERE id = ?`,
+		if err := t.do(`UPDATE email SET envelope = ?, envelope_tag = ?, envelope_revision = revision, rank = ?, envelope_conn = ? WHERE id = ?`,
 			v.Envelope, v.EnvelopeTag, v.Rank, connection, id); err != nil {
-			return out, err
+			return err
 		}
-		if blank { // other copies were not compared with this one
-			_, err = t.exec(`UPDATE ledger SET reread = 1 WHERE email = ?`, id)
+		if blank && !out.made { // other copies were not compared with this one
+			err = t.do(`UPDATE ledger SET reread = true WHERE email = ?`, id)
 		}
 	case v.Envelope != nil && !out.outranked: // equal, and of another copy
-		_, err = t.exec(`UPDATE email SET rank = ?1, envelope_conn = ?2 WHERE id = ?3 AND rank <> ?1`, v.Rank, connection, id)
+		err = t.do(`UPDATE email SET rank = ?1, envelope_conn = ?2 WHERE id = ?3 AND rank <> ?1`, v.Rank, connection, id)
 	}
-	return out, err
+	return err
 }
 
 // leftBehind takes off an Email that links again the mailboxes that it left while it linked to nothing: nobody could look for it there, as its header
@@ -191,16 +203,17 @@ func (t *tx) leftBehind(e *state.Email, connection int64) error {
 			continue
 		}
 		var here bool
-		if err := t.row(`SELECT EXISTS (SELECT 1 FROM ledger WHERE email = ? AND conn = ? AND (NOT left OR fate = 'linked' OR item >= ? AND item < ?))`, e.ID, c,
+		if err := t.row(`SELECT EXISTS (SELECT 1 FROM ledger WHERE email = ? AND conn = ? AND (NOT away OR fate = 'linked' OR item >= ? AND item < ?))`, e.ID, c,
 			string(state.OutboxItem("")), string(state.OutboxItem(""))+"\uffff").Scan(&here); err != nil {
 			return err
 		}
 		if here {
 			continue
 		}
-		if _, err := t.exec(`UPDATE ledger SET email = 0 WHERE email = ? AND conn = ?`, e.ID, c); err != nil {
+		if err := t.do(`UPDATE ledger SET email = 0 WHERE email = ? AND conn = ?`, e.ID, c); err != nil {
 			return err
 		}
+		t.moved = true
 		e.Holders = without(e.Holders, c)
 	}
 	return nil
@@ -209,14 +222,17 @@ func (t *tx) leftBehind(e *state.Email, connection int64) error {
 // same returns the Emails that a mail with these Message-IDs and that fingerprint is (rule 12), by id. ours: we are about to send it.
 func (t *tx) same(org string, hashes []state.Hash, fingerprint state.Hash, ours bool) (ids []int64, err error) {
 	for _, h := range hashes {
+		if t.known.aliases.no(h) {
+			continue
+		}
 		found, err := list(t, one[int64], `SELECT e.id FROM alias a JOIN email e ON e.id = a.email
-			WHERE a.hash = ? AND e.org = ? AND e.fingerprint IS ? AND e.survivor = 0`, []byte(h), org, blob(fingerprint))
+			WHERE a.hash = ? AND e.org = ? AND e.fingerprint IS NOT DISTINCT FROM ? AND e.survivor = 0`, []byte(h), org, blob(fingerprint))
 		if err != nil {
 			return nil, err
 		}
 		ids = append(ids, found...)
 	}
-	if fingerprint != "" {
+	if fingerprint != "" && !t.known.fingerprints.no(fingerprint) {
 		// A mail without Message-ID is known by its fingerprint only, and so is a copy of what we sent whose Message-ID was
 		// replaced. Recipients are not part of it: two mails we send in one second with one subject are two.
 		q := `SELECT id FROM email WHERE org = ? AND fingerprint = ? AND survivor = 0 AND (ours OR ? OR message_id IS NULL)`
@@ -238,10 +254,10 @@ func (t *tx) same(org string, hashes []state.Hash, fingerprint state.Hash, ours 
 // proven records that a copy was found: the mail was sent, also where the answer was lost and nobody could say. Where the outbox
 // has it more than once, to some recipients each, it doesn't tell which. It may lie anywhere: the one in Sent is yet to be looked for.
 func (t *tx) proven(email int64) error {
-	if _, err := t.exec(`UPDATE email SET held = 0 WHERE id = ? AND held`, email); err != nil {
+	if err := t.do(`UPDATE email SET held = false WHERE id = ? AND held`, email); err != nil {
 		return err
 	}
-	_, err := t.exec(`UPDATE outbox SET state = 'sent', error = '', copy_at = CASE WHEN copy = '' THEN 0 ELSE copy_at END,
+	err := t.do(`UPDATE outbox SET state = 'sent', error = '', copy_at = CASE WHEN copy = '' THEN 0 ELSE copy_at END,
 		copy = CASE WHEN copy = '' THEN 'due' ELSE copy END
 		WHERE email = ?1 AND state = 'unknown' AND (SELECT count(*) FROM outbox WHERE email = ?1) = 1`, email)
 	return err
@@ -274,23 +290,25 @@ func (t *tx) join(e *state.Email, other int64) error {
 	if err := t.store(o, &gone, false); err != nil {
 		return err
 	}
-	if _, err := t.exec(`UPDATE ledger SET email = ? WHERE email = ?`, e.ID, other); err != nil {
+	if err := t.do(`UPDATE ledger SET email = ? WHERE email = ?`, e.ID, other); err != nil {
 		return err
 	}
-	if _, err := t.exec(`UPDATE email SET ours = ours OR (SELECT ours FROM email WHERE id = ?1),
+	t.moved = true
+	if err := t.do(`UPDATE email SET ours = ours OR (SELECT ours FROM email WHERE id = ?1),
 		held = held AND (SELECT held FROM email WHERE id = ?1) WHERE id = ?2`, other, e.ID); err != nil {
 		return err
 	}
-	if _, err := t.exec(`UPDATE outbox SET email = ? WHERE email = ?`, e.ID, other); err != nil {
+	if err := t.do(`UPDATE outbox SET email = ? WHERE email = ?`, e.ID, other); err != nil {
 		return err
 	}
-	if _, err := t.exec(`UPDATE OR IGNORE late SET email = ? WHERE email = ?`, e.ID, other); err != nil {
+	if err := t.do(`UPDATE late SET email = ?1 WHERE email = ?2 AND NOT EXISTS (SELECT 1 FROM late o WHERE o.email = ?1 AND o.conn = late.conn)`, e.ID, other); err != nil {
 		return err
 	}
 	// Where both have an intent of one rule, the survivor's is the one.
-	if _, err := t.exec(`UPDATE OR IGNORE intent SET email = ? WHERE email = ?`, e.ID, other); err != nil {
+	if err := t.do(`UPDATE intent SET email = ?1 WHERE email = ?2
+		AND NOT EXISTS (SELECT 1 FROM intent o WHERE o.email = ?1 AND o.conn = intent.conn AND o.rule = intent.rule)`, e.ID, other); err != nil {
 		return err
 	}
-	_, err = t.exec(`UPDATE intent SET state = 'cancelled', undo = 0, error = 'the email is another one' WHERE email = ? AND state = 'planned'`, other)
+	err = t.do(`UPDATE intent SET state = 'cancelled', undo = false, error = 'the email is another one' WHERE email = ? AND state = 'planned'`, other)
 	return err
 }
