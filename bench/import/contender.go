@@ -22,7 +22,8 @@ type job struct {
 	Dir     string // for its files
 	N       int
 	Seed    uint64
-	All     bool // the CRM knows everybody
+	All     bool   // the CRM knows everybody
+	State   string // the URL of a PostgreSQL database, "" for a file
 	Profile profile
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/intellicon/email-integration/emailint"
 	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/emailint/state/postgres/postgrestest"
 	"github.com/intellicon/email-integration/emailint/state/sqlite" // registers the driver that the CRM uses, too
 	"github.com/intellicon/email-integration/examples/sqlstore"
 	"github.com/intellicon/email-integration/linker"
@@ -44,11 +45,11 @@ func engine(ctx context.Context, j job) (r result, err error) {
 	if err != nil {
 		return r, err
 	}
-	st, err := sqlite.Open(ctx, filepath.Join(j.Dir, "state.db"))
+	st, err := openState(ctx, j)
 	if err != nil {
 		return r, err
 	}
-	defer st.Close()
+	defer func() { err = errors.Join(err, st.Close()) }()
 	e, err := emailint.New(emailint.Options{State: st, CRM: crm, Providers: []provider.Provider{imap.New(&imap.Options{TLSConfig: conf})},
 		Keys: []emailint.Key{{ID: "bench", Secret: make([]byte, 32)}}, IndexKey: make([]byte, 32)})
 	if err != nil {
@@ -78,6 +79,18 @@ func engine(ctx context.Context, j job) (r result, err error) {
 		return r, err
 	}
 	return r, account(ctx, e, conn.ID, db, &r)
+}
+
+// openState opens a new state, in a schema of its own where it is in PostgreSQL.
+func openState(ctx context.Context, j job) (state.Store, error) {
+	if j.State == "" {
+		return sqlite.Open(ctx, filepath.Join(j.Dir, "state.db"))
+	}
+	db, err := postgrestest.Connect(ctx, j.State, 0)
+	if err != nil {
+		return nil, err
+	}
+	return db.Open(ctx) // the pool ends with the process
 }
 
 // account counts what has become of the mails: one that is listed, decided and, where it links, in the CRM is accounted for.

@@ -2,7 +2,7 @@
 // everything on (ledger, linking, content of what links, a SQL CRM), once with a tenth of the mail linking and once with all of it;
 // mbsync, which copies the mailbox into files; and a go-imap client that fetches everything and drops it.
 //
-//	eval "$(.ci/dovecot/start)" && go run ./bench/import [-n MAILS] [-seed SEED] [-json] [-cpuprofile PREFIX] [-memprofile PREFIX]
+//	eval "$(.ci/dovecot/start)" && go run ./bench/import [-n MAILS] [-seed SEED] [-state postgres://...] [-json] [-cpuprofile PREFIX] [-memprofile PREFIX]
 //
 // Each contender has a process of its own. Its CPU seconds are that process's alone: the server's are nobody's. Time is from signing in to the
 // last commit. The exit is 1 where one of our mails is not accounted for. It needs mbsync (apt-get install isync).
@@ -41,6 +41,7 @@ type options struct {
 	json     bool
 	cpu, mem string
 	only     string
+	state    string
 }
 
 func run(ctx context.Context, args []string) (err error) {
@@ -48,6 +49,7 @@ func run(ctx context.Context, args []string) (err error) {
 	fs := flag.NewFlagSet("import", flag.ContinueOnError)
 	fs.IntVar(&o.n, "n", 20_000, "mails in the mailbox")
 	fs.Uint64Var(&o.seed, "seed", 1, "of the mails")
+	fs.StringVar(&o.state, "state", "", "the URL of a PostgreSQL database for emailint's state (synchronous_commit is off there); else it is SQLite in a file")
 	fs.BoolVar(&o.json, "json", false, "print the numbers as JSON")
 	fs.StringVar(&o.cpu, "cpuprofile", "", "write CPU profiles of emailint: PREFIX.tenth and PREFIX.all")
 	fs.StringVar(&o.mem, "memprofile", "", "write profiles of what emailint allocates, named likewise")
@@ -106,7 +108,7 @@ func contest(ctx context.Context, o options, srv *server) (rs []result, err erro
 		return prefix + "." + s
 	}
 	emailint := func(name, short string, all bool) job {
-		return job{Name: name, Server: *srv, Dir: filepath.Join(tmp, short), N: o.n, Seed: o.seed, All: all,
+		return job{Name: name, Server: *srv, Dir: filepath.Join(tmp, short), N: o.n, Seed: o.seed, All: all, State: o.state,
 			Profile: profile{CPU: suffix(o.cpu, short), Mem: suffix(o.mem, short)}}
 	}
 	for _, j := range []job{

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
-	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/intellicon/email-integration/emailint/crm"
 	"github.com/intellicon/email-integration/emailint/emailinttest"
+	"github.com/intellicon/email-integration/emailint/state/postgres/postgrestest"
 	"github.com/intellicon/email-integration/examples/sqlstore"
 	"github.com/intellicon/email-integration/linker"
 	"github.com/intellicon/email-integration/message"
@@ -28,9 +28,7 @@ import (
 func databases(t *testing.T, test func(t *testing.T, open func(t *testing.T) *database)) {
 	t.Run("sqlite", func(t *testing.T) { test(t, openSQLite) })
 	t.Run("postgres", func(t *testing.T) {
-		if os.Getenv("EMAILINT_POSTGRES") == "" {
-			t.Skip("needs a PostgreSQL: EMAILINT_POSTGRES=postgres://user@host:5432/database go test ./examples/sqlstore")
-		}
+		postgrestest.URL(t) // or it is skipped
 		test(t, openPostgres)
 	})
 }
@@ -48,7 +46,7 @@ func openSQLite(t *testing.T) *database {
 
 // openPostgres gives each test a schema of its own.
 func openPostgres(t *testing.T) *database {
-	u, err := url.Parse(os.Getenv("EMAILINT_POSTGRES"))
+	u, err := url.Parse(postgrestest.URL(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +55,7 @@ func openPostgres(t *testing.T) *database {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { admin.Close() })
-	schema := fmt.Sprintf("sqlstore_%d_%d", os.Getpid(), time.Now().UnixNano())
+	schema := postgrestest.Name()
 	if _, err := admin.ExecContext(t.Context(), "CREATE SCHEMA "+schema); err != nil {
 		t.Fatal(err)
 	}
