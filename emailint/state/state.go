@@ -142,8 +142,9 @@ type Ledger interface {
 	// links, holders, aliases and envelopes compared, and the revision raised when any differs; then every row that
 	// cites one of their Message-IDs becomes due in the same transaction (rules 1, 9, 12).
 	Settle(ctx context.Context, l Lease, b Batch, s []Settlement) ([]Settled, error)
-	// Thread returns what a mail inherits from the mails that it answers (rules 13, 14), and what people said of it and of its thread (rule 11).
-	Thread(ctx context.Context, org string, q ThreadQuery) (Thread, error)
+	// Threads returns, for each query and in their order, what a mail inherits from the mails that it answers (rules 13, 14), and what people said of it
+	// and of its thread (rule 11), all at one moment.
+	Threads(ctx context.Context, org string, qs []ThreadQuery) ([]Thread, error)
 
 	// Counts says how many rows have each fate.
 	Counts(ctx context.Context, org string, connection int64) (Counts, error)

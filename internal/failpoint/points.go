@@ -45,7 +45,7 @@ var Points = []Point{
 	{Name: "state.Pending", Read: true, Means: "nothing"},
 	{Name: "state.Learn", Means: "a header's hashes are stored and its mail is not decided"},
 	{Name: "state.Settle", Means: "links and revision stand and the CRM has not heard of them"},
-	{Name: "state.Thread", Read: true, Means: "nothing"},
+	{Name: "state.Threads", Read: true, Means: "nothing"},
 	{Name: "state.Counts", Read: true, Means: "nothing"},
 	{Name: "state.Lookup", Read: true, Means: "nothing"},
 	{Name: "state.Missing", Read: true, Means: "nothing"},

@@ -136,8 +136,8 @@ func (s *Store) Settle(ctx context.Context, l state.Lease, b state.Batch, ss []s
 	return get(s.p, "state.Settle", func() ([]state.Settled, error) { return s.Store.Settle(ctx, l, b, ss) })
 }
 
-func (s *Store) Thread(ctx context.Context, org string, q state.ThreadQuery) (state.Thread, error) {
-	return get(s.p, "state.Thread", func() (state.Thread, error) { return s.Store.Thread(ctx, org, q) })
+func (s *Store) Threads(ctx context.Context, org string, qs []state.ThreadQuery) ([]state.Thread, error) {
+	return get(s.p, "state.Threads", func() ([]state.Thread, error) { return s.Store.Threads(ctx, org, qs) })
 }
 
 func (s *Store) Counts(ctx context.Context, org string, connection int64) (state.Counts, error) {

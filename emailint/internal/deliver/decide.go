@@ -269,20 +269,29 @@ func backoff(tries int) time.Duration { return time.Minute << min(tries, 8) }
 // decide fills the decisions: one round trip to the CRM for the chunk, and one more where contacts were made.
 func (d *Deliverer) decide(ctx context.Context, ws []*work) error {
 	var envs []message.Envelope
-	records := map[linker.Record]bool{}
+	var asking []*work
+	var qs []state.ThreadQuery
 	for _, w := range ws {
 		if w.out != nil {
 			continue
 		}
-		var err error
 		q := state.ThreadQuery{Connection: d.Lease.Connection, Row: w.row.ID, Email: w.row.Email, Thread: w.env.Thread,
 			Before: w.row.Received, Fingerprint: state.Hash(d.Hasher.Fingerprint(&w.env)), MessageID: w.hashes.MessageID, Cites: w.hashes.Cites}
 		if q.Before.IsZero() { // the envelope may be another mailbox's, where it came later
 			q.Before = w.env.When()
 		}
-		if w.said, err = d.Store.Thread(ctx, d.Lease.Org, q); err != nil {
-			return err
-		}
+		asking, qs, envs = append(asking, w), append(qs, q), append(envs, w.env)
+	}
+	if len(qs) == 0 {
+		return nil
+	}
+	said, err := d.Store.Threads(ctx, d.Lease.Org, qs)
+	if err != nil {
+		return err
+	}
+	records := map[linker.Record]bool{}
+	for i, w := range asking {
+		w.said = said[i]
 		// A person's link on the mail that is answered is inherited like any other; as it stands it would be a correction of this one.
 		cited := w.env.Thread
 		if ids := append(w.env.InReplyTo[:len(w.env.InReplyTo):len(w.env.InReplyTo)], w.env.References...); len(ids) > 0 {
@@ -292,10 +301,6 @@ func (d *Deliverer) decide(ctx context.Context, ws []*work) error {
 		for _, l := range w.thread {
 			records[l.Record] = true
 		}
-		envs = append(envs, w.env)
-	}
-	if len(envs) == 0 {
-		return nil
 	}
 	query := d.Rules.Query(envs...)
 	for r := range records {

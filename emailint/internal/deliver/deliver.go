@@ -31,7 +31,7 @@ type Store interface {
 	Pending(ctx context.Context, l state.Lease, now time.Time, limit int, bytes int64) (state.Batch, error)
 	Learn(ctx context.Context, l state.Lease, rows []state.Row) error
 	Settle(ctx context.Context, l state.Lease, b state.Batch, s []state.Settlement) ([]state.Settled, error)
-	Thread(ctx context.Context, org string, q state.ThreadQuery) (state.Thread, error)
+	Threads(ctx context.Context, org string, qs []state.ThreadQuery) ([]state.Thread, error)
 	Lookup(ctx context.Context, org string, messageID state.Hash) ([]state.Row, []state.Email, error)
 	Email(ctx context.Context, org string, id int64) (state.Email, error)
 	Undelivered(ctx context.Context, org string, connection int64, now time.Time, limit int) ([]state.Email, error)

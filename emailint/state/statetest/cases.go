@@ -1,6 +1,7 @@
 package statetest
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -236,20 +237,19 @@ var cases = []testCase{
 		b = h.pending(l)
 		h.equal("pending", len(b.Rows), 1)
 		r := b.Rows[0]
-		th, err := h.s.Thread(h.Context(), org, state.ThreadQuery{Connection: l.Connection, Row: r.ID, MessageID: r.MessageID, Cites: r.Cites})
-		h.ok(err)
+		th := h.thread(state.ThreadQuery{Connection: l.Connection, Row: r.ID, MessageID: r.MessageID, Cites: r.Cites})
 		h.equal("inherited", len(th.Links), 1)
 		h.equal("record", th.Links[0], ada)
 	}},
+	{"ThreadsTogether", "threads that are asked for together are answered as each is alone, in their order", threadsTogether},
 	{"OwnThread", "an email is never a member of its own thread, and a circle ends (rule 13)", func(h *house) {
 		l := h.claim(h.connect("u").ID)
 		h.page(l, row("1", "id-of-1", "id-of-2"), row("2", "id-of-1"))
 		b := h.pending(l)
 		one := b.Rows[slices.IndexFunc(b.Rows, func(r state.Row) bool { return r.Item == "1" })]
 		e := h.settle(l, b, linked(one, ada))[0]
-		th, err := h.s.Thread(h.Context(), org, state.ThreadQuery{Row: one.ID, Email: e.Email, MessageID: one.MessageID,
+		th := h.thread(state.ThreadQuery{Row: one.ID, Email: e.Email, MessageID: one.MessageID,
 			Fingerprint: "finger-id-of-1", Cites: one.Cites})
-		h.ok(err)
 		h.equal("inherited", len(th.Links), 0)
 	}},
 	{"TwoMailboxes", "an email that two mailboxes hold is one, in any order, with both as holders", func(h *house) {
@@ -470,9 +470,7 @@ var cases = []testCase{
 		l := h.claim(h.connect("u").ID)
 		h.ok(h.s.Correct(h.Context(), org, state.Correction{MessageID: "id-of-parent", Thread: true, Drop: true}))
 		said := func(id state.Hash) bool {
-			th, err := h.s.Thread(h.Context(), org, state.ThreadQuery{Cites: []state.Hash{id}})
-			h.ok(err)
-			return th.ThreadDropped
+			return h.thread(state.ThreadQuery{Cites: []state.Hash{id}}).ThreadDropped
 		}
 		h.equal("below the parent", said("id-of-parent"), true)
 		h.equal("below the grandparent", said("id-of-grandparent"), false)
@@ -541,4 +539,46 @@ var cases = []testCase{
 		child := b.Rows[slices.IndexFunc(b.Rows, func(r state.Row) bool { return r.Item == "2" })]
 		h.equal("still due", h.settle(l, b, linked(child))[0].StillDue, true)
 	}},
+}
+
+func threadsTogether(h *house) {
+	u, v := h.claim(h.connect("u").ID), h.claim(h.connect("v").ID)
+	first, second := h.import1(u, "1", ada), h.import1(v, "2", bob)
+	h.import1(v, "1", ada)
+	h.correct(second.ID, linker.Link{Record: ada.Record, Removed: true})
+	h.page(u, row("3", "id-of-1"), row("4", "id-of-3"), row("5", "id-of-4", "id-of-2"), row("6", "id-of-7"), row("7", "id-of-6"), row("8"), row("9", "id-of-nobody"))
+	h.ok(h.s.Correct(h.Context(), org, state.Correction{MessageID: "id-of-8", Links: []linker.Link{bob}}))
+	h.ok(h.s.Correct(h.Context(), org, state.Correction{MessageID: "id-of-9", Thread: true, Drop: true}))
+	nameless := state.ThreadQuery{Fingerprint: "finger-id-of-1", Cites: []state.Hash{"", "id-of-5"}}
+	qs := []state.ThreadQuery{nameless, {}, {MessageID: "id-of-1", Fingerprint: "finger-id-of-1"}, {Email: first.ID}, {Email: second.ID, Cites: []state.Hash{"id-of-2"}}}
+	for _, r := range append(h.items(u.Connection), h.items(v.Connection)...) {
+		q := state.ThreadQuery{Connection: r.Connection, Row: r.ID, Email: r.Email, MessageID: r.MessageID, Fingerprint: r.Fingerprint, Cites: r.Cites}
+		qs = append(qs, q)
+		q.Email, q.Fingerprint = 0, "finger-"+r.MessageID
+		qs = append(qs, q)
+	}
+	together, err := h.s.Threads(h.Context(), org, qs)
+	h.ok(err)
+	h.equal("answers", len(together), len(qs))
+	linked, spoken, met, dropped := 0, 0, 0, 0
+	for i, q := range qs {
+		alone := h.thread(q)
+		if !reflect.DeepEqual(together[i], alone) {
+			h.Errorf("%+v is answered\n\t%+v, alone\n\t%+v", q, together[i], alone)
+		}
+		linked += len(alone.Links)
+		for _, b := range []struct {
+			is bool
+			n  *int
+		}{{alone.Spoken, &spoken}, {alone.Met, &met}, {alone.Dropped, &dropped}} {
+			if b.is {
+				*b.n++
+			}
+		}
+	}
+	for what, n := range map[string]int{"links": linked, "words": spoken, "mails met before": met, "dropped mails": dropped} {
+		if n == 0 || n == len(qs) {
+			h.Errorf("%d of %d answers have %s: the test compares nothing", n, len(qs), what)
+		}
+	}
 }

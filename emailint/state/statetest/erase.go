@@ -49,9 +49,7 @@ func (h *house) unheld() []state.Email {
 // inherited returns what a row inherits.
 func (h *house) inherited(r state.Row) []linker.Link {
 	h.Helper()
-	th, err := h.s.Thread(h.Context(), org, state.ThreadQuery{Connection: r.Connection, Row: r.ID, Email: r.Email, MessageID: r.MessageID, Cites: r.Cites})
-	h.ok(err)
-	return th.Links
+	return h.thread(state.ThreadQuery{Connection: r.Connection, Row: r.ID, Email: r.Email, MessageID: r.MessageID, Cites: r.Cites}).Links
 }
 
 // items returns all rows of a mailbox.
@@ -479,10 +477,8 @@ var eraseCases = []testCase{
 		u, v := h.claim(h.connect("u").ID), h.claim(h.connect("v").ID)
 		said := func(l state.Lease, item string, cites ...state.Hash) []linker.Link {
 			h.Helper()
-			th, err := h.s.Thread(h.Context(), org, state.ThreadQuery{Connection: l.Connection, MessageID: state.Hash("id-of-" + item), Cites: cites,
-				Fingerprint: state.Hash("finger-id-of-" + item)})
-			h.ok(err)
-			return th.Words
+			return h.thread(state.ThreadQuery{Connection: l.Connection, MessageID: state.Hash("id-of-" + item), Cites: cites,
+				Fingerprint: state.Hash("finger-id-of-" + item)}).Words
 		}
 		shown, alone := h.import1(u, "1", ada), h.import1(u, "2", ada)
 		h.page(v, row("1")) // not decided yet

@@ -138,6 +138,15 @@ func (h *house) import1(l state.Lease, item string, ls ...linker.Link) state.Ema
 	return e
 }
 
+// thread asks about one mail.
+func (h *house) thread(q state.ThreadQuery) state.Thread {
+	h.Helper()
+	ths, err := h.s.Threads(h.Context(), org, []state.ThreadQuery{q})
+	h.ok(err)
+	h.equal("answers", len(ths), 1)
+	return ths[0]
+}
+
 func (h *house) undelivered() []state.Email {
 	h.Helper()
 	es, err := h.s.Undelivered(h.Context(), org, 0, start, 100)

@@ -36,17 +36,47 @@ func scanEmail(s scanner) (e state.Email, err error) {
 	return e, json.Unmarshal([]byte(person), &e.Person)
 }
 
+// maxEmailsRead bounds the Emails that are kept in memory, of 1 to 2 KB each.
+const maxEmailsRead = 5000
+
 // emails reads Emails in the order of their ids as they are given; ErrNotFound where one is missing.
 func (t *tx) emails(ids []int64) ([]state.Email, error) {
+	at := map[int64]*state.Email{}
+	missing := ids
+	if !t.writes { // nobody changes them meanwhile
+		if t.emailsRead == nil || len(t.emailsRead)+len(ids) > maxEmailsRead {
+			t.emailsRead = map[int64]*state.Email{}
+		}
+		at, missing = t.emailsRead, nil
+		for _, id := range ids {
+			if at[id] == nil {
+				missing = append(missing, id)
+			}
+		}
+	}
+	if err := t.readEmails(missing, at); err != nil {
+		return nil, err
+	}
+	es := make([]state.Email, len(ids))
+	for i, id := range ids {
+		if at[id] == nil {
+			return nil, state.ErrNotFound
+		}
+		es[i] = *at[id]
+	}
+	return es, nil
+}
+
+// readEmails reads Emails into a map.
+func (t *tx) readEmails(ids []int64, at map[int64]*state.Email) error {
 	if len(ids) == 0 {
-		return nil, nil
+		return nil
 	}
 	found, err := listEach(t, scanEmail, `SELECT id, org, message_id, fingerprint, links, person, dropped, restored, thread_dropped, survivor, revision, saved,
 		attempted, NOT known OR envelope_revision > saved, envelope, rank, error, tries, next_try FROM /*each*/ email WHERE id = ?1`, ids)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	at := map[int64]*state.Email{}
 	for i := range found {
 		at[found[i].ID] = &found[i]
 	}
@@ -59,7 +89,7 @@ func (t *tx) emails(ids []int64) ([]state.Email, error) {
 		return p, err
 	}, `SELECT email, conn FROM /*each*/ holder WHERE email = ?1 ORDER BY email, conn`, ids)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, p := range holders {
 		at[p.email].Holders = append(at[p.email].Holders, p.conn)
@@ -69,19 +99,12 @@ func (t *tx) emails(ids []int64) ([]state.Email, error) {
 		return p, err
 	}, `SELECT email, hash FROM /*each*/ alias WHERE email = ?1 ORDER BY email, hash`, ids)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, p := range aliases {
 		at[p.email].Aliases = append(at[p.email].Aliases, state.Hash(p.hash))
 	}
-	es := make([]state.Email, len(ids))
-	for i, id := range ids {
-		if at[id] == nil {
-			return nil, state.ErrNotFound
-		}
-		es[i] = *at[id]
-	}
-	return es, nil
+	return nil
 }
 
 // emailIn is email, of this organisation.

@@ -90,8 +90,10 @@ type tx struct {
 	writes bool
 
 	settling int64 // the row that is being settled, not pointed at its Email yet
-	known    known // of what is settled
+	known    known // of what is settled, or of the threads that are asked for
 	moved    bool  // rows other than that which is settled went, or became copies of another Email, or of none
+
+	emailsRead map[int64]*state.Email // so far, where nothing is written
 }
 
 // tries is how often a transaction is begun that loses to others.

@@ -14,33 +14,68 @@ const (
 	maxCited = 200
 	// maxDescendants bounds the walk down.
 	maxDescendants = 5000
+	// maxCarriers bounds the Emails of one Message-ID that count: anybody can send it again.
+	maxCarriers = 20
 
 	// maxID is above every row's id.
 	maxID = math.MaxInt64
 )
 
-// Thread implements state.Ledger.
-func (s *Store) Thread(ctx context.Context, org string, q state.ThreadQuery) (out state.Thread, err error) {
+// Threads implements state.Ledger.
+func (s *Store) Threads(ctx context.Context, org string, qs []state.ThreadQuery) (out []state.Thread, err error) {
 	err = s.read(ctx, func(t *tx) error {
-		out = state.Thread{}
-		if out.Links, err = t.threadLinks(org, q); err != nil {
+		out = make([]state.Thread, len(qs))
+		if err := t.askThreads(org, qs); err != nil {
 			return err
 		}
-		if q.MessageID != "" {
-			err = t.row(`SELECT EXISTS (SELECT 1 FROM ledger WHERE message_id = ? AND fingerprint IS NOT DISTINCT FROM ? AND org = ? AND id <> ?
-				AND fate IN ('linked', 'unmatched', 'excluded', 'internal', 'automated'))`,
-				[]byte(q.MessageID), blob(q.Fingerprint), org, q.Row).Scan(&out.Met)
-		} else if q.Fingerprint != "" {
-			err = t.row(`SELECT EXISTS (SELECT 1 FROM ledger WHERE fingerprint = ? AND message_id IS NULL AND org = ? AND id <> ?
-				AND fate IN ('linked', 'unmatched', 'excluded', 'internal', 'automated'))`,
-				[]byte(q.Fingerprint), org, q.Row).Scan(&out.Met)
-		}
-		if err != nil {
+		if err := t.met(org, qs, out); err != nil {
 			return err
 		}
-		return t.words(org, q, &out)
+		for i, q := range qs {
+			if out[i].Links, err = t.threadLinks(org, q); err != nil {
+				return err
+			}
+			if err := t.words(org, q, &out[i]); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
-	return out, err
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// met says of which mails a copy was decided before.
+func (t *tx) met(org string, qs []state.ThreadQuery, out []state.Thread) error {
+	type asked struct {
+		ids, fingerprints [][]byte
+		rows, at          []int64
+	}
+	var named, nameless asked
+	for i, q := range qs {
+		a := &named
+		switch {
+		case q.MessageID == "" && q.Fingerprint == "":
+			continue
+		case q.MessageID == "":
+			a = &nameless
+		}
+		a.ids, a.fingerprints = append(a.ids, []byte(q.MessageID)), append(a.fingerprints, []byte(q.Fingerprint))
+		a.rows, a.at = append(a.rows, q.Row), append(a.at, int64(i))
+	}
+	found, err := listEach(t, one[int64], `SELECT ?1 /*each*/ WHERE EXISTS (SELECT 1 FROM ledger WHERE message_id = ?2 AND fingerprint IS NOT DISTINCT FROM ?3
+		AND org = ?4 AND id <> ?5 AND fate IN ('linked', 'unmatched', 'excluded', 'internal', 'automated'))`, named.at, named.ids, named.fingerprints, org, named.rows)
+	if err != nil {
+		return err
+	}
+	more, err := listEach(t, one[int64], `SELECT ?1 /*each*/ WHERE EXISTS (SELECT 1 FROM ledger WHERE fingerprint = ?2 AND message_id IS NULL
+		AND org = ?3 AND id <> ?4 AND fate IN ('linked', 'unmatched', 'excluded', 'internal', 'automated'))`, nameless.at, nameless.fingerprints, org, nameless.rows)
+	for _, i := range append(found, more...) {
+		out[i].Met = true
+	}
+	return err
 }
 
 func (t *tx) threadLinks(org string, q state.ThreadQuery) (out []linker.Link, err error) {
@@ -87,8 +122,7 @@ func (t *tx) threadLinks(org string, q state.ThreadQuery) (out []linker.Link, er
 			continue
 		}
 		seen[h] = true
-		ids, err := list(t, one[int64], `SELECT e.id FROM alias a JOIN email e ON e.id = a.email WHERE a.hash = ? AND e.org = ?
-			ORDER BY e.id LIMIT 20`, []byte(h), org)
+		ids, err := t.carriers(org, h)
 		if err != nil {
 			return nil, err
 		}
@@ -112,9 +146,21 @@ func (t *tx) threadLinks(org string, q state.ThreadQuery) (out []linker.Link, er
 	return out, nil
 }
 
+// carriers returns the first Emails that are known by a Message-ID.
+func (t *tx) carriers(org string, h state.Hash) ([]int64, error) {
+	if t.known.carriers != nil && t.known.aliases.asked[h] {
+		return t.known.carriers[h], nil
+	}
+	return list(t, one[int64], `SELECT e.id FROM alias a JOIN email e ON e.id = a.email WHERE a.hash = ? AND e.org = ? ORDER BY e.id LIMIT ?`,
+		[]byte(h), org, maxCarriers)
+}
+
 // cited returns what the mails with a Message-ID cite, without the row and the email that ask, and whether the id is a top: nobody has seen it,
 // or one of its mails cites nothing.
 func (t *tx) cited(org string, h state.Hash, row, email int64) (out []state.Hash, top bool, err error) {
+	if t.known.shown.no(h) && t.known.aliases.no(h) {
+		return nil, true, nil
+	}
 	// What we sent has several Message-IDs, and the rows of its copies one of them each.
 	packed, err := list(t, one[[]byte], `SELECT cites FROM ledger WHERE message_id = ?1 AND org = ?2 AND id <> ?3 AND (email = 0 OR email <> ?4)
 		UNION SELECT l.cites FROM alias a JOIN ledger l ON l.email = a.email

@@ -25,6 +25,9 @@ func (w word) link() linker.Link {
 // wordsOn returns the words on some hashes in the order in which they were said.
 func (t *tx) wordsOn(org string, hashes []state.Hash, thread bool) (out []word, err error) {
 	for _, h := range hashes {
+		if t.known.spoken.no(h) {
+			continue
+		}
 		ws, err := list(t, func(s scanner) (w word, err error) {
 			err = s.Scan(&w.seq, &w.record.Kind, &w.record.ID, &w.no)
 			w.hash, w.thread = h, thread
@@ -103,7 +106,7 @@ func (t *tx) threadsSpoken(org string) (spoken bool, err error) {
 	return spoken, err
 }
 
-// words fills in what people said of the mail that asks, and of its thread.
+// words fills in what people said of the mail that asks, and of its thread, after askThreads.
 func (t *tx) words(org string, q state.ThreadQuery, out *state.Thread) error {
 	own := []state.Hash{}
 	if q.MessageID != "" {
@@ -138,11 +141,7 @@ func (t *tx) words(org string, q state.ThreadQuery, out *state.Thread) error {
 		}
 		return said, dropped
 	}
-	spoken, err := t.threadsSpoken(org)
-	if err != nil {
-		return err
-	}
-	if spoken {
+	if t.known.threadsSpoken {
 		// Its own id counts as it is, and not where other mails with that id lead: anybody can send one.
 		all, _, err := t.ancestors(org, q.Cites)
 		if err != nil {
