@@ -105,13 +105,22 @@ var teeth = []tooth{
 	return err`, `return nil`}}},
 
 	{rule: "9a", quick: true, off: "when an email changes, the mails that answer it are not decided again", promise: "R7|R3",
-		edits: []edit{{emailGo, `if err := t.markDescendants(e.Org, cited, e.ID, !renamed); err != nil {`, `if err := error(nil); err != nil || renamed && false {`}}},
+		edits: []edit{{emailGo, `if err := t.markDescendants(e.Org, cited, e.ID, !renamed, gives); err != nil {`, `if err := error(nil); err != nil || renamed && len(gives) < 0 {`}}},
 	{rule: "9b", seeds: 400, off: "when holders of an email change alone, the mails that answer it are not decided again", promise: "R7|R3",
 		edits: []edit{{emailGo, `if !inherited {`, `if !inherited || sameLinks(had.Links, e.Links) && slices.Equal(had.Person, e.Person) && !slices.Equal(had.Holders, e.Holders) {`}}},
 	{rule: "9e", profile: "races", seeds: 150, off: "only the mails that answer it directly are decided again", promise: "R7|R3",
 		edits: []edit{{threadGo, `queue = append(queue, state.Hash(r.messageID))`, `if true {
 				continue
 			}`}}},
+	{rule: "9i", off: "a reply that has the records of the mail above by itself is left alone, also where it inherited others so far", promise: "R7|R3",
+		edits: []edit{{threadGo, `l.By == linker.ByThread || l.By == linker.ByPerson`, `l.By == linker.ByPerson`}}},
+	{rule: "9j", profile: "people", seeds: 400, off: "a reply that has the records of the mail above by itself is left alone, also where a person linked one of them", promise: "R7|R3",
+		edits: []edit{{threadGo, `if e.Spoken() || slices.ContainsFunc(e.Links, func(l linker.Link) bool { return l.By == linker.ByThread || l.By == linker.ByPerson }) {`,
+			`if slices.ContainsFunc(e.Links, func(l linker.Link) bool { return l.By == linker.ByThread }) {`}}},
+	{rule: "9l", off: "a reply that has one of the records of the mail above by itself is left alone", promise: "R7|R3",
+		edits: []edit{{threadGo, `return l.Record == r && l.Direct() }) {
+			return false, nil`, `return l.Record == r && l.Direct() }) {
+			break`}}},
 	{rule: "9f", off: "a parent that is read after its children does not make them due", promise: "R7|R3",
 		edits: []edit{{threadGo, `if messageID == "" || len(cites) == 0 {
 		return nil`, `if true {
@@ -341,6 +350,8 @@ var blunt = []tooth{
 	{rule: "8e", profile: "races", seeds: 150, off: "a decision is settled though the organisation changed since its Find", promise: "R7|R3",
 		edits: []edit{{settleGo, `change == b.Change && st.RulesVersion >= rules`, `change >= b.Change && st.RulesVersion >= rules`}}},
 
+	{rule: "9k", profile: "races", seeds: 400, off: "a reply that has the records of the mail above by itself is left alone, also while it is decided anew", promise: "R7|R3",
+		edits: []edit{{threadGo, `NOT EXISTS (SELECT 1 FROM ledger WHERE email = ?1 AND (due > settled OR`, `NOT EXISTS (SELECT 1 FROM ledger WHERE email = ?1 AND (false OR`}}},
 	{rule: "9c", profile: "races", seeds: 150, off: "when Message-IDs of an email change alone, the mails that answer it are not decided again", promise: "R7|R3",
 		edits: []edit{{emailGo, `if !inherited {`, `if !inherited || sameLinks(had.Links, e.Links) && slices.Equal(had.Person, e.Person) && slices.Equal(had.Holders, e.Holders) && !slices.Equal(had.Aliases, e.Aliases) {`}}},
 	{rule: "9d", profile: "races", seeds: 150, off: "when a person corrects an email, the mails that answer it are not decided again", promise: "R7|R3",

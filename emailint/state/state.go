@@ -140,7 +140,7 @@ type Ledger interface {
 	// Settle commits decisions. A row whose due number, or whose organisation's change number or rules version, moved
 	// since the batch was read is written and stays due (rules under "Rows", rule 8). Emails are found or made, their
 	// links, holders, aliases and envelopes compared, and the revision raised when any differs; then every row that
-	// cites one of their Message-IDs becomes due in the same transaction (rules 1, 9, 12).
+	// cites one of their Message-IDs, and may have other links for it, becomes due in the same transaction (rules 1, 9, 12).
 	Settle(ctx context.Context, l Lease, b Batch, s []Settlement) ([]Settled, error)
 	// Threads returns, for each query and in their order, what a mail inherits from the mails that it answers (rules 13, 14), and what people said of it
 	// and of its thread (rule 11), all at one moment.

@@ -1,6 +1,7 @@
 package statetest
 
 import (
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -241,6 +242,7 @@ var cases = []testCase{
 		h.equal("inherited", len(th.Links), 1)
 		h.equal("record", th.Links[0], ada)
 	}},
+	{"ReplyBefore", "a reply that has by itself all that the mail gives that it answers is not due when that comes, and any other reply is (rule 9)", replyBefore},
 	{"ThreadsTogether", "threads that are asked for together are answered as each is alone, in their order", threadsTogether},
 	{"OwnThread", "an email is never a member of its own thread, and a circle ends (rule 13)", func(h *house) {
 		l := h.claim(h.connect("u").ID)
@@ -580,5 +582,75 @@ func threadsTogether(h *house) {
 		if n == 0 || n == len(qs) {
 			h.Errorf("%d of %d answers have %s: the test compares nothing", n, len(qs), what)
 		}
+	}
+}
+
+func replyBefore(h *house) {
+	domain := ada
+	domain.By = linker.ByDomain
+	other := linker.Link{Record: linker.Record{Kind: linker.Opportunity, ID: "deal"}, By: linker.ByRelated}
+	person, past := ada, byPast
+	person.By, past.Record = linker.ByPerson, linker.Record{Kind: linker.Contact, ID: "carl"}
+	pendingRow := func(l state.Lease, item provider.ItemID) (state.Batch, state.Row) {
+		b := h.pending(l)
+		i := slices.IndexFunc(b.Rows, func(r state.Row) bool { return r.Item == item })
+		h.equal(string(item)+" is pending", i >= 0, true)
+		return b, b.Rows[i]
+	}
+	u := h.claim(h.connect("u").ID)
+	due := func(item provider.ItemID) int64 {
+		rows := h.items(u.Connection)
+		return rows[slices.IndexFunc(rows, func(r state.Row) bool { return r.Item == item })].Due
+	}
+	for i, c := range []struct {
+		what   string
+		reply  []linker.Link
+		parent []linker.Link
+		word   state.Correction // on the reply's Email, before it is decided once more
+		again  bool             // it is being decided anew when the parent comes
+		relink bool             // the rules are new since
+		due    bool
+	}{
+		{what: "the same", reply: []linker.Link{ada}, parent: []linker.Link{ada}},
+		{what: "more, and what hangs on it", reply: []linker.Link{domain, bob, other}, parent: []linker.Link{ada}},
+		{what: "what the parent does not give on", reply: []linker.Link{ada}, parent: []linker.Link{ada, past}},
+		{what: "less", reply: []linker.Link{ada}, parent: []linker.Link{ada, bob}, due: true},
+		{what: "nothing", parent: []linker.Link{ada}, due: true},
+		{what: "the same as what hangs on another", reply: []linker.Link{bob, {Record: ada.Record, By: linker.ByRelated}}, parent: []linker.Link{ada}, due: true},
+		{what: "the same, and something inherited from further up", reply: []linker.Link{ada, past}, parent: []linker.Link{ada}, due: true},
+		{what: "the same by a person's word on its thread", reply: []linker.Link{person}, parent: []linker.Link{ada}, due: true},
+		{what: "the same, and a person's word", reply: []linker.Link{ada}, parent: []linker.Link{ada}, word: state.Correction{Links: []linker.Link{bob}}, due: true},
+		{what: "the same, dropped by a person", reply: []linker.Link{ada}, parent: []linker.Link{ada}, word: state.Correction{Drop: true}, due: true},
+		{what: "a parent that gives nothing", reply: []linker.Link{ada}, parent: []linker.Link{past}, due: true},
+		{what: "the same, while it is decided anew", reply: []linker.Link{ada}, parent: []linker.Link{ada}, again: true, due: true},
+		{what: "the same, by older rules", reply: []linker.Link{ada}, parent: []linker.Link{ada}, relink: true, due: true},
+	} {
+		reply, parent := fmt.Sprint("reply", i), fmt.Sprint("parent", i)
+		h.page(u, row(reply, state.Hash("id-of-"+parent)))
+		b, r := pendingRow(u, provider.ItemID(reply))
+		e := h.settle(u, b, linked(r, c.reply...))[0].Email
+		if c.word.Drop || len(c.word.Links) > 0 {
+			c.word.Email = e
+			h.ok(h.s.Correct(h.Context(), org, c.word))
+			b, r = pendingRow(u, provider.ItemID(reply))
+			h.settle(u, b, linked(r, c.reply...))
+		}
+		if c.again {
+			h.change(state.Change{Records: []linker.Record{c.reply[0].Record}})
+			pendingRow(u, provider.ItemID(reply))
+		}
+		if c.relink {
+			for v := range int64(2) {
+				_, err := h.s.SaveSettings(h.Context(), org, []byte(`{}`), v, true)
+				h.ok(err)
+			}
+			pendingRow(u, provider.ItemID(reply))
+		}
+		before := due(provider.ItemID(reply))
+		h.page(u, row(parent))
+		b, r = pendingRow(u, provider.ItemID(parent))
+		h.equal("the row itself makes nothing due", due(provider.ItemID(reply)), before)
+		h.settle(u, b, linked(r, c.parent...))
+		h.equal("a reply with "+c.what+" is made due", due(provider.ItemID(reply)) > before, c.due)
 	}
 }

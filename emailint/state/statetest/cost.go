@@ -114,7 +114,7 @@ func inheritedFromNearer(h *house) {
 		if link {
 			st.Fate = state.FateLinked
 			st.Email = &state.EmailValue{MessageID: r.MessageID, Fingerprint: r.MessageID, Holder: true, Envelope: []byte("e"),
-				Links: []linker.Link{{Record: linker.Record{Kind: linker.Contact, ID: "ada"}, By: linker.ByAddress}}}
+				Links: []linker.Link{{Record: linker.Record{Kind: linker.Contact, ID: string(r.Item)}, By: linker.ByAddress}}}
 		}
 		if _, err := s.Settle(h.Context(), l, b, []state.Settlement{st}); err != nil {
 			h.Fatal(err)

@@ -335,7 +335,14 @@ func (t *tx) store(had state.Email, e *state.Email, envelope bool) error {
 	}
 	// A further Message-ID connects threads, and words on them.
 	renamed := !slices.Equal(had.Aliases, e.Aliases) && len(cited) > 1
-	if err := t.markDescendants(e.Org, cited, e.ID, !renamed); err != nil {
+	// With direct links it gives these, and nothing from further up. Without them it gives what is further up, whatever that is.
+	var gives []linker.Record
+	for _, l := range e.Effective() {
+		if l.Direct() {
+			gives = append(gives, l.Record)
+		}
+	}
+	if err := t.markDescendants(e.Org, cited, e.ID, !renamed, gives); err != nil {
 		return err
 	}
 	if had.ID == 0 {

@@ -146,7 +146,7 @@ func (t *tx) disconnect(org string, r state.Row) (hashes []state.Hash, err error
 	if !links && len(ws) == 0 {
 		return hashes, nil
 	}
-	return hashes, t.markDescendants(org, hashes, 0, len(ws) == 0)
+	return hashes, t.markDescendants(org, hashes, 0, len(ws) == 0, nil)
 }
 
 // unmentioned erases words on ids that no mail mentions any more.

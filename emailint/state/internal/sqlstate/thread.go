@@ -226,9 +226,10 @@ func (t *tx) tops(org string, rows []state.Row, own []state.Hash) (tops []state.
 }
 
 // markDescendants makes the rows due that cite one of the hashes, or a row that does: on the way up from them it may be walked through. Rows
-// of one email are left out. links: only what they inherit may have changed, and no word on a thread.
-func (t *tx) markDescendants(org string, hashes []state.Hash, except int64, links bool) error {
-	rows, err := t.descendants(org, hashes, except, links, nil)
+// of one email are left out. links: only what they inherit may have changed, and no word on a thread. Then gives, where it is not empty, are all records
+// that they may inherit from there and not from elsewhere.
+func (t *tx) markDescendants(org string, hashes []state.Hash, except int64, links bool, gives []linker.Record) error {
+	rows, err := t.descendants(org, hashes, except, links, gives, nil)
 	if err != nil {
 		return err
 	}
@@ -237,9 +238,9 @@ func (t *tx) markDescendants(org string, hashes []state.Hash, except int64, link
 }
 
 // descendants returns the rows below some hashes. links: those that would inherit links from there, which pass no mail that has links of its
-// own; in a long thread that is few, and otherwise each mail of it would mark all later ones. enough may say of a row, by what it cites, that
-// neither it nor those below it count.
-func (t *tx) descendants(org string, hashes []state.Hash, except int64, links bool, enough func(cites []state.Hash) bool) (out []int64, err error) {
+// own; in a long thread that is few, and otherwise each mail of it would mark all later ones. gives: without those that have all of these records by
+// themselves, see unmoved. enough may say of a row, by what it cites, that neither it nor those below it count.
+func (t *tx) descendants(org string, hashes []state.Hash, except int64, links bool, gives []linker.Record, enough func(cites []state.Hash) bool) (out []int64, err error) {
 	type below struct {
 		id, email int64
 		messageID []byte
@@ -247,7 +248,8 @@ func (t *tx) descendants(org string, hashes []state.Hash, except int64, links bo
 	}
 	seen := map[state.Hash]bool{}
 	had := map[int64]bool{}
-	for queue := slices.Clone(hashes); len(queue) > 0 && len(out) < maxDescendants; {
+	still := 0 // rows that stay as they are
+	for queue := slices.Clone(hashes); len(queue) > 0 && len(out)+still < maxDescendants; {
 		h := queue[0]
 		queue = queue[1:]
 		if h == "" || seen[h] {
@@ -273,12 +275,22 @@ func (t *tx) descendants(org string, hashes []state.Hash, except int64, links bo
 			if enough != nil && enough(unpackHashes(r.cites)) {
 				continue
 			}
-			out = append(out, r.id)
 			var e state.Email
 			if r.email != 0 { // it may be known by other Message-IDs as well
 				if e, err = t.email(r.email); err != nil {
 					return nil, err
 				}
+			}
+			same := false
+			if links && r.email != 0 && len(gives) > 0 {
+				if same, err = t.unmoved(e, gives); err != nil {
+					return nil, err
+				}
+			}
+			if same {
+				still++
+			} else {
+				out = append(out, r.id)
 			}
 			ends := links && slices.ContainsFunc(e.Effective(), linker.Link.Direct)
 			for _, a := range e.Aliases {
@@ -291,6 +303,27 @@ func (t *tx) descendants(org string, hashes []state.Hash, except int64, links bo
 		}
 	}
 	return out, nil
+}
+
+// unmoved reports whether an Email has the same links whatever it inherits of some records, and of those that it inherited so far. History is read
+// newest first, and most replies are among the people of the mail that they answer.
+//
+//   - It has all of the records by its own addresses or domains. A link by thread is weaker, and what hangs on the records was looked for.
+//   - None of its links is by thread, so what it inherited so far made no difference, and none a person's: on that record would hang something only
+//     where it is inherited, too.
+//   - Each of its rows is decided, and by the present rules. A decision under way may find that it has them no more; it doesn't know what is above.
+func (t *tx) unmoved(e state.Email, records []linker.Record) (same bool, err error) {
+	if e.Spoken() || slices.ContainsFunc(e.Links, func(l linker.Link) bool { return l.By == linker.ByThread || l.By == linker.ByPerson }) {
+		return false, nil
+	}
+	for _, r := range records {
+		if !slices.ContainsFunc(e.Links, func(l linker.Link) bool { return l.Record == r && l.Direct() }) {
+			return false, nil
+		}
+	}
+	err = t.row(`SELECT NOT EXISTS (SELECT 1 FROM ledger WHERE email = ?1 AND (due > settled OR rules < coalesce((SELECT rules FROM org WHERE id = ?2), 0)))`,
+		e.ID, e.Org).Scan(&same)
+	return same, err
 }
 
 // above reports what some ids lead up to: links that those below them inherit, and words on their threads.
@@ -339,7 +372,7 @@ func (t *tx) late(org string, row, last int64, messageID state.Hash, cites []sta
 		return err
 	}
 	if links || len(words) > 0 {
-		rows, err := t.descendants(org, []state.Hash{messageID}, 0, len(words) == 0, func(have []state.Hash) bool {
+		rows, err := t.descendants(org, []state.Hash{messageID}, 0, len(words) == 0, nil, func(have []state.Hash) bool {
 			for _, c := range cites {
 				if !slices.Contains(have, c) {
 					return false

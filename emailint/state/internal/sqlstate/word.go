@@ -321,7 +321,7 @@ func (t *tx) pronounce(org string, hashes []state.Hash, thread bool, c state.Cor
 			return err
 		}
 	}
-	return t.markDescendants(org, hashes, 0, false)
+	return t.markDescendants(org, hashes, 0, false, nil)
 }
 
 // raise takes the words on a thread up from an id that is no longer its only top.
@@ -353,5 +353,5 @@ func (t *tx) raise(org string, from state.Hash) error {
 			return err
 		}
 	}
-	return t.markDescendants(org, tops, 0, false)
+	return t.markDescendants(org, tops, 0, false, nil)
 }
