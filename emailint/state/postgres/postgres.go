@@ -76,13 +76,17 @@ func migrate(ctx context.Context, pool *pgxpool.Pool, schema string) error {
 	if err != nil {
 		return err
 	}
-	return pgx.BeginFunc(ctx, pool, func(t pgx.Tx) error {
+	// What the one before made is to be seen after the wait, also where the host's transactions see one moment.
+	return pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(t pgx.Tx) error {
 		if _, err := t.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, lockOf(schema, "")); err != nil { // "" is no organisation
 			return err
 		}
-		var there bool
-		if err := t.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1)`, schema).Scan(&there); err != nil {
+		var there, reserved bool
+		if err := t.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1), quote_ident($1) <> $1`, schema).Scan(&there, &reserved); err != nil {
 			return err
+		}
+		if reserved {
+			return errors.New("SQL reserves that word: use another name")
 		}
 		// CREATE SCHEMA IF NOT EXISTS asks for the right to create it also where it exists.
 		if !there {
