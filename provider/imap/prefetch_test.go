@@ -83,6 +83,30 @@ func TestPrefetchReadsInOneRoundTrip(t *testing.T) {
 	}
 }
 
+// A server that lists its messages as small doesn't fill the memory: what is too much is read again, alone.
+func TestPrefetchIsBounded(t *testing.T) {
+	s := imaptest.Start(t, nil)
+	const mails, size = 16, 1 << 20
+	for i := range mails {
+		s.Deliver([]byte(mail(fmt.Sprint("m", i))+strings.Repeat("0123456\r\n", size/9)), noon, provider.RoleInbox)
+	}
+	box := dial(t, s, func(c *imap.Config) { c.ContentLimit = size })
+	var ids []provider.ItemID
+	for it, err := range box.Inventory(t.Context(), provider.Scope{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, it.ID)
+	}
+	fetches(s)
+	box.Prefetch(ids)
+	read, _ := contents(t, box, ids)
+	// Eight and one are kept.
+	if n := fetches(s); len(read) != mails || n != 1+mails-9 {
+		t.Errorf("%d of %d mails were read in %d FETCHes, want %d", len(read), mails, n, 1+mails-9)
+	}
+}
+
 // Whatever happens to the mails that were announced, each answer is that of a mail which is asked for alone.
 func TestPrefetchIsAHint(t *testing.T) {
 	for name, c := range map[string]struct {
