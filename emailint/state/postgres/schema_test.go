@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/intellicon/email-integration/emailint/state"
 	"github.com/intellicon/email-integration/emailint/state/postgres"
 	"github.com/intellicon/email-integration/emailint/state/postgres/postgrestest"
 	"github.com/intellicon/email-integration/emailint/state/statetest"
@@ -121,6 +122,42 @@ func TestSchemaNames(t *testing.T) {
 		if _, err := postgres.Open(t.Context(), pool, &postgres.Options{Schema: name}); err == nil || strings.Contains(err.Error(), "syntax error") {
 			t.Errorf("%q as a name gets %v", name, err)
 		}
+	}
+}
+
+// Who runs migrations may be another role than who runs the engine.
+func TestOpenWithoutRightToCreate(t *testing.T) {
+	admin, schema := newSchema(t)
+	role := schema
+	exec := func(q string) {
+		t.Helper()
+		if _, err := admin.Exec(context.Background(), q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o := &postgres.Options{Schema: schema}
+	if _, err := postgres.Open(t.Context(), admin, o); err != nil {
+		t.Fatal(err)
+	}
+	exec(`CREATE ROLE ` + role)
+	t.Cleanup(func() { exec(`DROP OWNED BY ` + role + `; DROP ROLE ` + role) })
+	exec(`GRANT USAGE ON SCHEMA ` + schema + ` TO ` + role + `; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ` + schema + ` TO ` + role)
+	c := admin.Config()
+	c.ConnConfig.RuntimeParams["role"] = role
+	pool, err := pgxpool.NewWithConfig(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	s, err := postgres.Open(t.Context(), pool, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.AddConnection(t.Context(), state.Connection{Org: "o", User: "u", Provider: "fake"}, state.Change{}); err != nil {
+		t.Error(err)
+	}
+	if _, err := postgres.Open(t.Context(), pool, &postgres.Options{Schema: postgrestest.Name()}); err == nil {
+		t.Error("a schema is made by a role that may make none")
 	}
 }
 
