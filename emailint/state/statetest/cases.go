@@ -71,6 +71,16 @@ var cases = []testCase{
 		_, err = h.s.Claim(h.Context(), "w", start, time.Minute)
 		h.is(err, state.ErrNoneDue)
 	}},
+	{"OrganisationNames", "organisations whose names are no text are refused, as two of them would be one", func(h *house) {
+		for _, name := range []string{"a\xff", "a\x00"} {
+			if _, err := h.s.AddConnection(h.Context(), state.Connection{Org: name, User: "u", Provider: "fake"}, state.Change{}); err == nil {
+				h.Errorf("%q is taken for a name", name)
+			}
+		}
+		cs, err := h.s.Connections(h.Context(), "a\uFFFD")
+		h.ok(err)
+		h.equal("connections", len(cs), 0)
+	}},
 	{"NotBefore", "a rate limit holds back a wake too", func(h *house) {
 		c := h.connect("u")
 		h.ok(h.s.Release(h.Context(), h.claim(c.ID), state.Released{NotBefore: start.Add(time.Minute)}))
