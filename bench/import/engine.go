@@ -86,7 +86,7 @@ func openState(ctx context.Context, j job) (state.Store, error) {
 	if j.State == "" {
 		return sqlite.Open(ctx, filepath.Join(j.Dir, "state.db"))
 	}
-	db, err := postgrestest.Connect(ctx, j.State, 0)
+	db, err := postgrestest.Connect(ctx, j.State, 0, nil)
 	if err != nil {
 		return nil, err
 	}

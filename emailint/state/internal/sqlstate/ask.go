@@ -16,14 +16,13 @@ func (a *answers) is(h state.Hash) {
 	}
 }
 
-// ask asks a query for hashes, its first argument, and returns which it returns.
+// ask asks a query for hashes, its first argument, and returns which it returns. Further columns are as long.
 func (t *tx) ask(hashes []state.Hash, q string, args ...any) (a answers, err error) {
 	a = answers{map[state.Hash]bool{}, map[state.Hash]bool{}}
-	var hs [][]byte
-	for _, h := range hashes {
-		if h != "" && !a.asked[h] {
-			a.asked[h] = true
-			hs = append(hs, []byte(h))
+	hs := make([][]byte, len(hashes))
+	for i, h := range hashes {
+		if h != "" {
+			a.asked[h], hs[i] = true, []byte(h)
 		}
 	}
 	found, err := listEach(t, one[[]byte], q, append([]any{hs}, args...)...)
@@ -40,19 +39,30 @@ func (t *tx) askCited(org string, hashes []state.Hash) (answers, error) {
 
 // known is what is asked of mails before they are settled.
 type known struct {
-	aliases      answers // Message-IDs that an Email has
-	fingerprints answers // an Email has them
-	cited        answers // Message-IDs of mail that gives a value
-	namesakes    answers // those of them that several rows have
+	aliases      answers              // Message-IDs that an Email has
+	fingerprints answers              // an Email has them
+	cited        answers              // Message-IDs of mail that gives a value
+	namesakes    answers              // those of them that another row has
+	givers       map[state.Hash]int64 // the row that gives them
+}
+
+// alone reports whether no row has a Message-ID but the one that is settled.
+func (k *known) alone(h state.Hash, settling int64) bool {
+	return k.namesakes.no(h) && k.givers[h] == settling
 }
 
 // know asks it.
 func (t *tx) know(org string, have map[int64]state.Row, ss []state.Settlement) (err error) {
 	var ids, fingerprints, giving []state.Hash
+	var givers []int64
+	t.known.givers = map[state.Hash]int64{}
 	for _, st := range ss {
 		ids, fingerprints = append(ids, have[st.Row].MessageID), append(fingerprints, st.Fingerprint)
 		if v := st.Email; v != nil {
-			giving = append(append(giving, v.MessageID), v.Aliases...)
+			for _, h := range append([]state.Hash{v.MessageID}, v.Aliases...) {
+				giving, givers = append(giving, h), append(givers, st.Row)
+				t.known.givers[h] = st.Row
+			}
 			fingerprints = append(fingerprints, v.Fingerprint)
 		}
 	}
@@ -65,7 +75,7 @@ func (t *tx) know(org string, have map[int64]state.Row, ss []state.Settlement) (
 	if t.known.cited, err = t.askCited(org, giving); err != nil {
 		return err
 	}
-	t.known.namesakes, err = t.ask(giving, `SELECT ?1 /*each*/ WHERE EXISTS (SELECT 1 FROM ledger WHERE message_id = ?1 AND org = ?2 ORDER BY id LIMIT 1 OFFSET 1)`, org)
+	t.known.namesakes, err = t.ask(giving, `SELECT ?1 /*each*/ WHERE EXISTS (SELECT 1 FROM ledger WHERE message_id = ?1 AND org = ?2 AND id <> ?3)`, org, givers)
 	return err
 }
 

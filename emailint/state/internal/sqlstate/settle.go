@@ -106,11 +106,9 @@ func (s *Store) Settle(ctx context.Context, l state.Lease, b state.Batch, ss []s
 				return err
 			}
 			ends = nil
-			done, err := t.settle(l, r, st, current)
-			if err != nil {
+			if err := t.settle(l, r, st, current, &out[i]); err != nil {
 				return err
 			}
-			out[i] = done
 		}
 		return t.end(ends)
 	})
@@ -134,7 +132,7 @@ type ending struct {
 	out      *state.Settled
 }
 
-// end settles rows, and says which are still due.
+// end settles rows, and says which are still due, by the end of the transaction.
 func (t *tx) end(es []ending) error {
 	var fates, reasons []string
 	var rules, dues, ids []int64
@@ -146,21 +144,22 @@ func (t *tx) end(es []ending) error {
 		at[e.st.Row] = e.out
 	}
 	// What it was to read again, it has, unless that was asked for meanwhile.
-	_, err := listEach(t, func(s scanner) (due bool, err error) {
+	return t.tx.EachLater(t.ctx, func(s scanner) error {
 		var id int64
-		if err = s.Scan(&id, &due); err == nil {
+		var due bool
+		err := s.Scan(&id, &due)
+		if err == nil {
 			at[id].StillDue = due
 		}
-		return due, err
+		return err
 	}, `UPDATE ledger SET fate = ?1, reason = ?2, rules = ?3, tries = 0, next_try = 0, reread = reread AND due <> ?5 OR ?7,
 		due = CASE WHEN due > settled OR ?4 THEN due ELSE due + 1 END,
 		settled = CASE WHEN ?4 AND due = ?5 THEN due ELSE settled END /*each*/ WHERE id = ?6 RETURNING id, due > settled`,
-		fates, reasons, rules, currents, dues, ids, attached)
-	return err
+		plain([]any{fates, reasons, rules, currents, dues, ids, attached}))
 }
 
-func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current bool) (out state.Settled, err error) {
-	out = state.Settled{Row: r.ID, Email: r.Email, StillDue: true}
+func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current bool, out *state.Settled) (err error) {
+	*out = state.Settled{Row: r.ID, Email: r.Email, StillDue: true}
 	t.settling = r.ID
 	defer func() { t.settling = 0 }()
 	if st.Fate == state.FateFailed {
@@ -170,11 +169,11 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 		}
 		err := t.do(`UPDATE ledger SET fate = ?, reason = ?, tries = tries + 1, next_try = ? WHERE id = ?`,
 			fate, st.Reason, stamp(st.NextTry), r.ID)
-		return out, err
+		return err
 	}
 	if r.Received.IsZero() && !st.Received.IsZero() {
 		if err := t.do(`UPDATE ledger SET received = ?, history = ? WHERE id = ?`, stamp(st.Received), st.History, r.ID); err != nil {
-			return out, err
+			return err
 		}
 	}
 	attached, made := false, false
@@ -196,7 +195,7 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 		}
 	}
 	if err != nil {
-		return out, err
+		return err
 	}
 	// What left its mailbox and links to nothing is no copy of the Email any more: who knows whether it can be read another time.
 	if st.Lost || st.Email == nil && r.Left && !attached && !state.IsOutbox(r.Item) {
@@ -205,7 +204,7 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 	late := false
 	if r.Fate.Decided() && r.Email == 0 && out.Email != 0 {
 		if err := t.do(`INSERT INTO late (email, conn) VALUES (?, ?) ON CONFLICT DO NOTHING`, out.Email, l.Connection); err != nil {
-			return out, err
+			return err
 		}
 	} else if len(st.Intents) > 0 {
 		// A mail that was moved is a new item where ids die on a move: its first decision may lie behind it, and it may not have linked, or
@@ -213,7 +212,7 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 		if err := t.row(`SELECT EXISTS (SELECT 1 FROM late WHERE email = ?1 AND conn = ?2) OR EXISTS (SELECT 1 FROM ledger WHERE message_id = ?3
 			AND (conn + 0) = ?2 AND id <> ?4 AND NOT sent AND (fate || '' IN ('unmatched', 'excluded', 'internal', 'automated') OR fate || '' = 'linked' AND away))`, out.Email, l.Connection, blob(r.MessageID), r.ID).
 			Scan(&late); err != nil {
-			return out, err
+			return err
 		}
 	}
 	for _, p := range st.Intents {
@@ -221,30 +220,30 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 			break
 		}
 		if err := t.plan(l, out.Email, p); err != nil {
-			return out, err
+			return err
 		}
 	}
 	// The row is pointed at its Email before the former one is looked at, which asks who still points there.
 	if err := t.do(`UPDATE ledger SET email = ? WHERE id = ?`, out.Email, r.ID); err != nil {
-		return out, err
+		return err
 	}
 	if out.Email != 0 && !made && !state.IsOutbox(r.Item) {
 		if err := t.shown(l.Connection, out.Email); err != nil {
-			return out, err
+			return err
 		}
 	}
 	if r.Email != 0 && (st.Email == nil || out.Email != r.Email) {
-		if out.Revision, err = t.takeBack(l.Connection, r.Email, out, st.Lost); err != nil {
-			return out, err
+		if out.Revision, err = t.takeBack(l.Connection, r.Email, *out, st.Lost); err != nil {
+			return err
 		}
 	}
-	if err := t.end([]ending{{st, current, attached, &out}}); err != nil {
-		return out, err
+	if err := t.end([]ending{{st, current, attached, out}}); err != nil {
+		return err
 	}
 	if r.Email != 0 {
-		return out, t.dropEnvelope(r.Email)
+		return t.dropEnvelope(r.Email)
 	}
-	return out, nil
+	return nil
 }
 
 // dropEnvelope lets the envelope of an Email go that links to nothing, once the CRM knows and every copy is decided: until then it tells them why. Were
