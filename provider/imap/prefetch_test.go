@@ -1,6 +1,7 @@
 package imap_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"reflect"
@@ -63,6 +64,23 @@ func fetches(s *imaptest.Server) (n int) {
 		}
 	}
 	return n
+}
+
+// What is cancelled already is not begun, and costs no connection.
+func TestCancelledIsNotBegun(t *testing.T) {
+	s, box, ids, _ := prefetchWorld(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s.Commands()
+	if _, err := box.Content(ctx, ids[0]); !errors.Is(err, context.Canceled) {
+		t.Errorf("a cancelled reading returns %v", err)
+	}
+	contents(t, box, ids[:1])
+	for _, c := range s.Commands() {
+		if strings.HasPrefix(c, "LOGIN") || strings.HasPrefix(c, "AUTHENTICATE") {
+			t.Error("the connection was given up")
+		}
+	}
 }
 
 // What was announced comes with one FETCH a folder, and is the same as what is asked for one by one.
