@@ -127,6 +127,6 @@ func (x *texts) rewrite(q string, types []string) string {
 		return strings.NewReplacer("FROM /*each*/", "FROM", "/*each*/", "").Replace(q)
 	}
 	from := "unnest(" + strings.Join(arrays, ", ") + ") AS u(" + strings.Join(columns, ", ") + ")"
-	q = strings.Replace(q, "FROM /*each*/", "FROM "+from+",", 1)
+	q = strings.ReplaceAll(q, "FROM /*each*/", "FROM "+from+",")
 	return strings.Replace(q, "/*each*/", "FROM "+from, 1)
 }

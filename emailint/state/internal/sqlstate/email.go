@@ -42,16 +42,16 @@ const maxEmailsRead = 5000
 // emails reads Emails in the order of their ids as they are given; ErrNotFound where one is missing.
 func (t *tx) emails(ids []int64) ([]state.Email, error) {
 	at := map[int64]*state.Email{}
-	missing := ids
 	if !t.writes { // nobody changes them meanwhile
 		if t.emailsRead == nil || len(t.emailsRead)+len(ids) > maxEmailsRead {
 			t.emailsRead = map[int64]*state.Email{}
 		}
-		at, missing = t.emailsRead, nil
-		for _, id := range ids {
-			if at[id] == nil {
-				missing = append(missing, id)
-			}
+		at = t.emailsRead
+	}
+	var missing []int64
+	for _, id := range ids {
+		if _, asked := at[id]; !asked {
+			at[id], missing = nil, append(missing, id)
 		}
 	}
 	if err := t.readEmails(missing, at); err != nil {
@@ -82,27 +82,22 @@ func (t *tx) readEmails(ids []int64, at map[int64]*state.Email) error {
 	}
 	type part struct {
 		email, conn int64
-		hash        []byte
+		hash        []byte // of an alias
 	}
-	holders, err := listEach(t, func(s scanner) (p part, err error) {
-		err = s.Scan(&p.email, &p.conn)
+	parts, err := listEach(t, func(s scanner) (p part, err error) {
+		err = s.Scan(&p.email, &p.conn, &p.hash)
 		return p, err
-	}, `SELECT email, conn FROM /*each*/ holder WHERE email = ?1 ORDER BY email, conn`, ids)
+	}, `SELECT email, conn, NULL FROM /*each*/ holder WHERE email = ?1 UNION ALL SELECT email, 0, hash FROM /*each*/ alias WHERE email = ?1 ORDER BY 1, 2, 3`, ids)
 	if err != nil {
 		return err
 	}
-	for _, p := range holders {
-		at[p.email].Holders = append(at[p.email].Holders, p.conn)
-	}
-	aliases, err := listEach(t, func(s scanner) (p part, err error) {
-		err = s.Scan(&p.email, &p.hash)
-		return p, err
-	}, `SELECT email, hash FROM /*each*/ alias WHERE email = ?1 ORDER BY email, hash`, ids)
-	if err != nil {
-		return err
-	}
-	for _, p := range aliases {
-		at[p.email].Aliases = append(at[p.email].Aliases, state.Hash(p.hash))
+	for _, p := range parts {
+		e := at[p.email]
+		if p.hash == nil {
+			e.Holders = append(e.Holders, p.conn)
+		} else {
+			e.Aliases = append(e.Aliases, state.Hash(p.hash))
+		}
 	}
 	return nil
 }

@@ -61,7 +61,7 @@ type Tx interface {
 	Do(ctx context.Context, q string, args []any) error
 	// Each is Query, for each row of the arguments, in any order. An argument that is an []int64, [][]byte, []string or []bool is a column of them,
 	// of one length; others are the same in all rows. A database may do it in one statement: then columns come from what stands in place of
-	// /*each*/, a FROM clause. In a SELECT it stands right behind FROM, before the first table.
+	// /*each*/, a FROM clause. In a SELECT, or in each part of a UNION, it stands right behind FROM, before the first table.
 	Each(ctx context.Context, f func(Scanner) error, q string, args []any) error
 	// EachLater is Each that nobody waits for: f, which may be nil, is called at Commit at the latest.
 	EachLater(ctx context.Context, f func(Scanner) error, q string, args []any) error

@@ -267,19 +267,25 @@ func (t *tx) descendants(org string, hashes []state.Hash, except int64, links bo
 		if err != nil {
 			return nil, err
 		}
-		for _, r := range rows {
-			if had[r.id] || except != 0 && r.email == except {
-				continue
-			}
+		rows = slices.DeleteFunc(rows, func(r below) bool {
+			skip := had[r.id] || except != 0 && r.email == except || enough != nil && enough(unpackHashes(r.cites))
 			had[r.id] = true
-			if enough != nil && enough(unpackHashes(r.cites)) {
-				continue
+			return skip
+		})
+		var ids []int64
+		for _, r := range rows {
+			if r.email != 0 {
+				ids = append(ids, r.email)
 			}
+		}
+		es, err := t.emails(ids) // they may be known by other Message-IDs as well
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range rows {
 			var e state.Email
-			if r.email != 0 { // it may be known by other Message-IDs as well
-				if e, err = t.email(r.email); err != nil {
-					return nil, err
-				}
+			if r.email != 0 {
+				e, es = es[0], es[1:]
 			}
 			same := false
 			if links && r.email != 0 && len(gives) > 0 {
