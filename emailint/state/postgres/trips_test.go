@@ -55,7 +55,7 @@ func (c *counter) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQuer
 // TraceBatchEnd implements pgx.BatchTracer.
 func (c *counter) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}
 
-// A page costs the same few statements however many mails it has, and so do decisions on what links to nothing. Each mail that links is asked about
+// A page costs the same few statements however many mails it has, and so do questions and decisions on what links to nothing. Each mail that links is asked about
 // once more.
 func TestRoundTrips(t *testing.T) {
 	c := &counter{}
@@ -113,6 +113,15 @@ func TestRoundTrips(t *testing.T) {
 		{"a page of new mail", commit, 9, 19},
 		{"the same page again", commit, 9, 19},
 		{"what is pending", pending, 6, 6},
+		{"what they inherit", func() {
+			var qs []state.ThreadQuery
+			for _, r := range b.Rows {
+				qs = append(qs, state.ThreadQuery{Connection: l.Connection, Row: r.ID, MessageID: r.MessageID, Fingerprint: "f" + r.MessageID[1:], Cites: r.Cites})
+			}
+			if _, err := s.Threads(ctx, "o", qs); err != nil {
+				t.Fatal(err)
+			}
+		}, 9, 9},
 		{"decisions, a tenth of which link", settle(true), linking + 12, 10*linking + 12},
 		{"what changed", func() {
 			if _, err := s.Change(ctx, "o", state.Change{Participants: []state.Hash{"domain"}}); err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"reflect"
 	"sync"
 
 	"github.com/intellicon/email-integration/emailint/state/internal/sqlstate"
@@ -19,6 +18,7 @@ type file struct {
 
 	mu       sync.Mutex // guards prepared
 	prepared map[statement]*sql.Stmt
+	texts    sync.Map // string by manyKey
 }
 
 // statement is a query on w or r.
@@ -168,43 +168,4 @@ func (t *tx) Exec(ctx context.Context, q string, args []any) (int, error) {
 func (t *tx) Do(ctx context.Context, q string, args []any) error {
 	_, err := t.Exec(ctx, q, args)
 	return err
-}
-
-// EachLater implements sqlstate.Tx.
-func (t *tx) EachLater(ctx context.Context, f func(sqlstate.Scanner) error, q string, args []any) error {
-	return t.Each(ctx, f, q, args)
-}
-
-// Each implements sqlstate.Tx: a statement for each row costs little where there is no server to ask.
-func (t *tx) Each(ctx context.Context, f func(sqlstate.Scanner) error, q string, args []any) error {
-	n := 0
-	columns := make([]reflect.Value, len(args))
-	for i, a := range args {
-		switch a.(type) {
-		case []int64, [][]byte, []string, []bool:
-			columns[i] = reflect.ValueOf(a)
-			n = columns[i].Len()
-		}
-	}
-	row := make([]any, len(args))
-	for k := range n {
-		for i, a := range args {
-			if row[i] = a; columns[i].IsValid() {
-				row[i] = columns[i].Index(k).Interface()
-			}
-			if b, ok := row[i].([]byte); ok && b == nil {
-				row[i] = nil // as the driver knows it
-			}
-		}
-		var err error
-		if f == nil {
-			err = t.Do(ctx, q, row)
-		} else {
-			err = t.Query(ctx, f, q, row)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
