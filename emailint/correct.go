@@ -179,7 +179,7 @@ func (e *Engine) sender(org string, m state.Email) (message.Key, error) {
 // never excludes an address in the organisation.
 func (e *Engine) never(ctx context.Context, org string, sender message.Key) error {
 	for range 20 {
-		s, version, err := e.Settings(ctx, org)
+		s, _, version, err := e.settings(ctx, org)
 		if err != nil {
 			return err
 		}

@@ -172,7 +172,7 @@ func (e *Engine) work(ctx context.Context, l state.Lease, box *provider.Mailbox,
 	if errors.Is(err, state.ErrStale) {
 		return fmt.Errorf("emailint: %s: another worker took over: %w", c.Address, err)
 	}
-	r := e.released(ctx, err, c, time.Duration(settings.PollMinutes)*time.Minute)
+	r := e.released(ctx, err, c, settings.Sync.poll())
 	if err == nil {
 		r.RulesVersion = version
 	}

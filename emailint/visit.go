@@ -63,10 +63,10 @@ func (e *Engine) visit(ctx context.Context, l state.Lease, c Connection, box pro
 	}
 	v.deliver = d
 	v.reader = &pass.Pass{Store: e.o.State, Mailbox: box, Lease: l, Hasher: d.Hasher, ConnectedAt: c.ConnectedAt,
-		Import: window(s.ImportDays, e.o.Now()), Seen: d.Know, Renew: renew}
+		Import: window(s.Sync.ImportDays, e.o.Now()), Seen: d.Know, Renew: renew}
 	v.intents = &intent.Runner{Store: e.o.State, Mailbox: box, Lease: l, Keys: e.keys, Now: e.o.Now, Renew: renew}
 	v.intents.Wanted = func(ctx context.Context, i state.Intent) (bool, error) {
-		s, _, err := e.Settings(ctx, l.Org)
+		s, _, _, err := e.settings(ctx, l.Org)
 		return wanted(s.Inbox, i), err
 	}
 	v.intents.Namesake = func(ctx context.Context, messageID string, m state.Email) (bool, error) {

@@ -59,7 +59,7 @@ func newEngine(ctx context.Context, srv *server, crmFile string) (*engine, error
 		return nil, err
 	}
 	settings := emailint.DefaultSettings()
-	settings.ImportDays = -1
+	settings.Sync.ImportDays = -1
 	if _, err := e.SetSettings(ctx, org, settings, 0); err != nil {
 		return nil, err
 	}

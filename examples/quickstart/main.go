@@ -96,7 +96,7 @@ func run(ctx context.Context, args []string) error {
 	if o.since == "" {
 		o.since = map[bool]string{true: "30d", false: "all"}[o.imap != ""]
 	}
-	if settings.ImportDays, err = inputs.Since(o.since); err != nil {
+	if settings.Sync.ImportDays, err = inputs.Since(o.since); err != nil {
 		return err
 	}
 	own, err := inputs.Own(o.own)

@@ -1,0 +1,285 @@
+package emailint
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"strings"
+
+	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/linker"
+	"github.com/intellicon/email-integration/message"
+)
+
+// savedSettings is how a store keeps settings: secrets apart, each sealed and bound to its organisation and place.
+type savedSettings struct {
+	Settings json.RawMessage   `json:"settings"`
+	Secrets  map[string][]byte `json:"secrets,omitempty"` // by path
+}
+
+// eachSecret replaces every secret by what f makes of it.
+func (s *Settings) eachSecret(f func(path string, x Secret) Secret) {
+	s.SMTP.Password = f("smtp.password", s.SMTP.Password)
+	s.Apps = maps.Clone(s.Apps)
+	for name, a := range s.Apps {
+		a.ClientSecret = f("apps."+name+".client_secret", a.ClientSecret)
+		s.Apps[name] = a
+	}
+}
+
+func secretRow(org, path string) string { return "setting/" + org + "/" + path }
+
+// sealSettings returns what is stored. A secret that is SecretSet is the one that sealed has.
+func (e *Engine) sealSettings(org string, s Settings, sealed map[string][]byte) (json.RawMessage, error) {
+	out := savedSettings{Secrets: map[string][]byte{}}
+	var errs []error
+	s.eachSecret(func(path string, x Secret) Secret {
+		switch {
+		case x == SecretSet:
+			out.Secrets[path] = sealed[path]
+		case x != "":
+			b, err := e.keys.Seal([]byte(x), secretRow(org, path))
+			out.Secrets[path] = b
+			errs = append(errs, err)
+		}
+		return x
+	})
+	var err error
+	out.Settings, err = json.Marshal(s)
+	if err := errors.Join(append(errs, err)...); err != nil {
+		return nil, err
+	}
+	return json.Marshal(out)
+}
+
+// readSettings reads saved settings; secrets are SecretSet, and to be opened by openSecrets.
+func readSettings(raw json.RawMessage) (s Settings, sealed map[string][]byte, err error) {
+	s = DefaultSettings()
+	var in savedSettings
+	if err := json.Unmarshal(raw, &in); err != nil {
+		return s, nil, err
+	}
+	if err := json.Unmarshal(in.Settings, &s); err != nil {
+		return s, nil, err
+	}
+	s.eachSecret(func(path string, _ Secret) Secret {
+		if in.Secrets[path] == nil {
+			return ""
+		}
+		return SecretSet
+	})
+	return s, in.Secrets, nil
+}
+
+// openSecrets puts the secrets in. One that does not open is "", and named in the error.
+func (e *Engine) openSecrets(org string, s *Settings, sealed map[string][]byte) error {
+	var errs []error
+	s.eachSecret(func(path string, x Secret) Secret {
+		if x == "" {
+			return ""
+		}
+		plain, err := e.keys.Open(sealed[path], secretRow(org, path))
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", path, err))
+		}
+		return Secret(plain)
+	})
+	return errors.Join(errs...)
+}
+
+// Settings returns an organisation's settings and their version; one that has saved none has Options.Defaults, and version 0. Secrets are in them:
+// they print and marshal as redacted. Where one does not open, for its key is not in Options.Keys, it is "", and the rest is returned with the error.
+func (e *Engine) Settings(ctx context.Context, org string) (Settings, int64, error) {
+	s, sealed, version, err := e.settings(ctx, org)
+	if err == nil {
+		if err = e.openSecrets(org, &s, sealed); err != nil {
+			err = fmt.Errorf("emailint: settings of %s: %w", org, err)
+		}
+	}
+	return s, version, err
+}
+
+// settings is Settings with sealed secrets: nothing but what needs a secret depends on its key.
+func (e *Engine) settings(ctx context.Context, org string) (s Settings, sealed map[string][]byte, version int64, err error) {
+	raw, version, err := e.o.State.Settings(ctx, org)
+	switch {
+	case err != nil:
+	case version == 0:
+		s = e.o.Defaults.clone()
+	default:
+		s, sealed, err = readSettings(raw)
+	}
+	if err != nil {
+		return s, nil, 0, fmt.Errorf("emailint: settings of %s: %w", org, err)
+	}
+	return s, sealed, version, nil
+}
+
+// clone returns settings that share nothing that the caller may change.
+func (s *Settings) clone() Settings {
+	out := *s
+	out.Apps = maps.Clone(s.Apps)
+	out.Inbox = append([]InboxRule(nil), s.Inbox...)
+	return out
+}
+
+// SetSettings replaces the settings if version is still the stored one, and returns the new version. A secret that is SecretSet stays as it was. Where the
+// rules of linking changed, earlier mail is decided again. It sets InboxRule.Since. Every wrong field is named in one error.
+func (e *Engine) SetSettings(ctx context.Context, org string, s Settings, version int64) (int64, error) {
+	before, sealed, stored, err := e.settings(ctx, org)
+	if err != nil {
+		return 0, err
+	}
+	// One that was read and comes back is the one that is there.
+	s.eachSecret(func(path string, x Secret) Secret {
+		if sealed[path] == nil {
+			if x == SecretSet {
+				return ""
+			}
+			return x
+		}
+		if plain, err := e.keys.Open(sealed[path], secretRow(org, path)); err == nil && Secret(plain) == x {
+			return SecretSet
+		}
+		return x
+	})
+	v := &validator{}
+	v.below("", s.Validate())
+	v.kept(before, s)
+	for name, a := range s.Apps {
+		if a != before.Apps[name] {
+			e.redirect(v, "apps."+name, name, a)
+		}
+	}
+	if err := errors.Join(v.errs...); err != nil {
+		return 0, fmt.Errorf("emailint: settings: %w", err)
+	}
+	// What is compared is what version says; should somebody have changed it since, the save finds out.
+	s.Inbox = switchedOn(s.Inbox, before.Inbox, e.o.Now())
+	raw, err := e.sealSettings(org, s, sealed)
+	if err != nil {
+		return 0, fmt.Errorf("emailint: settings: %w", err)
+	}
+	relink := stored == 0 || stored != version || !reflect.DeepEqual(before.Rules, s.Rules)
+	n, err := e.o.State.SaveSettings(ctx, org, raw, version, relink)
+	if errors.Is(err, state.ErrStale) {
+		return 0, fmt.Errorf("emailint: settings of %s were changed by somebody else, read them again: %w", org, err)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("emailint: settings of %s: %w", org, err)
+	}
+	e.hurry()
+	return n, nil
+}
+
+// PatchSettings changes what a JSON merge patch names (RFC 7396), if version is still the stored one, and returns the settings as they are then. What
+// a form sends back for a secret, "" or SecretSet, leaves it; null takes it away.
+func (e *Engine) PatchSettings(ctx context.Context, org string, patch []byte, version int64) (Settings, int64, error) {
+	before, _, stored, err := e.settings(ctx, org)
+	if err != nil {
+		return before, 0, err
+	}
+	s, err := before.patched(patch)
+	if err != nil {
+		return before, stored, fmt.Errorf("emailint: settings: %w", err)
+	}
+	if _, err := e.SetSettings(ctx, org, s, version); err != nil {
+		return before, stored, err
+	}
+	return e.Settings(ctx, org)
+}
+
+// kept refuses to send a secret that was not typed anew to another server than that for which it was typed: whoever may edit settings could read it
+// by way of a server of their own.
+func (v *validator) kept(before, s Settings) {
+	if s.SMTP.Password == SecretSet && (s.SMTP.Host != before.SMTP.Host || s.SMTP.Username != before.SMTP.Username) {
+		v.wrong("smtp.password", "server or user name is another one: type the password again")
+	}
+	for name, a := range s.Apps {
+		if a.ClientSecret == SecretSet && a.ClientID != before.Apps[name].ClientID {
+			v.wrong("apps."+name+".client_secret", "the client id is another one: type its secret")
+		}
+	}
+}
+
+// Advice is Settings.Advice with the addresses of the connected mailboxes.
+func (e *Engine) Advice(ctx context.Context, org string, s Settings) ([]Advice, error) {
+	people, err := e.people(ctx, org)
+	if err != nil {
+		return nil, fmt.Errorf("emailint: advice for %s: %w", org, err)
+	}
+	return s.Advice(people), nil
+}
+
+// people returns the addresses of all mailboxes that are connected, or were and are not erased.
+func (e *Engine) people(ctx context.Context, org string) (out []message.Key, err error) {
+	conns, err := e.o.State.Connections(ctx, org)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range conns {
+		if c.State == state.Erasing {
+			continue
+		}
+		for _, a := range append([]string{c.Address}, c.Aliases...) {
+			if k := message.AddressKey(a); k != "" {
+				out = append(out, k)
+			}
+		}
+	}
+	return out, nil
+}
+
+// rules returns the organisation's rules with its own addresses.
+func (e *Engine) rules(ctx context.Context, org string) (linker.Rules, Settings, int64, error) {
+	s, _, version, err := e.settings(ctx, org)
+	if err != nil {
+		return linker.Rules{}, s, 0, err
+	}
+	r := s.Rules
+	if r.Own, err = e.people(ctx, org); err != nil {
+		return linker.Rules{}, s, 0, err
+	}
+	return r, s, version, nil
+}
+
+// checkDefaults checks what the operator sets for all organisations.
+func (e *Engine) checkDefaults() error {
+	v := &validator{}
+	if e.o.Defaults != nil {
+		d := e.o.Defaults.clone()
+		v.below("option Defaults", d.Validate())
+		d.eachSecret(func(path string, x Secret) Secret {
+			if x != "" {
+				v.wrong("option Defaults."+path, "every organisation can read the defaults: the operator's apps are in Options.Apps")
+			}
+			return x
+		})
+	}
+	for name, a := range e.o.Apps {
+		v.app("option Apps."+name, a)
+		e.redirect(v, "option Apps."+name, name, a)
+	}
+	return errors.Join(v.errs...)
+}
+
+// RedirectURI is where Handler expects people back from a provider: what is to stand in the registration of an app there. "" without Options.BaseURL.
+func (e *Engine) RedirectURI(provider string) string {
+	if e.o.BaseURL == "" {
+		return ""
+	}
+	return strings.TrimRight(e.o.BaseURL, "/") + "/oauth/" + provider + "/callback"
+}
+
+// redirect checks that an app sends people back to where Handler waits for them.
+func (e *Engine) redirect(v *validator, path, name string, a App) {
+	switch want := e.RedirectURI(name); {
+	case want == "":
+		v.wrong(path+".redirect_uri", "Options.BaseURL does not say where Handler is mounted, so nobody waits there")
+	case a.RedirectURI != want && redirectProblem(a.RedirectURI) == "":
+		v.wrong(path+".redirect_uri", "Handler does not serve it: it waits at %s", want)
+	}
+}
