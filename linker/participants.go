@@ -107,21 +107,14 @@ func (r *Rules) own(k message.Key) bool {
 			return true
 		}
 	}
-	for _, o := range r.Own {
-		if k == o || sameMailbox(k, o) {
-			return true
-		}
-	}
-	return false
+	return findMailbox(r.Own, k) >= 0
 }
 
 // excluded returns the rule that excludes the address and its reach, "" for none. The widest reach wins, then the
 // least domain.
 func (r *Rules) excluded(k message.Key) (rule message.Key, reach Reach) {
-	for _, x := range r.ExcludedAddresses {
-		if k == x || sameMailbox(k, x) {
-			return x, ReachEverything
-		}
+	if i := findMailbox(r.ExcludedAddresses, k); i >= 0 {
+		return r.ExcludedAddresses[i], ReachEverything
 	}
 	host := k.Domain()
 	for _, x := range r.ExcludedDomains {
@@ -139,7 +132,16 @@ func (r *Rules) excluded(k message.Key) (rule message.Key, reach Reach) {
 	return rule, reach
 }
 
-func isGmail(domain message.Key) bool { return domain == "gmail.com" || domain == "googlemail.com" }
+// twin returns the other domain of a Gmail mailbox, "" for a domain that is not Gmail's.
+func twin(domain message.Key) message.Key {
+	switch domain {
+	case "gmail.com":
+		return "googlemail.com"
+	case "googlemail.com":
+		return "gmail.com"
+	}
+	return ""
+}
 
 func split(k message.Key) (local string, domain message.Key) {
 	at := strings.LastIndexByte(string(k), '@')
@@ -156,28 +158,49 @@ func untag(local string) string {
 	return local
 }
 
-// sameMailbox reports whether two addresses reach one mailbox: equal without +tag, and at Gmail without dots.
-func sameMailbox(a, b message.Key) bool {
-	la, da := split(a)
-	lb, db := split(b)
-	la, lb = untag(la), untag(lb)
-	if !isGmail(da) {
-		return da == db && la == lb
+// findMailbox returns the index of the first address that reaches the same mailbox as k, -1 for none: equal without +tag, and at Gmail
+// without dots. It runs for every participant of every mail over lists that hold one entry a mailbox, so it takes apart only what lies at
+// the domain of k.
+func findMailbox(addresses []message.Key, k message.Key) int {
+	local, domain := split(k)
+	local = untag(local)
+	other := twin(domain)
+	for i, a := range addresses {
+		l, ok := localAt(a, domain)
+		if !ok && other != "" {
+			l, ok = localAt(a, other)
+		}
+		if !ok {
+			continue
+		}
+		if l = untag(l); l == local || other != "" && sameWithoutDots(l, local) {
+			return i
+		}
 	}
-	if !isGmail(db) {
-		return false
+	return -1
+}
+
+// localAt returns the local part of an address at the domain, and whether it is there.
+func localAt(k, domain message.Key) (string, bool) {
+	at := len(k) - len(domain) - 1
+	if at < 0 || k[at] != '@' || k[at+1:] != domain {
+		return "", false
 	}
+	return string(k[:at]), true
+}
+
+func sameWithoutDots(a, b string) bool {
 	for {
-		for la != "" && la[0] == '.' {
-			la = la[1:]
+		for a != "" && a[0] == '.' {
+			a = a[1:]
 		}
-		for lb != "" && lb[0] == '.' {
-			lb = lb[1:]
+		for b != "" && b[0] == '.' {
+			b = b[1:]
 		}
-		if la == "" || lb == "" || la[0] != lb[0] {
-			return la == lb
+		if a == "" || b == "" || a[0] != b[0] {
+			return a == b
 		}
-		la, lb = la[1:], lb[1:]
+		a, b = a[1:], b[1:]
 	}
 }
 
@@ -188,13 +211,9 @@ const variants = 4
 func variant(buf []byte, k message.Key, i int) []byte {
 	local, domain := split(k)
 	bare := untag(local)
-	gmail := isGmail(domain)
-	if i > 0 && !gmail {
+	other := twin(domain)
+	if i > 0 && other == "" {
 		return nil
-	}
-	other := "gmail.com"
-	if domain == "gmail.com" {
-		other = "googlemail.com"
 	}
 	buf = append(buf[:0], bare...)
 	if i >= 2 {

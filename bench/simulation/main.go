@@ -1,11 +1,12 @@
 // Command simulation runs the engine through seeded worlds and compares what came of each with what must (package internal/simulation).
 //
-//	simulation [-from SEED] [-seeds N] [-json] [-parallel P] [-all] [-shrink 60s] [-log | -shortlog] [-promise BEGINNING] [-profile NAME] [-twice]
+//	simulation [-from SEED] [-seeds N] [-json] [-parallel P] [-all] [-shrink 60s] [-log | -shortlog] [-promise BEGINNING] [-profile NAME] [-twice] [-state URL]
 //
 // It exits 1 with the first seed that breaks a promise, the promise, and the shortest trace of it that was found; else it says how much
 // happened. The same seed runs exactly the same, on any machine. With -all it goes on and lists every seed that breaks one; with -log it runs one
 // seed and prints everything that happens, with -shortlog it prints everything that happens in the run of the shortest trace. With
 // -promise only violations count that begin so, with -profile all runs are of that profile (package simulation: seldom.go has some that are made only so). With -twice each seed is run twice, and two runs that differ are a violation.
+// With -state postgres://… the state is in that database, in schemas that are made for it; the same seeds have the same hash.
 //
 // In a long run stderr has a line for every thousand seeds and for every seed that breaks a promise. An interrupt ends it with what was found so far.
 package main
@@ -26,6 +27,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/intellicon/email-integration/emailint/state/postgres/postgrestest"
 	"github.com/intellicon/email-integration/internal/simulation"
 )
 
@@ -71,6 +73,7 @@ func run(ctx context.Context, args []string) error {
 	promise := fs.String("promise", "", "only violations that begin so count; several beginnings are divided by |")
 	profile := fs.String("profile", "", "runs of this profile, not of that which the seed chooses")
 	twice := fs.Bool("twice", false, "run each seed twice, and compare")
+	where := fs.String("state", "", "the URL of a PostgreSQL database for the state; else it is SQLite in memory")
 	cpu := fs.String("cpuprofile", "", "write a CPU profile")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -78,8 +81,22 @@ func run(ctx context.Context, args []string) error {
 	if fs.NArg() > 0 || *seeds < 1 || *parallel < 1 {
 		return errors.New("-seeds and -parallel are at least 1, and nothing stands behind the flags; see -help")
 	}
+	script := func(seed uint64) simulation.Script { return simulation.GenerateAs(seed, *profile) }
+	if *where != "" {
+		// A worker that stands at a failpoint is in no transaction: one connection is enough for each run, and one for those that open.
+		db, err := postgrestest.Connect(ctx, *where, int32(*parallel)+2)
+		if err != nil {
+			return err
+		}
+		defer db.Close()
+		script = func(seed uint64) simulation.Script {
+			s := simulation.GenerateAs(seed, *profile)
+			s.Open = db.Open
+			return s
+		}
+	}
 	if *log {
-		return one(ctx, *from, *profile)
+		return one(ctx, *from, script(*from))
 	}
 	if *cpu != "" {
 		f, err := os.Create(*cpu)
@@ -93,7 +110,7 @@ func run(ctx context.Context, args []string) error {
 		defer pprof.StopCPUProfile()
 	}
 	stop, end := signal.NotifyContext(ctx, os.Interrupt)
-	rep, err := runAll(ctx, stop.Done(), *from, *seeds, *parallel, *all, *twice, *promise, *profile)
+	rep, err := runAll(ctx, stop.Done(), *from, *seeds, *parallel, *all, *twice, *promise, script)
 	interrupted := stop.Err() != nil
 	end() // the second one kills
 	if err != nil {
@@ -101,7 +118,7 @@ func run(ctx context.Context, args []string) error {
 	}
 	if !*all && len(rep.Violations) > 0 {
 		v := &rep.Violations[0]
-		s, r := simulation.Shrink(ctx, simulation.GenerateAs(v.Seed, *profile), simulation.Kind(simulation.Violation(v.Promises[0])), time.Now().Add(*shrink))
+		s, r := simulation.Shrink(ctx, script(v.Seed), simulation.Kind(simulation.Violation(v.Promises[0])), time.Now().Add(*shrink))
 		v.Trace = s.String()
 		for _, x := range r.Violations {
 			v.Shortest = append(v.Shortest, string(x))
@@ -126,8 +143,7 @@ func run(ctx context.Context, args []string) error {
 }
 
 // one runs a seed and prints what happens.
-func one(ctx context.Context, seed uint64, profile string) error {
-	s := simulation.GenerateAs(seed, profile)
+func one(ctx context.Context, seed uint64, s simulation.Script) error {
 	fmt.Printf("seed %d, %s\n%s\n", seed, s.Profile, s)
 	r, err := simulation.Run(ctx, s, os.Stdout)
 	for _, v := range r.Violations {
@@ -140,7 +156,7 @@ func one(ctx context.Context, seed uint64, profile string) error {
 }
 
 // runAll runs the seeds, several at once. Without all it ends with the lowest seed that broke a promise, and with stop after the seeds that run.
-func runAll(ctx context.Context, stop <-chan struct{}, from, seeds uint64, parallel int, all, twice bool, promise, profile string) (report, error) {
+func runAll(ctx context.Context, stop <-chan struct{}, from, seeds uint64, parallel int, all, twice bool, promise string, make func(seed uint64) simulation.Script) (report, error) {
 	rep := report{From: from, Counts: simulation.Counts{}, Violations: []violation{}}
 	begun := time.Now()
 	var mu sync.Mutex // guards rep, next, last, hash and failed
@@ -164,7 +180,7 @@ func runAll(ctx context.Context, stop <-chan struct{}, from, seeds uint64, paral
 				if over {
 					return
 				}
-				script := simulation.GenerateAs(seed, profile)
+				script := make(seed)
 				watch := time.AfterFunc(hanging, func() {
 					fmt.Fprintf(os.Stderr, "simulation: seed %d hangs\n", seed)
 					pprof.Lookup("goroutine").WriteTo(os.Stderr, 1) //nolint:errcheck // it is the last word

@@ -1,19 +1,19 @@
 package main
 
 const (
-	settleGo   = "emailint/state/sqlite/settle.go"
-	identityGo = "emailint/state/sqlite/identity.go"
-	dueGo      = "emailint/state/sqlite/due.go"
-	emailGo    = "emailint/state/sqlite/email.go"
-	changeGo   = "emailint/state/sqlite/change.go"
-	connGo     = "emailint/state/sqlite/connection.go"
-	eraseGo    = "emailint/state/sqlite/erase.go"
-	intentsGo  = "emailint/state/sqlite/intent.go"
-	leftGo     = "emailint/state/sqlite/left.go"
-	outboxGo   = "emailint/state/sqlite/outbox.go"
-	pageGo     = "emailint/state/sqlite/page.go"
-	threadGo   = "emailint/state/sqlite/thread.go"
-	wordGo     = "emailint/state/sqlite/word.go"
+	settleGo   = "emailint/state/internal/sqlstate/settle.go"
+	identityGo = "emailint/state/internal/sqlstate/identity.go"
+	dueGo      = "emailint/state/internal/sqlstate/due.go"
+	emailGo    = "emailint/state/internal/sqlstate/email.go"
+	changeGo   = "emailint/state/internal/sqlstate/change.go"
+	connGo     = "emailint/state/internal/sqlstate/connection.go"
+	eraseGo    = "emailint/state/internal/sqlstate/erase.go"
+	intentsGo  = "emailint/state/internal/sqlstate/intent.go"
+	leftGo     = "emailint/state/internal/sqlstate/left.go"
+	outboxGo   = "emailint/state/internal/sqlstate/outbox.go"
+	pageGo     = "emailint/state/internal/sqlstate/page.go"
+	threadGo   = "emailint/state/internal/sqlstate/thread.go"
+	wordGo     = "emailint/state/internal/sqlstate/word.go"
 	decideGo   = "emailint/internal/deliver/decide.go"
 	saveGo     = "emailint/internal/deliver/save.go"
 	identGo    = "emailint/internal/ident/ident.go"
@@ -51,13 +51,13 @@ var teeth = []tooth{
 
 	{rule: "2a", seeds: 400, off: "an email counts as attempted after the call of the CRM, not before", promise: "R7|R6",
 		edits: []edit{
-			{emailGo, `SET attempted = 1 WHERE id = ? AND org = ? AND revision = ?`, `SET attempted = attempted WHERE id = ? AND org = ? AND revision = ?`},
-			{emailGo, `SET saved = ?1, known`, `SET attempted = 1, saved = ?1, known`}}},
+			{emailGo, `SET attempted = true WHERE id = ? AND org = ? AND revision = ?`, `SET attempted = attempted WHERE id = ? AND org = ? AND revision = ?`},
+			{emailGo, `SET saved = ?1, known`, `SET attempted = true, saved = ?1, known`}}},
 	{rule: "2b", quick: true, off: "an email that has no links any more is not delivered", promise: "R7|R6|R5",
-		edits: []edit{{emailGo, `AND (attempted OR wanted) AND (?3 = 0`, `AND wanted AND (?3 = 0`}}},
+		edits: []edit{{emailGo, `AND (attempted OR wanted) AND (CAST(?3 AS BIGINT) = 0`, `AND wanted AND (CAST(?3 AS BIGINT) = 0`}}},
 	{rule: "2c", quick: true, off: "a save whose answer never came is not made again", planted: "a save not replayed", promise: "R7|R6",
 		edits: []edit{
-			{emailGo, `SET attempted = 1 WHERE id = ? AND org = ? AND revision = ?`, `SET attempted = 1, saved = revision WHERE id = ? AND org = ? AND revision = ?`},
+			{emailGo, `SET attempted = true WHERE id = ? AND org = ? AND revision = ?`, `SET attempted = true, saved = revision WHERE id = ? AND org = ? AND revision = ?`},
 			{emailGo, `AND saved < ?1`, `AND saved <= ?1`},
 			{emailGo, `UPDATE email SET error = ?, tries`, `UPDATE email SET saved = 0, error = ?, tries`}}},
 
@@ -120,7 +120,7 @@ var teeth = []tooth{
 	}`, ``}}},
 
 	{rule: "10a", seeds: 400, off: "a pass has served every wake up to its end, not up to its claim", promise: "R12",
-		edits: []edit{{connGo, `THEN max(served, ?) ELSE`, `THEN max(wake, ?) ELSE`}}},
+		edits: []edit{{connGo, `AND served < ?2 THEN ?2 ELSE`, `AND served < wake THEN wake ELSE`}}},
 	{rule: "10b", quick: true, off: "what makes mail due wakes no mailbox", promise: "R12",
 		edits: []edit{{dueGo, `UPDATE connection SET wake = wake + 1 WHERE id = ?`, `UPDATE connection SET wake = wake + 0 WHERE id = ?`}}},
 
@@ -239,14 +239,14 @@ var teeth = []tooth{
 			return recheck, nil
 		}`, ``}}},
 	{rule: "15i", off: "a removal counts for every folder, not only for that which it names", promise: "R1",
-		edits: []edit{{leftGo, "WHERE row = ? AND folder = ?`, row.ID, r.Folder)", "WHERE row = ? AND (folder = ? OR true)`, row.ID, r.Folder)"}}},
+		edits: []edit{{leftGo, "WHERE row_id = ? AND folder = ?`, row.ID, r.Folder)", "WHERE row_id = ? AND (folder = ? OR true)`, row.ID, r.Folder)"}}},
 	{rule: "15k", off: "mail that lies in no folder has no place in the ledger", promise: "R1",
 		edits: []edit{{pageGo, `folders = []provider.Folder{nowhere}`, `return false, nil`}}},
 
 	{rule: "16a", quick: true, off: "a lease that another worker holds by now still commits", promise: "R13",
 		edits: []edit{{connGo, `err == nil && epoch != l.Epoch {`, `err == nil && epoch < l.Epoch {`}}},
 	{rule: "16c", quick: true, off: "two workers may hold one mailbox", promise: "R13",
-		edits: []edit{{connGo, "lease_until <= ? AND id = ?`", "(lease_until <= ? OR true) AND id = ?`"}}},
+		edits: []edit{{connGo, "lease_until <= ? AND id = ? /*lock*/`", "(lease_until <= ? OR true) AND id = ? /*lock*/`"}}},
 	{rule: "16d", profile: "inbox", seeds: 150, off: "the lease is not looked at right before a mailbox is changed", promise: "R13",
 		edits: []edit{{intentGo, `if err := r.Renew(ctx); err != nil {
 		return err

@@ -23,9 +23,8 @@ type MemCRM struct {
 type memOrg struct {
 	holders map[message.Key][]linker.Record
 	related map[linker.Record][]linker.Related
-	now     map[linker.Record]linker.Record // records that exist, and where merged ones went
-	ever    map[linker.Record]bool          // every record that there was, but for those that only Relate named
-	names   map[linker.Record]string
+	records map[linker.Record]string        // every record that there was, and its name
+	became  map[linker.Record]linker.Record // of those that are no more: where it was merged into, the zero Record when it was deleted
 	emails  map[string]crm.Email
 	removed map[string]int64
 	created int
@@ -44,7 +43,7 @@ func (m *MemCRM) org(org string) *memOrg {
 	if o == nil {
 		o = &memOrg{
 			holders: map[message.Key][]linker.Record{}, related: map[linker.Record][]linker.Related{},
-			now: map[linker.Record]linker.Record{}, ever: map[linker.Record]bool{}, names: map[linker.Record]string{},
+			records: map[linker.Record]string{}, became: map[linker.Record]linker.Record{},
 			emails: map[string]crm.Email{}, removed: map[string]int64{},
 		}
 		m.orgs[org] = o
@@ -52,17 +51,47 @@ func (m *MemCRM) org(org string) *memOrg {
 	return o
 }
 
+// now returns what a record is today: itself, or where it was merged into.
+func (o *memOrg) now(r linker.Record) (linker.Record, bool) {
+	if now, ok := o.became[r]; ok {
+		return now, now != linker.Record{}
+	}
+	_, ok := o.records[r]
+	return r, ok
+}
+
+func (o *memOrg) add(r linker.Record, name string) {
+	o.records[r] = name
+	delete(o.became, r)
+}
+
+// release takes a key off a record.
+func (o *memOrg) release(k message.Key, r linker.Record) {
+	rs := o.holders[k]
+	i := slices.Index(rs, r)
+	switch {
+	case i < 0:
+	case len(rs) == 1:
+		delete(o.holders, k)
+	default:
+		o.holders[k] = slices.Delete(rs, i, i+1)
+	}
+}
+
+func (o *memOrg) hold(k message.Key, r linker.Record) {
+	if !slices.Contains(o.holders[k], r) {
+		o.holders[k] = append(o.holders[k], r)
+	}
+}
+
 // Add adds a record that is reached by the given addresses and domains.
 func (m *MemCRM) Add(org string, r linker.Record, name string, keys ...message.Key) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	o := m.org(org)
-	o.now[r], o.ever[r] = r, true
-	o.names[r] = name
+	o.add(r, name)
 	for _, k := range keys {
-		if !slices.Contains(o.holders[k], r) {
-			o.holders[k] = append(o.holders[k], r)
-		}
+		o.hold(k, r)
 	}
 }
 
@@ -72,7 +101,7 @@ func (m *MemCRM) Relate(org string, r linker.Record, rel linker.Related) {
 	defer m.mu.Unlock()
 	o := m.org(org)
 	o.related[r] = append(o.related[r], rel)
-	o.now[rel.Record] = rel.Record
+	o.add(rel.Record, o.records[rel.Record])
 }
 
 // Unrelate takes back Relate: rel does not hang on r any more.
@@ -103,17 +132,14 @@ func (m *MemCRM) Date(org string, rel linker.Record, opened, closed time.Time) {
 func (m *MemCRM) AddKey(org string, r linker.Record, k message.Key) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if o := m.org(org); !slices.Contains(o.holders[k], r) {
-		o.holders[k] = append(o.holders[k], r)
-	}
+	m.org(org).hold(k, r)
 }
 
 // RemoveKey takes an address or a domain off a record.
 func (m *MemCRM) RemoveKey(org string, r linker.Record, k message.Key) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	o := m.org(org)
-	o.holders[k] = slices.DeleteFunc(slices.Clone(o.holders[k]), func(h linker.Record) bool { return h == r })
+	m.org(org).release(k, r)
 }
 
 // Merge makes from disappear into into, which takes over its addresses and domains, what hangs on it and what it hangs on.
@@ -140,19 +166,16 @@ func (m *MemCRM) Merge(org string, from, into linker.Record) {
 		}
 	}
 	delete(o.related, from)
-	for r, now := range o.now {
+	for r, now := range o.became {
 		if now == from {
-			o.now[r] = into
+			o.became[r] = into
 		}
 	}
-	o.now[from] = into
+	o.became[from] = into
 	for k, rs := range o.holders {
-		if i := slices.Index(rs, from); i >= 0 {
-			rs = slices.Delete(slices.Clone(rs), i, i+1)
-			if !slices.Contains(rs, into) {
-				rs = append(rs, into)
-			}
-			o.holders[k] = rs
+		if slices.Contains(rs, from) {
+			o.release(k, from)
+			o.hold(k, into)
 		}
 	}
 }
@@ -162,17 +185,20 @@ func (m *MemCRM) Delete(org string, r linker.Record) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	o := m.org(org)
-	for old, now := range o.now {
+	if now, _ := o.now(r); now == r {
+		o.became[r] = linker.Record{}
+	}
+	for old, now := range o.became {
 		if now == r {
-			delete(o.now, old)
+			o.became[old] = linker.Record{}
 		}
 	}
 	delete(o.related, r)
 	for on, rs := range o.related {
 		o.related[on] = slices.DeleteFunc(slices.Clone(rs), func(x linker.Related) bool { return x.Record == r })
 	}
-	for k, rs := range o.holders {
-		o.holders[k] = slices.DeleteFunc(slices.Clone(rs), func(h linker.Record) bool { return h == r })
+	for k := range o.holders {
+		o.release(k, r)
 	}
 }
 
@@ -198,7 +224,7 @@ func (m *MemCRM) Find(ctx context.Context, org string, q linker.Query) (linker.D
 		}
 	}
 	for _, r := range q.Records {
-		if now, ok := o.now[r]; ok {
+		if now, ok := o.now(r); ok {
 			d.Now[r] = now
 			found = append(found, now)
 		}
@@ -237,11 +263,14 @@ next:
 			}
 		}
 		r := linker.Record{Kind: linker.Contact, ID: "new:" + string(c.Address)}
-		for n := 2; o.ever[r]; n++ { // an id is not given twice, whatever became of the first
+		for n := 2; ; n++ { // an id is not given twice, whatever became of the first
+			if _, was := o.records[r]; !was {
+				break
+			}
 			r.ID = fmt.Sprintf("new:%s#%d", c.Address, n)
 		}
-		o.now[r], o.ever[r], o.names[r] = r, true, c.Name
-		o.holders[c.Address] = append(o.holders[c.Address], r)
+		o.add(r, c.Name)
+		o.hold(c.Address, r)
 		o.created++
 		out[i] = r
 	}
@@ -343,7 +372,7 @@ func cmpString(a, b string) int {
 func (m *MemCRM) Name(org string, r linker.Record) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if n := m.org(org).names[r]; n != "" {
+	if n := m.org(org).records[r]; n != "" {
 		return n
 	}
 	return r.ID

@@ -38,7 +38,7 @@ func (k *oracle) holders(m *Mail) (sure, perhaps []int64) {
 		// Without a Message-ID nobody can look for it elsewhere, and it is never said to be deleted. Nor where a namesake is found.
 		namesake := slices.ContainsFunc(b.Copies, func(c *Copy) bool { return c.Mail != m && c.Mail.MessageID == m.MessageID && !c.Deleted })
 		switch {
-		case !sent && !readable && !attached: // it linked to nothing while it could be read, and is not decided again (R8)
+		case (!sent || known) && !readable && !attached: // it linked to nothing while it could be read, and is not decided again (R8)
 			perhaps = append(perhaps, b.Conn)
 		case !released || m.MessageID == "":
 			sure = append(sure, b.Conn)

@@ -38,6 +38,16 @@ type Config struct {
 	Remover  bool // the CRM can remove emails
 	Pull     bool // changes of records are not told, the engine asks for them
 	Bare     bool // the service of the IMAP-like mailbox files no copy in Sent
+
+	// Open opens an empty state, which is closed in the end; nil is SQLite in memory. All come to the same.
+	Open func(ctx context.Context) (state.Store, error)
+}
+
+func (c Config) open(ctx context.Context) (state.Store, error) {
+	if c.Open != nil {
+		return c.Open(ctx)
+	}
+	return sqlite.Open(ctx, ":memory:")
 }
 
 // world is everything outside of the engines, and what they share. Only one goroutine at a time works on it: that which Schedule
@@ -87,7 +97,7 @@ type box struct {
 }
 
 func newWorld(ctx context.Context, cfg Config, log io.Writer) (*world, error) {
-	st, err := sqlite.Open(ctx, ":memory:")
+	st, err := cfg.open(ctx)
 	if err != nil {
 		return nil, err
 	}

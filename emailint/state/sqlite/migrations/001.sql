@@ -16,7 +16,7 @@ CREATE INDEX change_org ON change (org, id);
 
 CREATE TABLE connection (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
-  org TEXT NOT NULL, user TEXT NOT NULL, provider TEXT NOT NULL, address TEXT NOT NULL, aliases TEXT NOT NULL,
+  org TEXT NOT NULL, owner TEXT NOT NULL, provider TEXT NOT NULL, address TEXT NOT NULL, aliases TEXT NOT NULL,
   subject TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL, credential BLOB,
   wake INTEGER NOT NULL DEFAULT 1, served INTEGER NOT NULL DEFAULT 0,
   next_due INTEGER NOT NULL DEFAULT 0, not_before INTEGER NOT NULL DEFAULT 0,
@@ -58,7 +58,7 @@ CREATE TABLE ledger (
   email INTEGER NOT NULL DEFAULT 0,
   due INTEGER NOT NULL DEFAULT 0, settled INTEGER NOT NULL DEFAULT 0, rules INTEGER NOT NULL DEFAULT 0,
   tries INTEGER NOT NULL DEFAULT 0, next_try INTEGER NOT NULL DEFAULT 0,
-  left INTEGER NOT NULL DEFAULT 0,          -- in no folder
+  away INTEGER NOT NULL DEFAULT 0,          -- in no folder
   left_epoch INTEGER NOT NULL DEFAULT 0,    -- of the lease under which it left: deletion is confirmed under a later one
   reread INTEGER NOT NULL DEFAULT 0,        -- its own copy decides next, not the Email's envelope
   gone INTEGER NOT NULL DEFAULT 0, check_at INTEGER NOT NULL DEFAULT 0, missed_at INTEGER NOT NULL DEFAULT 0,
@@ -71,16 +71,16 @@ CREATE INDEX ledger_fate ON ledger (conn, fate, rules);
 CREATE INDEX ledger_message ON ledger (message_id) WHERE message_id IS NOT NULL;
 CREATE INDEX ledger_fingerprint ON ledger (fingerprint) WHERE message_id IS NULL;
 CREATE INDEX ledger_email ON ledger (email, conn);
-CREATE INDEX ledger_left ON ledger (conn, check_at) WHERE left AND NOT gone AND email > 0;
+CREATE INDEX ledger_left ON ledger (conn, check_at) WHERE away AND NOT gone AND email > 0;
 CREATE INDEX ledger_thread ON ledger (conn, thread, received);
 
 CREATE TABLE placement (
-  row INTEGER NOT NULL, folder TEXT NOT NULL, conn INTEGER NOT NULL, generation INTEGER NOT NULL,
-  PRIMARY KEY (row, folder)
+  row_id INTEGER NOT NULL, folder TEXT NOT NULL, conn INTEGER NOT NULL, generation INTEGER NOT NULL,
+  PRIMARY KEY (row_id, folder)
 ) WITHOUT ROWID;
 CREATE INDEX placement_folder ON placement (conn, folder, generation);
-CREATE TABLE cite (hash BLOB NOT NULL, row INTEGER NOT NULL, PRIMARY KEY (hash, row)) WITHOUT ROWID;
-CREATE TABLE participant (hash BLOB NOT NULL, row INTEGER NOT NULL, PRIMARY KEY (hash, row)) WITHOUT ROWID;
+CREATE TABLE cite (hash BLOB NOT NULL, row_id INTEGER NOT NULL, PRIMARY KEY (hash, row_id)) WITHOUT ROWID;
+CREATE TABLE participant (hash BLOB NOT NULL, row_id INTEGER NOT NULL, PRIMARY KEY (hash, row_id)) WITHOUT ROWID;
 
 CREATE TABLE email (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -121,7 +121,7 @@ CREATE TABLE word (                       -- what people said of a thread, by th
   no INTEGER NOT NULL,                    -- "not this record"; not dropped
   PRIMARY KEY (org, hash, thread, kind, record)
 ) WITHOUT ROWID;
-CREATE INDEX word_record ON word (org, kind, record);
+CREATE INDEX word_record ON word (org, kind, record, hash, thread, seq, no); -- with all that is asked for: else the primary key is read instead
 CREATE INDEX word_thread ON word (org) WHERE thread;
 CREATE INDEX link_email ON link (email);
 

@@ -1,4 +1,4 @@
-package sqlite
+package sqlstate
 
 import (
 	"context"
@@ -30,7 +30,7 @@ func (s *Store) OutboxAdd(ctx context.Context, org string, o state.Outgoing) (ou
 	if o.State == "" {
 		o.State = state.OutQueued
 	}
-	err = s.write(ctx, func(t *tx) error {
+	err = s.write(ctx, org, func(t *tx) error {
 		added = false
 		out, err = t.out(org, o.Key)
 		if err == nil {
@@ -50,7 +50,7 @@ func (s *Store) OutboxAdd(ctx context.Context, org string, o state.Outgoing) (ou
 			return err
 		}
 		id := g.email
-		if _, err := t.insert(`INSERT INTO outbox (org, key, conn, raw, options, staged, state, next_try, created, email)
+		if err := t.do(`INSERT INTO outbox (org, key, conn, raw, options, staged, state, next_try, created, email)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, org, o.Key, o.Connection, o.Raw, o.Options, o.Staged, o.State, stamp(o.NextTry),
 			stamp(o.Created), id); err != nil {
 			return err
@@ -75,21 +75,22 @@ func (t *tx) unshown(org string, email int64, o state.Outgoing) error {
 	due := 0
 	if change != o.Change || r.RulesVersion < rules || !r.Fate.Decided() {
 		due, r.Fate = 1, state.FatePending
-		if _, err := t.exec(`UPDATE connection SET wake = wake + 1 WHERE id = ?`, o.Connection); err != nil {
+		if err := t.do(`UPDATE connection SET wake = wake + 1 WHERE id = ?`, o.Connection); err != nil {
 			return err
 		}
 	}
 	r.MessageID = o.Value.MessageID
-	id, err := t.insert(`INSERT INTO ledger (conn, item, org, fate, reason, history, sent, received, message_id, cites, participants, size, email,
-		due, rules, left, gone) VALUES (?, ?, ?, ?, ?, 0, 1, ?, ?, ?, ?, ?, ?, ?, ?, 1, 1)`, o.Connection, string(state.OutboxItem(o.Key)), org, r.Fate, r.Reason,
-		stamp(o.Created), blob(r.MessageID), packHashes(r.Cites), packHashes(r.Participants), len(o.Raw), email, due, r.RulesVersion)
+	var id int64
+	err = t.row(`INSERT INTO ledger (conn, item, org, fate, reason, history, sent, received, message_id, cites, participants, size, email,
+		due, rules, away, gone) VALUES (?, ?, ?, ?, ?, false, true, ?, ?, ?, ?, ?, ?, ?, ?, true, true) RETURNING id`, o.Connection, string(state.OutboxItem(o.Key)), org, r.Fate, r.Reason,
+		stamp(o.Created), blob(r.MessageID), packHashes(r.Cites), packHashes(r.Participants), len(o.Raw), email, due, r.RulesVersion).Scan(&id)
 	if err != nil {
 		return err
 	}
 	if err := t.index(id, nil, r); err != nil {
 		return err
 	}
-	return t.late(org, id, r.MessageID, r.Cites)
+	return t.late(org, id, maxID, r.MessageID, r.Cites)
 }
 
 // shown ends that row: the mailbox has shown a copy.
@@ -107,7 +108,7 @@ func (t *tx) shown(connection, email int64) error {
 		if err := t.index(id, &r, state.Row{}); err != nil {
 			return err
 		}
-		if _, err := t.exec(`DELETE FROM ledger WHERE id = ?`, id); err != nil {
+		if err := t.do(`DELETE FROM ledger WHERE id = ?`, id); err != nil {
 			return err
 		}
 	}
@@ -135,14 +136,14 @@ func (s *Store) OutboxOf(ctx context.Context, org string, email int64) (o state.
 
 // OutboxStep implements state.Outbox.
 func (s *Store) OutboxStep(ctx context.Context, org, key string, from, to state.OutState, st state.Step) (o state.Outgoing, err error) {
-	err = s.write(ctx, func(t *tx) error {
+	err = s.write(ctx, org, func(t *tx) error {
 		if o, err = t.out(org, key); err != nil {
 			return err
 		}
 		if to == state.OutUnknown || st.Lookup {
 			// A copy that was found before says more than any lookup.
 			var proven bool
-			if err := t.row(`SELECT e.held = 0 AND (SELECT count(*) FROM outbox WHERE email = e.id) = 1 FROM email e WHERE id = ?`, o.Email).
+			if err := t.row(`SELECT NOT e.held AND (SELECT count(*) FROM outbox WHERE email = e.id) = 1 FROM email e WHERE id = ?`, o.Email).
 				Scan(&proven); err != nil {
 				return err
 			}
@@ -153,7 +154,7 @@ func (s *Store) OutboxStep(ctx context.Context, org, key string, from, to state.
 				}
 			}
 		}
-		n, err := t.exec(`UPDATE outbox SET state = ?, error = ?, next_try = ?, tries = tries + ?, staged = coalesce(?, staged)
+		n, err := t.exec(`UPDATE outbox SET state = ?, error = ?, next_try = ?, tries = tries + CASE WHEN ? THEN 1 ELSE 0 END, staged = coalesce(?, staged)
 			WHERE org = ? AND key = ? AND state = ?`, to, st.Error, stamp(st.NextTry), st.Try, nilIfEmpty(st.Staged), org, key, from)
 		if err != nil {
 			return err
@@ -162,11 +163,11 @@ func (s *Store) OutboxStep(ctx context.Context, org, key string, from, to state.
 			return state.ErrStale
 		}
 		if to == state.OutSent {
-			if _, err := t.exec(`UPDATE email SET held = 0 WHERE id = ?`, o.Email); err != nil {
+			if err := t.do(`UPDATE email SET held = false WHERE id = ?`, o.Email); err != nil {
 				return err
 			}
 			if !st.CopyAt.IsZero() {
-				if _, err := t.exec(`UPDATE outbox SET copy = 'due', copy_at = ? WHERE org = ? AND key = ? AND copy = ''`, stamp(st.CopyAt), org, key); err != nil {
+				if err := t.do(`UPDATE outbox SET copy = 'due', copy_at = ? WHERE org = ? AND key = ? AND copy = ''`, stamp(st.CopyAt), org, key); err != nil {
 					return err
 				}
 			}
@@ -223,8 +224,8 @@ func (s *Store) CopiesDue(ctx context.Context, org string, now time.Time, limit 
 
 // CopyStep implements state.Outbox.
 func (s *Store) CopyStep(ctx context.Context, org, key string, from, to state.CopyState, st state.CopyStep) error {
-	return s.write(ctx, func(t *tx) error {
-		n, err := t.exec(`UPDATE outbox SET copy = ?, copy_error = ?, copy_at = ?, copy_tries = copy_tries + ? WHERE org = ? AND key = ? AND copy = ?`,
+	return s.write(ctx, org, func(t *tx) error {
+		n, err := t.exec(`UPDATE outbox SET copy = ?, copy_error = ?, copy_at = ?, copy_tries = copy_tries + CASE WHEN ? THEN 1 ELSE 0 END WHERE org = ? AND key = ? AND copy = ?`,
 			to, st.Error, stamp(st.NextTry), st.Try, org, key, from)
 		if err == nil && n == 0 {
 			err = state.ErrStale

@@ -1,4 +1,4 @@
-package sqlite
+package sqlstate
 
 import (
 	"context"
@@ -12,14 +12,36 @@ import (
 // Learn implements state.Ledger.
 func (s *Store) Learn(ctx context.Context, l state.Lease, rows []state.Row) error {
 	return s.held(ctx, l, func(t *tx) error {
-		for _, r := range rows {
-			have, err := scanRow(t.row(`SELECT `+rowColumns+` FROM ledger WHERE id = ? AND conn = ?`, r.ID, l.Connection))
-			if errors.Is(err, sql.ErrNoRows) {
+		ids := make([]int64, len(rows))
+		var messageIDs []state.Hash
+		for i, r := range rows {
+			ids[i] = r.ID
+			messageIDs = append(messageIDs, r.MessageID)
+		}
+		have, err := t.rowsOf(l.Connection, ids)
+		if err != nil {
+			return err
+		}
+		for _, r := range have {
+			messageIDs = append(messageIDs, r.MessageID)
+		}
+		lateness, err := t.askLate(l.Org, messageIDs)
+		if err != nil {
+			return err
+		}
+		for _, header := range rows {
+			have, ok := have[header.ID]
+			if !ok {
 				continue
-			} else if err != nil {
+			}
+			r := withHeader(have, header)
+			if err := t.index(r.ID, &have, r); err != nil {
 				return err
 			}
-			if err := t.learn(l.Org, have, r); err != nil {
+			if r.MessageID == have.MessageID && slices.Equal(r.Cites, have.Cites) || !lateness.may(r.MessageID, r.Cites) {
+				continue
+			}
+			if err := t.late(l.Org, r.ID, maxID, r.MessageID, r.Cites); err != nil {
 				return err
 			}
 		}
@@ -27,18 +49,19 @@ func (s *Store) Learn(ctx context.Context, l state.Lease, rows []state.Row) erro
 	})
 }
 
-// learn stores what a header gives.
-func (t *tx) learn(org string, have, header state.Row) error {
-	r := withHeader(have, header)
-	if err := t.index(r.ID, &have, r); err != nil || r.MessageID == have.MessageID && slices.Equal(r.Cites, have.Cites) {
-		return err
+// rowsOf returns rows of a mailbox by id.
+func (t *tx) rowsOf(connection int64, ids []int64) (map[int64]state.Row, error) {
+	rows, err := listEach(t, scanRow, `SELECT `+rowColumns+` FROM /*each*/ ledger WHERE id = ?1 AND conn = ?2`, ids, connection)
+	out := map[int64]state.Row{}
+	for _, r := range rows {
+		out[r.ID] = r
 	}
-	return t.late(org, r.ID, r.MessageID, r.Cites)
+	return out, err
 }
 
 // Settle implements state.Ledger.
 func (s *Store) Settle(ctx context.Context, l state.Lease, b state.Batch, ss []state.Settlement) (out []state.Settled, err error) {
-	err = s.write(ctx, func(t *tx) error {
+	err = s.write(ctx, l.Org, func(t *tx) error {
 		out = nil
 		if err := t.holds(l); err != nil {
 			return err
@@ -78,12 +101,12 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 		if !fate.Decided() {
 			fate = state.FateFailed
 		}
-		_, err := t.exec(`UPDATE ledger SET fate = ?, reason = ?, tries = tries + 1, next_try = ? WHERE id = ?`,
+		err := t.do(`UPDATE ledger SET fate = ?, reason = ?, tries = tries + 1, next_try = ? WHERE id = ?`,
 			fate, st.Reason, stamp(st.NextTry), r.ID)
 		return out, err
 	}
 	if r.Received.IsZero() && !st.Received.IsZero() {
-		if _, err := t.exec(`UPDATE ledger SET received = ?, history = ? WHERE id = ?`, stamp(st.Received), st.History, r.ID); err != nil {
+		if err := t.do(`UPDATE ledger SET received = ?, history = ? WHERE id = ?`, stamp(st.Received), st.History, r.ID); err != nil {
 			return out, err
 		}
 	}
@@ -114,14 +137,14 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 	}
 	late := false
 	if r.Fate.Decided() && r.Email == 0 && out.Email != 0 {
-		if _, err := t.exec(`INSERT INTO late (email, conn) VALUES (?, ?) ON CONFLICT DO NOTHING`, out.Email, l.Connection); err != nil {
+		if err := t.do(`INSERT INTO late (email, conn) VALUES (?, ?) ON CONFLICT DO NOTHING`, out.Email, l.Connection); err != nil {
 			return out, err
 		}
 	} else if len(st.Intents) > 0 {
 		// A mail that was moved is a new item where ids die on a move: its first decision may lie behind it, and it may not have linked, or
 		// otherwise than a rule wants.
 		if err := t.row(`SELECT EXISTS (SELECT 1 FROM late WHERE email = ?1 AND conn = ?2) OR EXISTS (SELECT 1 FROM ledger WHERE message_id = ?3
-			AND +conn = ?2 AND id <> ?4 AND NOT sent AND (+fate IN ('unmatched', 'excluded', 'internal', 'automated') OR +fate = 'linked' AND left))`, out.Email, l.Connection, blob(r.MessageID), r.ID).
+			AND (conn + 0) = ?2 AND id <> ?4 AND NOT sent AND (fate || '' IN ('unmatched', 'excluded', 'internal', 'automated') OR fate || '' = 'linked' AND away))`, out.Email, l.Connection, blob(r.MessageID), r.ID).
 			Scan(&late); err != nil {
 			return out, err
 		}
@@ -135,7 +158,7 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 		}
 	}
 	// The row is pointed at its Email before the former one is looked at, which asks who still points there.
-	if _, err := t.exec(`UPDATE ledger SET email = ? WHERE id = ?`, out.Email, r.ID); err != nil {
+	if err := t.do(`UPDATE ledger SET email = ? WHERE id = ?`, out.Email, r.ID); err != nil {
 		return out, err
 	}
 	if out.Email != 0 && !state.IsOutbox(r.Item) {
@@ -164,7 +187,7 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 // dropEnvelope lets the envelope of an Email go that links to nothing, once the CRM knows and every copy is decided: until then it tells them why. Were
 // it gone earlier, the copy that decides for nothing and one that links by itself would call each other up for ever.
 func (t *tx) dropEnvelope(email int64) error {
-	_, err := t.exec(`UPDATE email SET envelope = NULL WHERE id = ?1 AND NOT wanted AND attempted AND saved >= revision AND envelope IS NOT NULL
+	err := t.do(`UPDATE email SET envelope = NULL WHERE id = ?1 AND NOT wanted AND attempted AND saved >= revision AND envelope IS NOT NULL
 		AND NOT EXISTS (SELECT 1 FROM ledger WHERE email = ?1 AND due > settled)`, email)
 	return err
 }

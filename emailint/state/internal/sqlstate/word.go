@@ -1,4 +1,4 @@
-package sqlite
+package sqlstate
 
 import (
 	"context"
@@ -29,7 +29,7 @@ func (t *tx) wordsOn(org string, hashes []state.Hash, thread bool) (out []word, 
 			err = s.Scan(&w.seq, &w.record.Kind, &w.record.ID, &w.no)
 			w.hash, w.thread = h, thread
 			return w, err
-		}, `SELECT seq, kind, record, no FROM word WHERE org = ? AND hash = ? AND thread = ?`, org, []byte(h), thread)
+		}, `SELECT seq, kind, record, no FROM word WHERE org = ? AND hash = ? AND thread = ? ORDER BY kind, record`, org, []byte(h), thread)
 		if err != nil {
 			return nil, err
 		}
@@ -46,11 +46,11 @@ func (t *tx) wordsAbout(org string, r linker.Record) ([]word, error) {
 		err = s.Scan(&hash, &w.seq, &w.thread, &w.no)
 		w.hash, w.record = state.Hash(hash), r
 		return w, err
-	}, `SELECT hash, seq, thread, no FROM word INDEXED BY word_record WHERE org = ? AND kind = ? AND record = ?`, org, r.Kind, r.ID)
+	}, `SELECT hash, seq, thread, no FROM word WHERE org = ? AND kind = ? AND record = ? ORDER BY hash, thread`, org, r.Kind, r.ID)
 }
 
 func (t *tx) unsay(org string, w word) error {
-	_, err := t.exec(`DELETE FROM word WHERE org = ? AND hash = ? AND thread = ? AND kind = ? AND record = ?`, org, []byte(w.hash), w.thread, w.record.Kind, w.record.ID)
+	err := t.do(`DELETE FROM word WHERE org = ? AND hash = ? AND thread = ? AND kind = ? AND record = ?`, org, []byte(w.hash), w.thread, w.record.Kind, w.record.ID)
 	return err
 }
 
@@ -74,8 +74,8 @@ func (t *tx) keptNoMore(org string, h state.Hash) error {
 
 // repeat stores a word with its place among the others, unless a later one stands there.
 func (t *tx) repeat(org string, w word) error {
-	_, err := t.exec(`INSERT INTO word (seq, org, hash, thread, kind, record, no) VALUES (?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT DO UPDATE SET seq = excluded.seq, no = excluded.no WHERE excluded.seq > seq`, w.seq, org, []byte(w.hash), w.thread, w.record.Kind, w.record.ID, w.no)
+	err := t.do(`INSERT INTO word (seq, org, hash, thread, kind, record, no) VALUES (?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (org, hash, thread, kind, record) DO UPDATE SET seq = excluded.seq, no = excluded.no WHERE excluded.seq > word.seq`, w.seq, org, []byte(w.hash), w.thread, w.record.Kind, w.record.ID, w.no)
 	return err
 }
 
@@ -178,7 +178,7 @@ func (t *tx) words(org string, q state.ThreadQuery, out *state.Thread) error {
 
 // Correct implements state.Emails.
 func (s *Store) Correct(ctx context.Context, org string, c state.Correction) error {
-	return s.write(ctx, func(t *tx) error {
+	return s.write(ctx, org, func(t *tx) error {
 		if c.Change != 0 {
 			change, _, _, err := t.numbers(org)
 			if err != nil {
@@ -201,7 +201,7 @@ func (s *Store) Correct(ctx context.Context, org string, c state.Correction) err
 				return err
 			}
 			es, start = append(es, e), e.Aliases
-			if rows, err = list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE email = ?`, e.ID); err != nil {
+			if rows, err = list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE email = ? ORDER BY conn, id`, e.ID); err != nil {
 				return err
 			}
 			if len(rows) == 0 && len(start) == 0 && e.Fingerprint == "" {
@@ -210,7 +210,7 @@ func (s *Store) Correct(ctx context.Context, org string, c state.Correction) err
 		case c.MessageID != "":
 			start = []state.Hash{c.MessageID}
 			var err error
-			if rows, err = list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE message_id = ? AND org = ?`, []byte(c.MessageID), org); err != nil {
+			if rows, err = list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE message_id = ? AND org = ? ORDER BY id`, []byte(c.MessageID), org); err != nil {
 				return err
 			}
 			ids, err := list(t, one[int64], `SELECT e.id FROM alias a JOIN email e ON e.id = a.email WHERE a.hash = ? AND e.org = ? AND e.survivor = 0
@@ -227,7 +227,7 @@ func (s *Store) Correct(ctx context.Context, org string, c state.Correction) err
 						start = append(start, a)
 					}
 				}
-				more, err := list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE email = ? AND (message_id IS NULL OR message_id <> ?)`, e.ID, []byte(c.MessageID))
+				more, err := list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE email = ? AND (message_id IS NULL OR message_id <> ?) ORDER BY conn, id`, e.ID, []byte(c.MessageID))
 				if err != nil {
 					return err
 				}
@@ -264,7 +264,7 @@ func (t *tx) correct(org string, had state.Email, c state.Correction) error {
 	for _, r := range c.Forget {
 		e.Person = slices.DeleteFunc(e.Person, func(p linker.Link) bool { return p.Record == r })
 		for _, h := range e.Aliases {
-			if _, err := t.exec(`DELETE FROM word WHERE org = ? AND hash = ? AND NOT thread AND kind = ? AND record = ?`, org, []byte(h), r.Kind, r.ID); err != nil {
+			if err := t.do(`DELETE FROM word WHERE org = ? AND hash = ? AND NOT thread AND kind = ? AND record = ?`, org, []byte(h), r.Kind, r.ID); err != nil {
 				return err
 			}
 		}
@@ -297,13 +297,14 @@ func (t *tx) correct(org string, had state.Email, c state.Correction) error {
 // pronounce stores a word by hashes.
 func (t *tx) pronounce(org string, hashes []state.Hash, thread bool, c state.Correction) error {
 	set := func(h state.Hash, r linker.Record, no bool) error {
-		_, err := t.exec(`INSERT OR REPLACE INTO word (seq, org, hash, thread, kind, record, no)
-			VALUES ((SELECT coalesce(max(seq), 0) + 1 FROM word WHERE org = ?1), ?1, ?2, ?3, ?4, ?5, ?6)`, org, []byte(h), thread, r.Kind, r.ID, no)
+		err := t.do(`INSERT INTO word (seq, org, hash, thread, kind, record, no)
+			VALUES ((SELECT coalesce(max(seq), 0) + 1 FROM word WHERE org = ?1), ?1, ?2, ?3, ?4, ?5, ?6)
+			ON CONFLICT (org, hash, thread, kind, record) DO UPDATE SET seq = excluded.seq, no = excluded.no`, org, []byte(h), thread, r.Kind, r.ID, no)
 		return err
 	}
 	for _, h := range hashes {
 		for _, r := range c.Forget {
-			if _, err := t.exec(`DELETE FROM word WHERE org = ? AND hash = ? AND thread = ? AND kind = ? AND record = ?`, org, []byte(h), thread, r.Kind, r.ID); err != nil {
+			if err := t.do(`DELETE FROM word WHERE org = ? AND hash = ? AND thread = ? AND kind = ? AND record = ?`, org, []byte(h), thread, r.Kind, r.ID); err != nil {
 				return err
 			}
 		}
@@ -335,7 +336,7 @@ func (t *tx) raise(org string, from state.Hash) error {
 		return err
 	}
 	if !slices.Contains(tops, from) {
-		if _, err := t.exec(`DELETE FROM word WHERE org = ? AND hash = ? AND thread`, org, []byte(from)); err != nil {
+		if err := t.do(`DELETE FROM word WHERE org = ? AND hash = ? AND thread`, org, []byte(from)); err != nil {
 			return err
 		}
 	}

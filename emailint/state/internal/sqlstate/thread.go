@@ -1,7 +1,8 @@
-package sqlite
+package sqlstate
 
 import (
 	"context"
+	"math"
 	"slices"
 
 	"github.com/intellicon/email-integration/emailint/state"
@@ -13,6 +14,9 @@ const (
 	maxCited = 200
 	// maxDescendants bounds the walk down.
 	maxDescendants = 5000
+
+	// maxID is above every row's id.
+	maxID = math.MaxInt64
 )
 
 // Thread implements state.Ledger.
@@ -23,7 +27,7 @@ func (s *Store) Thread(ctx context.Context, org string, q state.ThreadQuery) (ou
 			return err
 		}
 		if q.MessageID != "" {
-			err = t.row(`SELECT EXISTS (SELECT 1 FROM ledger WHERE message_id = ? AND fingerprint IS ? AND org = ? AND id <> ?
+			err = t.row(`SELECT EXISTS (SELECT 1 FROM ledger WHERE message_id = ? AND fingerprint IS NOT DISTINCT FROM ? AND org = ? AND id <> ?
 				AND fate IN ('linked', 'unmatched', 'excluded', 'internal', 'automated'))`,
 				[]byte(q.MessageID), blob(q.Fingerprint), org, q.Row).Scan(&out.Met)
 		} else if q.Fingerprint != "" {
@@ -61,7 +65,7 @@ func (t *tx) threadLinks(org string, q state.ThreadQuery) (out []linker.Link, er
 	queue := slices.Clone(q.Cites)
 	if len(queue) == 0 && q.Thread != "" {
 		rows, err := list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE conn = ? AND org = ? AND thread = ? AND id <> ?
-			AND received < ? ORDER BY received DESC LIMIT ?`, q.Connection, org, q.Thread, q.Row, stamp(q.Before), maxCited)
+			AND received < ? ORDER BY received DESC, id DESC LIMIT ?`, q.Connection, org, q.Thread, q.Row, stamp(q.Before), maxCited)
 		if err != nil {
 			return nil, err
 		}
@@ -114,7 +118,7 @@ func (t *tx) cited(org string, h state.Hash, row, email int64) (out []state.Hash
 	// What we sent has several Message-IDs, and the rows of its copies one of them each.
 	packed, err := list(t, one[[]byte], `SELECT cites FROM ledger WHERE message_id = ?1 AND org = ?2 AND id <> ?3 AND (email = 0 OR email <> ?4)
 		UNION SELECT l.cites FROM alias a JOIN ledger l ON l.email = a.email
-		WHERE a.hash = ?1 AND l.org = ?2 AND l.id <> ?3 AND a.email <> ?4 LIMIT 20`, []byte(h), org, row, email)
+		WHERE a.hash = ?1 AND l.org = ?2 AND l.id <> ?3 AND a.email <> ?4 ORDER BY 1 LIMIT 20`, []byte(h), org, row, email)
 	top = len(packed) == 0
 	for _, p := range packed {
 		top = top || len(p) == 0
@@ -207,7 +211,8 @@ func (t *tx) descendants(org string, hashes []state.Hash, except int64, links bo
 		rows, err := list(t, func(s scanner) (b below, err error) {
 			err = s.Scan(&b.id, &b.email, &b.messageID, &b.cites)
 			return b, err
-		}, `SELECT l.id, l.email, l.message_id, l.cites FROM cite c JOIN ledger l ON l.id = c.row WHERE c.hash = ? AND l.org = ? LIMIT ?`, []byte(h), org, maxDescendants)
+		}, `SELECT l.id, l.email, l.message_id, l.cites FROM cite c JOIN ledger l ON l.id = c.row_id WHERE c.hash = ? AND l.org = ?
+			ORDER BY c.row_id LIMIT ?`, []byte(h), org, maxDescendants)
 		if err != nil {
 			return nil, err
 		}
@@ -259,22 +264,23 @@ func (t *tx) above(org string, cites []state.Hash) (links bool, words []word, er
 }
 
 // late tells those below a row that came, or whose header was read, after them: it may be what connects them to mails further up.
-// Words on its thread move up to the new top.
-func (t *tx) late(org string, row int64, messageID state.Hash, cites []state.Hash) error {
+// Words on its thread move up to the new top. Rows with an id above last don't count yet: they came behind it in the same page.
+func (t *tx) late(org string, row, last int64, messageID state.Hash, cites []state.Hash) error {
 	if messageID == "" || len(cites) == 0 {
 		return nil
 	}
 	// A copy of what is known connects nothing anew.
 	var known bool
-	if err := t.row(`SELECT EXISTS (SELECT 1 FROM ledger WHERE message_id = ? AND org = ? AND id <> ? AND cites = ?)`, []byte(messageID), org, row,
-		packHashes(cites)).Scan(&known); err != nil || known {
+	if err := t.row(`SELECT EXISTS (SELECT 1 FROM ledger WHERE message_id = ? AND org = ? AND id <> ? AND id <= ? AND cites = ?)`, []byte(messageID), org, row,
+		last, packHashes(cites)).Scan(&known); err != nil || known {
 		return err
 	}
 	var cited bool
-	if err := t.row(`SELECT EXISTS (SELECT 1 FROM cite c JOIN ledger l ON l.id = c.row WHERE c.hash = ? AND l.org = ? AND l.id <> ?)`, []byte(messageID), org, row).
+	if err := t.row(`SELECT EXISTS (SELECT 1 FROM cite c JOIN ledger l ON l.id = c.row_id WHERE c.hash = ? AND l.org = ? AND l.id <> ? AND l.id <= ?)`,
+		[]byte(messageID), org, row, last).
 		Scan(&cited); err != nil || !cited {
 		if err == nil {
-			err = t.raiseFirst(org, row, messageID)
+			err = t.raiseFirst(org, row, last, messageID)
 		}
 		return err
 	}
@@ -300,16 +306,16 @@ func (t *tx) late(org string, row int64, messageID state.Hash, cites []state.Has
 			return err
 		}
 	}
-	return t.raiseFirst(org, row, messageID)
+	return t.raiseFirst(org, row, last, messageID)
 }
 
 // raiseFirst is raise for the first mail with an id.
-func (t *tx) raiseFirst(org string, row int64, messageID state.Hash) error {
+func (t *tx) raiseFirst(org string, row, last int64, messageID state.Hash) error {
 	// Of an id that was shown before this is another mail, and anybody can send one: it takes no words with it. A copy that was not read was not
 	// shown: what it answers may not be known yet.
 	var namesake bool
-	if err := t.row(`SELECT EXISTS (SELECT 1 FROM ledger WHERE message_id = ?1 AND org = ?2 AND id <> ?3 AND (fate IN ('linked', 'unmatched', 'excluded', 'internal', 'automated')
-		OR fingerprint IS NOT (SELECT fingerprint FROM ledger WHERE id = ?3)))`, []byte(messageID), org, row).Scan(&namesake); err != nil || namesake {
+	if err := t.row(`SELECT EXISTS (SELECT 1 FROM ledger WHERE message_id = ?1 AND org = ?2 AND id <> ?3 AND id <= ?4 AND (fate IN ('linked', 'unmatched', 'excluded', 'internal', 'automated')
+		OR fingerprint IS DISTINCT FROM (SELECT fingerprint FROM ledger WHERE id = ?3)))`, []byte(messageID), org, row, last).Scan(&namesake); err != nil || namesake {
 		return err
 	}
 	return t.raise(org, messageID)

@@ -1,4 +1,4 @@
-package sqlite
+package sqlstate
 
 import (
 	"context"
@@ -19,10 +19,10 @@ func (t *tx) leave(l state.Lease, r provider.Removal) (bool, error) {
 		return false, err
 	}
 	if r.Folder == "" {
-		_, err = t.exec(`DELETE FROM placement WHERE row = ?`, row.ID)
+		err = t.do(`DELETE FROM placement WHERE row_id = ?`, row.ID)
 	} else {
 		var n int
-		n, err = t.exec(`DELETE FROM placement WHERE row = ? AND folder = ?`, row.ID, r.Folder)
+		n, err = t.exec(`DELETE FROM placement WHERE row_id = ? AND folder = ?`, row.ID, r.Folder)
 		if err == nil && n == 0 {
 			return false, nil
 		}
@@ -31,7 +31,7 @@ func (t *tx) leave(l state.Lease, r provider.Removal) (bool, error) {
 		return false, err
 	}
 	// An archive that had no answer is not repeated for mail that was seen outside the inbox (rule 17), also where ids survive.
-	if _, err := t.exec(`UPDATE intent SET item = '' WHERE conn = ?1 AND item = ?2 AND state = 'attempted' AND (state IN ('planned',
+	if err := t.do(`UPDATE intent SET item = '' WHERE conn = ?1 AND item = ?2 AND state = 'attempted' AND (state IN ('planned',
 		'attempted', 'undoing') OR undo) AND (?3 = '' OR EXISTS (SELECT 1 FROM folder WHERE conn = ?1 AND id = ?3 AND role = 'inbox'))`,
 		l.Connection, string(r.ID), r.Folder); err != nil {
 		return false, err
@@ -41,14 +41,14 @@ func (t *tx) leave(l state.Lease, r provider.Removal) (bool, error) {
 
 // homeless marks a row that lies in no folder as left, and reports whether it newly is.
 func (t *tx) homeless(l state.Lease, row int64) (bool, error) {
-	n, err := t.exec(`UPDATE ledger SET left = 1, left_epoch = ?, check_at = 0, missed_at = 0 WHERE id = ? AND NOT left
-		AND NOT EXISTS (SELECT 1 FROM placement WHERE row = id)`, l.Epoch, row)
+	n, err := t.exec(`UPDATE ledger SET away = true, left_epoch = ?, check_at = 0, missed_at = 0 WHERE id = ? AND NOT away
+		AND NOT EXISTS (SELECT 1 FROM placement WHERE row_id = id)`, l.Epoch, row)
 	return n > 0, err
 }
 
 // held runs f in the write transaction if the lease still holds.
 func (s *Store) held(ctx context.Context, l state.Lease, f func(t *tx) error) error {
-	return s.write(ctx, func(t *tx) error {
+	return s.write(ctx, l.Org, func(t *tx) error {
 		if err := t.holds(l); err != nil {
 			return err
 		}
@@ -60,13 +60,13 @@ func (s *Store) held(ctx context.Context, l state.Lease, f func(t *tx) error) er
 func (s *Store) Sweep(ctx context.Context, l state.Lease, folder string) (left int, err error) {
 	err = s.held(ctx, l, func(t *tx) error {
 		left = 0
-		rows, err := list(t, one[int64], `SELECT row FROM placement WHERE conn = ?1 AND folder = ?2
+		rows, err := list(t, one[int64], `SELECT row_id FROM placement WHERE conn = ?1 AND folder = ?2
 			AND generation < (SELECT generation FROM folder WHERE conn = ?1 AND id = ?2)`, l.Connection, folder)
 		if err != nil {
 			return err
 		}
 		for _, id := range rows {
-			if _, err := t.exec(`DELETE FROM placement WHERE row = ? AND folder = ?`, id, folder); err != nil {
+			if err := t.do(`DELETE FROM placement WHERE row_id = ? AND folder = ?`, id, folder); err != nil {
 				return err
 			}
 			newly, err := t.homeless(l, id)
@@ -89,7 +89,7 @@ func (s *Store) Placed(ctx context.Context, l state.Lease, folder string, after 
 			return err
 		}
 		rows, err = list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE conn = ?1 AND id > ?2
-			AND EXISTS (SELECT 1 FROM placement WHERE row = ledger.id AND folder = ?3) ORDER BY id LIMIT ?4`, l.Connection, after, folder, limit)
+			AND EXISTS (SELECT 1 FROM placement WHERE row_id = ledger.id AND folder = ?3) ORDER BY id LIMIT ?4`, l.Connection, after, folder, limit)
 		return err
 	})
 	return rows, err
@@ -116,7 +116,7 @@ func (s *Store) Leave(ctx context.Context, l state.Lease, rs []provider.Removal)
 // Counted implements state.Ledger.
 func (s *Store) Counted(ctx context.Context, l state.Lease, r state.Recount) error {
 	return s.held(ctx, l, func(t *tx) error {
-		_, err := t.exec(`UPDATE folder SET counted = ? WHERE conn = ? AND id = ? AND counted < ?`, r.Number, l.Connection, r.Folder, r.Number)
+		err := t.do(`UPDATE folder SET counted = ? WHERE conn = ? AND id = ? AND counted < ?`, r.Number, l.Connection, r.Folder, r.Number)
 		return err
 	})
 }
@@ -127,8 +127,8 @@ func (s *Store) Leavers(ctx context.Context, l state.Lease, now time.Time, limit
 		if err := t.holds(l); err != nil {
 			return err
 		}
-		rows, err = list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE conn = ?1 AND left AND NOT gone AND email > 0
-			AND left_epoch < ?2 AND check_at <= ?3 AND NOT EXISTS (SELECT 1 FROM ledger o WHERE o.email = ledger.email AND o.conn = ?1 AND NOT o.left)
+		rows, err = list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE conn = ?1 AND away AND NOT gone AND email > 0
+			AND left_epoch < ?2 AND check_at <= ?3 AND NOT EXISTS (SELECT 1 FROM ledger o WHERE o.email = ledger.email AND o.conn = ?1 AND NOT o.away)
 			ORDER BY check_at, id LIMIT ?4`, l.Connection, l.Epoch, stamp(now), limit)
 		return err
 	})
@@ -139,7 +139,7 @@ func (s *Store) Leavers(ctx context.Context, l state.Lease, now time.Time, limit
 func (s *Store) Recheck(ctx context.Context, l state.Lease, rows []int64, at, missed time.Time) error {
 	return s.held(ctx, l, func(t *tx) error {
 		for _, id := range rows {
-			if _, err := t.exec(`UPDATE ledger SET check_at = ?, missed_at = ? WHERE id = ? AND conn = ?`, stamp(at), stamp(missed), id, l.Connection); err != nil {
+			if err := t.do(`UPDATE ledger SET check_at = ?, missed_at = ? WHERE id = ? AND conn = ?`, stamp(at), stamp(missed), id, l.Connection); err != nil {
 				return err
 			}
 		}
@@ -157,10 +157,10 @@ func (s *Store) Gone(ctx context.Context, l state.Lease, ids []provider.ItemID, 
 			} else if err != nil {
 				return err
 			}
-			if _, err := t.exec(`DELETE FROM placement WHERE row = ?`, row.ID); err != nil {
+			if err := t.do(`DELETE FROM placement WHERE row_id = ?`, row.ID); err != nil {
 				return err
 			}
-			if _, err := t.exec(`UPDATE ledger SET left = 1, gone = 1, settled = CASE WHEN email = 0 AND fate IN ('pending', 'unread', 'failed',
+			if err := t.do(`UPDATE ledger SET away = true, gone = true, settled = CASE WHEN email = 0 AND fate IN ('pending', 'unread', 'failed',
 				'draft', 'spam', 'trash') THEN due ELSE settled END, fate = CASE WHEN email = 0 AND fate IN ('pending', 'unread',
 				'failed', 'draft', 'spam', 'trash') THEN 'gone' ELSE fate END WHERE id = ?`, row.ID); err != nil {
 				return err
@@ -206,7 +206,7 @@ func (t *tx) unhold(e *state.Email, connection int64) error {
 	if err != nil || n == 0 {
 		return err
 	}
-	if _, err := t.exec(`UPDATE ledger SET reread = 1 WHERE email = ?`, e.ID); err != nil {
+	if err := t.do(`UPDATE ledger SET reread = true WHERE email = ?`, e.ID); err != nil {
 		return err
 	}
 	_, err = t.markDue(e.Org, `SELECT id FROM ledger WHERE email = ? AND conn <> ?`, e.ID, connection)

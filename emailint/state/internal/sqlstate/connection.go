@@ -1,4 +1,4 @@
-package sqlite
+package sqlstate
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 	"github.com/intellicon/email-integration/emailint/state"
 )
 
-const connectionColumns = `id, org, user, provider, address, aliases, subject, state, reason, credential, wake, served,
+const connectionColumns = `id, org, owner, provider, address, aliases, subject, state, reason, credential, wake, served,
 	next_due, not_before, rules, connected_at, worker, lease_until, refused, real_time`
 
 func scanConnection(s scanner) (c state.Connection, err error) {
@@ -35,21 +35,21 @@ func (s *Store) AddConnection(ctx context.Context, c state.Connection, own state
 	if err != nil {
 		return out, err
 	}
-	err = s.write(ctx, func(t *tx) error {
-		if _, err := t.exec(`INSERT INTO org (id) VALUES (?) ON CONFLICT DO NOTHING`, c.Org); err != nil {
+	err = s.write(ctx, c.Org, func(t *tx) error {
+		if err := t.do(`INSERT INTO org (id) VALUES (?) ON CONFLICT DO NOTHING`, c.Org); err != nil {
 			return err
 		}
-		had, err := scanConnection(t.row(`SELECT `+connectionColumns+` FROM connection WHERE org = ? AND user = ? AND provider = ? AND state <> 'erasing' AND
+		had, err := scanConnection(t.row(`SELECT `+connectionColumns+` FROM connection WHERE org = ? AND owner = ? AND provider = ? AND state <> 'erasing' AND
 			CASE WHEN ? <> '' AND subject <> '' THEN subject = ? ELSE address = ? END ORDER BY id LIMIT 1`,
 			c.Org, c.User, c.Provider, c.Subject, c.Subject, c.Address))
 		id := had.ID
 		switch {
 		case errors.Is(err, state.ErrNotFound):
-			id, err = t.insert(`INSERT INTO connection (org, user, provider, address, aliases, subject, state, reason, credential,
-				next_due, connected_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, c.Org, c.User, c.Provider, c.Address, string(aliases),
-				c.Subject, c.State, c.Reason, c.Credential, stamp(c.NextDue), stamp(c.ConnectedAt))
+			err = t.row(`INSERT INTO connection (org, owner, provider, address, aliases, subject, state, reason, credential,
+				next_due, connected_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`, c.Org, c.User, c.Provider, c.Address, string(aliases),
+				c.Subject, c.State, c.Reason, c.Credential, stamp(c.NextDue), stamp(c.ConnectedAt)).Scan(&id)
 		case err == nil:
-			_, err = t.exec(`UPDATE connection SET address = ?, aliases = ?, subject = ?, state = ?, reason = ?, credential = ?,
+			err = t.do(`UPDATE connection SET address = ?, aliases = ?, subject = ?, state = ?, reason = ?, credential = ?,
 				wake = wake + 1, not_before = 0, refused = 0, worker = '', lease_until = 0, epoch = epoch + 1 WHERE id = ?`,
 				c.Address, string(aliases), c.Subject, c.State, c.Reason, c.Credential, id)
 		}
@@ -94,8 +94,8 @@ func (s *Store) Connections(ctx context.Context, org string) (cs []state.Connect
 }
 
 // touch runs an update of one connection.
-func (s *Store) touch(ctx context.Context, q string, args ...any) error {
-	return s.write(ctx, func(t *tx) error {
+func (s *Store) touch(ctx context.Context, org, q string, args ...any) error {
+	return s.write(ctx, org, func(t *tx) error {
 		n, err := t.exec(q, args...)
 		if err == nil && n == 0 {
 			err = state.ErrNotFound
@@ -106,33 +106,33 @@ func (s *Store) touch(ctx context.Context, q string, args ...any) error {
 
 // SetState implements state.Connections.
 func (s *Store) SetState(ctx context.Context, org string, id int64, st state.ConnState, reason string) error {
-	return s.touch(ctx, `UPDATE connection SET state = ?1, reason = ?2, wake = wake + (?1 = 'connected'),
+	return s.touch(ctx, org, `UPDATE connection SET state = ?1, reason = ?2, wake = wake + CASE WHEN ?1 = 'connected' THEN 1 ELSE 0 END,
 		refused = CASE WHEN ?1 = 'connected' THEN 0 ELSE refused END, worker = CASE WHEN ?1 = 'connected' THEN worker ELSE '' END,
-		lease_until = CASE WHEN ?1 = 'connected' THEN lease_until ELSE 0 END, epoch = epoch + (?1 <> 'connected')
+		lease_until = CASE WHEN ?1 = 'connected' THEN lease_until ELSE 0 END, epoch = epoch + CASE WHEN ?1 = 'connected' THEN 0 ELSE 1 END
 		WHERE id = ?3 AND org = ?4 AND state <> 'erasing'`, st, reason, id, org)
 }
 
 // SetCredential implements state.Connections.
 func (s *Store) SetCredential(ctx context.Context, org string, id int64, sealed []byte) error {
-	return s.touch(ctx, `UPDATE connection SET credential = ? WHERE id = ? AND org = ? AND state <> 'erasing'`, sealed, id, org)
+	return s.touch(ctx, org, `UPDATE connection SET credential = ? WHERE id = ? AND org = ? AND state <> 'erasing'`, sealed, id, org)
 }
 
 // SetRealTime implements state.Connections.
 func (s *Store) SetRealTime(ctx context.Context, org string, id int64, text string) error {
-	return s.touch(ctx, `UPDATE connection SET real_time = ? WHERE id = ? AND org = ?`, text, id, org)
+	return s.touch(ctx, org, `UPDATE connection SET real_time = ? WHERE id = ? AND org = ?`, text, id, org)
 }
 
 // Wake implements state.Connections.
 func (s *Store) Wake(ctx context.Context, org string, id int64) error {
-	return s.touch(ctx, `UPDATE connection SET wake = wake + 1 WHERE id = ? AND org = ?`, id, org)
+	return s.touch(ctx, org, `UPDATE connection SET wake = wake + 1 WHERE id = ? AND org = ?`, id, org)
 }
 
-// Claim implements state.Connections.
+// Claim implements state.Connections. A connection that somebody else is about to claim, or writes to, is passed over: it is his, or is found the
+// next time.
 func (s *Store) Claim(ctx context.Context, worker string, now time.Time, ttl time.Duration) (state.Lease, error) {
-	n := stamp(now)
-	return s.claim(ctx, worker, now, ttl, `state = 'connected' AND lease_until <= ? AND not_before <= ?
-		AND (wake > served OR next_due <= ?) ORDER BY CASE WHEN wake > served THEN min(max(next_due, not_before), ?)
-		ELSE max(next_due, not_before) END, id`, n, n, n, stamp(now.Add(-time.Minute)))
+	return s.claim(ctx, "", worker, now, ttl, `SELECT id, org, epoch + 1, wake FROM connection WHERE state = 'connected' AND lease_until <= ?1 AND not_before <= ?1
+		AND (wake > served OR next_due <= ?1) ORDER BY CASE WHEN wake > served AND (next_due > ?2 OR not_before > ?2) THEN ?2
+		WHEN next_due > not_before THEN next_due ELSE not_before END, id LIMIT 1 /*claim*/`, stamp(now), stamp(now.Add(-time.Minute)))
 }
 
 // ClaimConnection implements state.Connections.
@@ -140,22 +140,21 @@ func (s *Store) ClaimConnection(ctx context.Context, org string, id int64, worke
 	if _, err := s.Connection(ctx, org, id); err != nil {
 		return state.Lease{}, err
 	}
-	return s.claim(ctx, worker, now, ttl, `state = 'connected' AND lease_until <= ? AND id = ?`, stamp(now), id)
+	return s.claim(ctx, org, worker, now, ttl, `SELECT id, org, epoch + 1, wake FROM connection WHERE state = 'connected' AND lease_until <= ? AND id = ? /*lock*/`,
+		stamp(now), id)
 }
 
-func (s *Store) claim(ctx context.Context, worker string, now time.Time, ttl time.Duration, where string, args ...any) (l state.Lease, err error) {
-	l = state.Lease{Worker: worker, Until: now.Add(ttl)}
-	err = s.write(ctx, func(t *tx) error {
-		err := t.row(`SELECT id, org, epoch + 1, wake FROM connection WHERE `+where+` LIMIT 1`, args...).
-			Scan(&l.Connection, &l.Org, &l.Epoch, &l.Wake)
+// claim leases the connection that a query finds.
+func (s *Store) claim(ctx context.Context, org, worker string, now time.Time, ttl time.Duration, q string, args ...any) (l state.Lease, err error) {
+	err = s.write(ctx, org, func(t *tx) error {
+		l = state.Lease{Worker: worker, Until: now.Add(ttl)}
+		err := t.row(q, args...).Scan(&l.Connection, &l.Org, &l.Epoch, &l.Wake)
 		if errors.Is(err, sql.ErrNoRows) {
 			return state.ErrNoneDue
 		} else if err != nil {
 			return err
 		}
-		_, err = t.exec(`UPDATE connection SET worker = ?, lease_until = ?, epoch = ? WHERE id = ?`,
-			worker, stamp(l.Until), l.Epoch, l.Connection)
-		return err
+		return t.do(`UPDATE connection SET worker = ?, lease_until = ?, epoch = ? WHERE id = ?`, worker, stamp(l.Until), l.Epoch, l.Connection)
 	})
 	if err != nil {
 		return state.Lease{}, err
@@ -166,11 +165,11 @@ func (s *Store) claim(ctx context.Context, worker string, now time.Time, ttl tim
 // Renew implements state.Connections.
 func (s *Store) Renew(ctx context.Context, l state.Lease, now time.Time, ttl time.Duration) (state.Lease, error) {
 	l.Until = now.Add(ttl)
-	err := s.write(ctx, func(t *tx) error {
+	err := s.write(ctx, l.Org, func(t *tx) error {
 		if err := t.holds(l); err != nil {
 			return err
 		}
-		_, err := t.exec(`UPDATE connection SET lease_until = ? WHERE id = ?`, stamp(l.Until), l.Connection)
+		err := t.do(`UPDATE connection SET lease_until = ? WHERE id = ?`, stamp(l.Until), l.Connection)
 		return err
 	})
 	return l, err
@@ -178,25 +177,26 @@ func (s *Store) Renew(ctx context.Context, l state.Lease, now time.Time, ttl tim
 
 // Release implements state.Connections. It raises the epoch too: a lease that was given back can't commit.
 func (s *Store) Release(ctx context.Context, l state.Lease, r state.Released) error {
-	return s.write(ctx, func(t *tx) error {
+	return s.write(ctx, l.Org, func(t *tx) error {
 		if err := t.holds(l); err != nil {
 			return err
 		}
-		_, err := t.exec(`UPDATE connection SET worker = '', lease_until = 0, epoch = epoch + 1,
-			served = CASE WHEN ? THEN max(served, ?) ELSE served END,
-			next_due = CASE WHEN ? > 0 THEN ? ELSE next_due END, not_before = ?,
-			reason = CASE WHEN ? <> '' THEN ? ELSE reason END, state = CASE WHEN ? <> '' AND state = 'connected' THEN ? ELSE state END,
-			rules = CASE WHEN ? > 0 THEN ? ELSE rules END, refused = ? WHERE id = ?`,
-			r.Served, l.Wake, stamp(r.NextDue), stamp(r.NextDue), stamp(r.NotBefore), r.State, r.Reason, r.State, r.State,
-			r.RulesVersion, r.RulesVersion, r.Refused, l.Connection)
-		return err
+		return t.do(`UPDATE connection SET worker = '', lease_until = 0, epoch = epoch + 1, served = CASE WHEN ?1 AND served < ?2 THEN ?2 ELSE served END,
+			next_due = CASE WHEN CAST(?3 AS BIGINT) > 0 THEN ?3 ELSE next_due END, not_before = ?4, reason = CASE WHEN ?5 <> '' THEN ?6 ELSE reason END,
+			state = CASE WHEN ?5 <> '' AND state = 'connected' THEN ?5 ELSE state END, rules = CASE WHEN CAST(?7 AS BIGINT) > 0 THEN ?7 ELSE rules END,
+			refused = ?8 WHERE id = ?9`,
+			r.Served, l.Wake, stamp(r.NextDue), stamp(r.NotBefore), r.State, r.Reason, r.RulesVersion, r.Refused, l.Connection)
 	})
 }
 
-// holds compares the lease's epoch (rule 16).
+// holds compares the lease's epoch (rule 16). Whoever writes keeps others from claiming the connection until it is written.
 func (t *tx) holds(l state.Lease) error {
+	q := `SELECT epoch FROM connection WHERE id = ? AND org = ?`
+	if t.writes {
+		q = `SELECT epoch FROM connection WHERE id = ? AND org = ? /*lock*/`
+	}
 	var epoch int64
-	err := t.row(`SELECT epoch FROM connection WHERE id = ? AND org = ?`, l.Connection, l.Org).Scan(&epoch)
+	err := t.row(q, l.Connection, l.Org).Scan(&epoch)
 	if errors.Is(err, sql.ErrNoRows) || err == nil && epoch != l.Epoch {
 		return state.ErrStale
 	}

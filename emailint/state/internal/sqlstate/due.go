@@ -1,4 +1,4 @@
-package sqlite
+package sqlstate
 
 // markDue raises the due number of the decided or pending rows that a query selects, and wakes their connections.
 func (t *tx) markDue(org, q string, args ...any) (int, error) {
@@ -25,7 +25,7 @@ func (t *tx) mark(org string, rows []int64) (int, error) {
 		}
 	}
 	for c := range woken {
-		if _, err := t.exec(`UPDATE connection SET wake = wake + 1 WHERE id = ?`, c); err != nil {
+		if err := t.do(`UPDATE connection SET wake = wake + 1 WHERE id = ?`, c); err != nil {
 			return n, err
 		}
 	}

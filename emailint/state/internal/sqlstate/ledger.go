@@ -1,4 +1,4 @@
-package sqlite
+package sqlstate
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 )
 
 const rowColumns = `id, conn, item, fate, reason, history, sent, received, message_id, fingerprint, cites, participants, thread, size,
-	email, due, settled, rules, reread, tries, next_try, left, gone, check_at, missed_at`
+	email, due, settled, rules, reread, tries, next_try, away, gone, check_at, missed_at`
 
 func scanRow(s scanner) (r state.Row, err error) {
 	var received, nextTry, checkAt, missedAt int64
@@ -31,18 +31,23 @@ func (t *tx) rowOf(connection int64, item provider.ItemID) (state.Row, error) {
 
 // folders fills in where the rows lie.
 func (t *tx) folders(rows []state.Row) error {
-	for i := range rows {
-		fs, err := list(t, func(s scanner) (f provider.Folder, err error) {
-			err = s.Scan(&f.ID, &f.Name, &f.Role)
-			return f, err
-		}, `SELECT f.id, f.name, f.role FROM placement p JOIN folder f ON f.conn = p.conn AND f.id = p.folder
-			WHERE p.row = ? AND p.folder <> '' ORDER BY f.id`, rows[i].ID)
-		if err != nil {
-			return err
-		}
-		rows[i].Folders = fs
+	if len(rows) == 0 {
+		return nil
 	}
-	return nil
+	ids := make([]int64, len(rows))
+	at := map[int64]int{}
+	for i, r := range rows {
+		ids[i], at[r.ID], rows[i].Folders = r.ID, i, nil
+	}
+	_, err := listEach(t, func(s scanner) (f provider.Folder, err error) {
+		var row int64
+		if err = s.Scan(&row, &f.ID, &f.Name, &f.Role); err == nil {
+			rows[at[row]].Folders = append(rows[at[row]].Folders, f)
+		}
+		return f, err
+	}, `SELECT p.row_id, f.id, f.name, f.role FROM /*each*/ placement p JOIN folder f ON f.conn = p.conn AND f.id = p.folder
+		WHERE p.row_id = ?1 AND p.folder <> '' ORDER BY p.row_id, f.id`, ids)
+	return err
 }
 
 // numbers reads the organisation's change number and the settings version that decisions must have.
@@ -66,13 +71,13 @@ func (s *Store) Pending(ctx context.Context, l state.Lease, now time.Time, limit
 			return err
 		}
 		rows, err := list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE conn = ? AND due > settled AND next_try <= ?
-			ORDER BY history, received DESC LIMIT ?`, l.Connection, stamp(now), limit)
+			ORDER BY history, received DESC, id LIMIT ?`, l.Connection, stamp(now), limit)
 		if err != nil {
 			return err
 		}
 		if len(rows) < limit && rules > 0 {
 			older, err := list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE conn = ? AND rules < ? AND due <= settled
-				AND fate IN ('linked', 'unmatched', 'excluded', 'internal', 'automated') ORDER BY received DESC LIMIT ?`,
+				AND fate IN ('linked', 'unmatched', 'excluded', 'internal', 'automated') ORDER BY received DESC, id LIMIT ?`,
 				l.Connection, rules, limit-len(rows))
 			if err != nil {
 				return err
@@ -100,8 +105,8 @@ func (s *Store) Counts(ctx context.Context, org string, connection int64) (c sta
 			err = s.Scan(&f, &n, &due, &left)
 			c.Fates[f], c.Total, c.Due, c.Left = n, c.Total+n, c.Due+due, c.Left+left
 			return f, err
-		}, `SELECT fate, count(*), sum(due > settled OR (fate IN ('linked', 'unmatched', 'excluded', 'internal', 'automated')
-			AND rules < coalesce((SELECT rules FROM org WHERE id = ?1), 0))), sum(left)
+		}, `SELECT fate, count(*), count(*) FILTER (WHERE due > settled OR (fate IN ('linked', 'unmatched', 'excluded', 'internal', 'automated')
+			AND rules < coalesce((SELECT rules FROM org WHERE id = ?1), 0))), count(*) FILTER (WHERE away)
 			FROM ledger WHERE conn = ?2 AND org = ?1 GROUP BY fate`, org, connection)
 		if err != nil {
 			return err
@@ -139,12 +144,21 @@ func (s *Store) Lookup(ctx context.Context, org string, messageID state.Hash) (r
 // Missing implements state.Ledger.
 func (s *Store) Missing(ctx context.Context, org string, connection int64, ids []provider.ItemID) (out []provider.ItemID, err error) {
 	err = s.read(ctx, func(t *tx) error {
-		for _, id := range ids {
-			var n int
-			if err := t.row(`SELECT count(*) FROM ledger WHERE conn = ? AND item = ? AND org = ? AND NOT left`, connection, string(id), org).Scan(&n); err != nil {
-				return err
-			}
-			if n == 0 {
+		out = nil
+		items := make([]string, len(ids))
+		for i, id := range ids {
+			items[i] = string(id)
+		}
+		there, err := listEach(t, one[string], `SELECT item FROM /*each*/ ledger WHERE conn = ?1 AND item = ?2 AND org = ?3 AND NOT away`, connection, items, org)
+		if err != nil {
+			return err
+		}
+		have := map[string]bool{}
+		for _, item := range there {
+			have[item] = true
+		}
+		for i, id := range ids {
+			if !have[items[i]] {
 				out = append(out, id)
 			}
 		}

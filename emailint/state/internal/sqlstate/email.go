@@ -1,4 +1,4 @@
-package sqlite
+package sqlstate
 
 import (
 	"context"
@@ -72,7 +72,7 @@ func (s *Store) Email(ctx context.Context, org string, id int64) (e state.Email,
 func (s *Store) Undelivered(ctx context.Context, org string, connection int64, now time.Time, limit int) (es []state.Email, err error) {
 	err = s.read(ctx, func(t *tx) error {
 		ids, err := list(t, one[int64], `SELECT id FROM email e WHERE org = ?1 AND revision > saved AND NOT held AND next_try <= ?2
-			AND (attempted OR wanted) AND (?3 = 0 OR EXISTS (SELECT 1 FROM holder WHERE email = e.id AND conn = ?3)
+			AND (attempted OR wanted) AND (CAST(?3 AS BIGINT) = 0 OR EXISTS (SELECT 1 FROM holder WHERE email = e.id AND conn = ?3)
 				OR NOT EXISTS (SELECT 1 FROM holder h JOIN connection c ON c.id = h.conn WHERE h.email = e.id
 					AND (c.state = 'connected' OR c.state NOT IN ('disconnected', 'erasing') AND e.wanted AND (NOT e.known OR e.envelope_revision > e.saved))))
 			ORDER BY next_try, id LIMIT ?4`, org, stamp(now), connection, limit)
@@ -87,7 +87,7 @@ func (s *Store) Undelivered(ctx context.Context, org string, connection int64, n
 
 // Attempt implements state.Emails.
 func (s *Store) Attempt(ctx context.Context, l state.Lease, ds []state.Delivery) (ids []int64, err error) {
-	err = s.write(ctx, func(t *tx) error {
+	err = s.write(ctx, l.Org, func(t *tx) error {
 		ids = nil
 		if l.Connection != 0 {
 			if err := t.holds(l); err != nil {
@@ -95,7 +95,7 @@ func (s *Store) Attempt(ctx context.Context, l state.Lease, ds []state.Delivery)
 			}
 		}
 		for _, d := range ds {
-			n, err := t.exec(`UPDATE email SET attempted = 1 WHERE id = ? AND org = ? AND revision = ?`, d.ID, l.Org, d.Revision)
+			n, err := t.exec(`UPDATE email SET attempted = true WHERE id = ? AND org = ? AND revision = ?`, d.ID, l.Org, d.Revision)
 			if err != nil {
 				return err
 			}
@@ -113,9 +113,9 @@ func (s *Store) Attempt(ctx context.Context, l state.Lease, ds []state.Delivery)
 
 // Done implements state.Emails.
 func (s *Store) Done(ctx context.Context, org string, ds []state.Delivery) error {
-	return s.write(ctx, func(t *tx) error {
+	return s.write(ctx, org, func(t *tx) error {
 		for _, d := range ds {
-			if _, err := t.exec(`UPDATE email SET saved = ?1, known = NOT ?2, error = '', tries = 0, next_try = 0
+			if err := t.do(`UPDATE email SET saved = ?1, known = NOT ?2, error = '', tries = 0, next_try = 0
 				WHERE id = ?3 AND org = ?4 AND saved < ?1`, d.Revision, d.Empty, d.ID, org); err != nil {
 				return err
 			}
@@ -131,9 +131,9 @@ func (s *Store) Done(ctx context.Context, org string, ds []state.Delivery) error
 
 // Failed implements state.Emails.
 func (s *Store) Failed(ctx context.Context, org string, fs []state.Failure) error {
-	return s.write(ctx, func(t *tx) error {
+	return s.write(ctx, org, func(t *tx) error {
 		for _, f := range fs {
-			if _, err := t.exec(`UPDATE email SET error = ?, tries = tries + NOT ?, next_try = ?, known = known AND NOT ?
+			if err := t.do(`UPDATE email SET error = ?, tries = tries + CASE WHEN ? THEN 0 ELSE 1 END, next_try = ?, known = known AND NOT ?
 				WHERE id = ? AND org = ?`, f.Error, f.Outage, stamp(f.NextTry), f.Unknown, f.ID, org); err != nil {
 				return err
 			}
@@ -143,7 +143,7 @@ func (s *Store) Failed(ctx context.Context, org string, fs []state.Failure) erro
 }
 
 func (t *tx) wakeHolders(id int64) error {
-	_, err := t.exec(`UPDATE connection SET wake = wake + 1 WHERE id IN (SELECT conn FROM holder WHERE email = ?)`, id)
+	err := t.do(`UPDATE connection SET wake = wake + 1 WHERE id IN (SELECT conn FROM holder WHERE email = ?)`, id)
 	return err
 }
 
@@ -169,8 +169,7 @@ func (t *tx) lookAgain(e state.Email) error {
 	if stands, err := t.stands(e); err != nil || stands {
 		return err
 	}
-	_, err := t.exec(`UPDATE ledger SET gone = 0, check_at = 0, missed_at = 0 WHERE email = ? AND gone`, e.ID)
-	return err
+	return t.do(`UPDATE ledger SET gone = false, check_at = 0, missed_at = 0 WHERE email = ? AND gone`, e.ID)
 }
 
 func without(holders []int64, connection int64) []int64 {
@@ -199,11 +198,11 @@ func (t *tx) store(had state.Email, e *state.Email, envelope bool) error {
 		Scan(&e.Revision); err != nil {
 		return err
 	}
-	if _, err := t.exec(`DELETE FROM link WHERE email = ?`, e.ID); err != nil {
+	if err := t.do(`DELETE FROM link WHERE email = ?`, e.ID); err != nil {
 		return err
 	}
 	for i, l := range append(slices.Clone(e.Person), e.Links...) {
-		if _, err := t.exec(`INSERT INTO link (org, kind, record, email, person) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+		if err := t.do(`INSERT INTO link (org, kind, record, email, person) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
 			e.Org, l.Kind, l.ID, e.ID, i < len(e.Person)); err != nil {
 			return err
 		}
@@ -214,21 +213,21 @@ func (t *tx) store(had state.Email, e *state.Email, envelope bool) error {
 		}
 	}
 	if !slices.Equal(had.Holders, e.Holders) {
-		if _, err := t.exec(`DELETE FROM holder WHERE email = ?`, e.ID); err != nil {
+		if err := t.do(`DELETE FROM holder WHERE email = ?`, e.ID); err != nil {
 			return err
 		}
 		for _, c := range e.Holders {
-			if _, err := t.exec(`INSERT INTO holder (email, conn) VALUES (?, ?)`, e.ID, c); err != nil {
+			if err := t.do(`INSERT INTO holder (email, conn) VALUES (?, ?)`, e.ID, c); err != nil {
 				return err
 			}
 		}
 	}
 	if !slices.Equal(had.Aliases, e.Aliases) {
-		if _, err := t.exec(`DELETE FROM alias WHERE email = ?`, e.ID); err != nil {
+		if err := t.do(`DELETE FROM alias WHERE email = ?`, e.ID); err != nil {
 			return err
 		}
 		for _, h := range e.Aliases {
-			if _, err := t.exec(`INSERT INTO alias (hash, email) VALUES (?, ?)`, []byte(h), e.ID); err != nil {
+			if err := t.do(`INSERT INTO alias (hash, email) VALUES (?, ?)`, []byte(h), e.ID); err != nil {
 				return err
 			}
 		}

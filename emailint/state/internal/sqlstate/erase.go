@@ -1,4 +1,4 @@
-package sqlite
+package sqlstate
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 // Erase implements state.Erasures.
 func (s *Store) Erase(ctx context.Context, org string, connection int64, at time.Time, own state.Change, limit int) (out state.Erasure, err error) {
 	done := false
-	err = s.write(ctx, func(t *tx) error {
+	err = s.write(ctx, org, func(t *tx) error {
 		done = false
 		if err := t.eraseBegin(org, connection, at, own); err != nil {
 			return err
@@ -31,15 +31,14 @@ func (s *Store) Erase(ctx context.Context, org string, connection int64, at time
 			return err
 		}
 		if out.Erased && out.Outstanding == 0 && out.Done.IsZero() {
-			_, err = t.exec(`UPDATE erasure SET done = ? WHERE conn = ?`, stamp(at), connection)
+			err = t.do(`UPDATE erasure SET done = ? WHERE conn = ?`, stamp(at), connection)
 			out.Done = unstamp(stamp(at))
 			done = true
 		}
 		return err
 	})
 	if err == nil && done {
-		// The log still has it all. Where a reader is in the way now, the log is overwritten bit by bit, or emptied when the file is closed.
-		s.w.ExecContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`) //nolint:errcheck // it is erased, and the receipt says so
+		s.db.Erased(ctx)
 	}
 	return out, err
 }
@@ -58,10 +57,10 @@ func (t *tx) eraseBegin(org string, connection int64, at time.Time, own state.Ch
 	if err != nil {
 		return err
 	}
-	if _, err := t.exec(`INSERT INTO erasure (conn, org, begun) VALUES (?, ?, ?)`, connection, org, stamp(at)); err != nil {
+	if err := t.do(`INSERT INTO erasure (conn, org, begun) VALUES (?, ?, ?)`, connection, org, stamp(at)); err != nil {
 		return err
 	}
-	if _, err := t.exec(`UPDATE outbox SET state = 'failed', error = 'its mailbox was erased' WHERE conn = ? AND state IN ('queued', 'staged')`, connection); err != nil {
+	if err := t.do(`UPDATE outbox SET state = 'failed', error = 'its mailbox was erased' WHERE conn = ? AND state IN ('queued', 'staged')`, connection); err != nil {
 		return err
 	}
 	_, err = t.change(org, own)
@@ -85,7 +84,7 @@ func (t *tx) eraseRows(org string, connection int64, limit int) (int, error) {
 		}
 		released += let
 	}
-	_, err = t.exec(`UPDATE erasure SET items = items + ?, released = released + ? WHERE conn = ?`, len(rows), released, connection)
+	err = t.do(`UPDATE erasure SET items = items + ?, released = released + ? WHERE conn = ?`, len(rows), released, connection)
 	return len(rows), err
 }
 
@@ -98,10 +97,10 @@ func (t *tx) eraseRow(org string, r state.Row) error {
 	if err := t.index(r.ID, &r, state.Row{}); err != nil {
 		return err
 	}
-	if _, err := t.exec(`DELETE FROM placement WHERE row = ?`, r.ID); err != nil {
+	if err := t.do(`DELETE FROM placement WHERE row_id = ?`, r.ID); err != nil {
 		return err
 	}
-	if _, err := t.exec(`DELETE FROM ledger WHERE id = ?`, r.ID); err != nil {
+	if err := t.do(`DELETE FROM ledger WHERE id = ?`, r.ID); err != nil {
 		return err
 	}
 	return t.unmentioned(org, append(hashes, r.Cites...))
@@ -114,7 +113,7 @@ func (t *tx) disconnect(org string, r state.Row) (hashes []state.Hash, err error
 		hashes = append(hashes, r.MessageID)
 	}
 	if r.Email != 0 {
-		aliases, err := list(t, one[[]byte], `SELECT hash FROM alias WHERE email = ?`, r.Email)
+		aliases, err := list(t, one[[]byte], `SELECT hash FROM alias WHERE email = ? ORDER BY hash`, r.Email)
 		if err != nil {
 			return nil, err
 		}
@@ -163,12 +162,12 @@ func (t *tx) unmentioned(org string, hashes []state.Hash) error {
 		if !spoken {
 			continue
 		}
-		if err := t.row(`SELECT EXISTS (SELECT 1 FROM ledger WHERE message_id = ?1 AND org = ?2) OR EXISTS (SELECT 1 FROM cite c JOIN ledger l ON l.id = c.row
+		if err := t.row(`SELECT EXISTS (SELECT 1 FROM ledger WHERE message_id = ?1 AND org = ?2) OR EXISTS (SELECT 1 FROM cite c JOIN ledger l ON l.id = c.row_id
 			WHERE c.hash = ?1 AND l.org = ?2)`, []byte(h), org).Scan(&mentioned); err != nil {
 			return err
 		}
 		// A word on a mail goes with the last row of it, one on a thread with the last that leads there.
-		if _, err := t.exec(`DELETE FROM word WHERE org = ?1 AND hash = ?2 AND (NOT ?3 OR NOT thread AND NOT EXISTS (SELECT 1 FROM ledger WHERE message_id = ?2 AND org = ?1))`,
+		if err := t.do(`DELETE FROM word WHERE org = ?1 AND hash = ?2 AND (NOT ?3 OR NOT thread AND NOT EXISTS (SELECT 1 FROM ledger WHERE message_id = ?2 AND org = ?1))`,
 			org, []byte(h), mentioned); err != nil {
 			return err
 		}
@@ -230,21 +229,21 @@ func (t *tx) efface(org string, connection int64, had state.Email) error {
 	if err := t.store(had, &e, false); err != nil {
 		return err
 	}
-	if _, err := t.exec(`UPDATE ledger SET email = 0, reread = 0 WHERE email = ?`, had.ID); err != nil {
+	if err := t.do(`UPDATE ledger SET email = 0, reread = false WHERE email = ?`, had.ID); err != nil {
 		return err
 	}
-	if _, err := t.exec(`DELETE FROM outbox WHERE email = ? AND conn = ?`, had.ID, connection); err != nil {
+	if err := t.do(`DELETE FROM outbox WHERE email = ? AND conn = ?`, had.ID, connection); err != nil {
 		return err
 	}
 	var err error
 	if had.Attempted {
 		told := !known && had.Saved >= had.Revision // as empty, and nothing changed since
-		_, err = t.exec(`UPDATE email SET message_id = NULL, fingerprint = NULL, ours = 0, held = 0, wanted = 0, envelope = NULL, envelope_tag = '',
+		err = t.do(`UPDATE email SET message_id = NULL, fingerprint = NULL, ours = false, held = false, wanted = false, envelope = NULL, envelope_tag = '',
 			envelope_conn = 0, rank = 0, error = '', tries = 0, next_try = 0, revision = CASE WHEN ?1 THEN ?2 ELSE revision END,
-			erasure = CASE WHEN ?1 OR revision <= saved THEN 0 ELSE ?3 END WHERE id = ?4`, told, had.Revision, connection, had.ID)
+			erasure = CASE WHEN ?1 OR revision <= saved THEN 0 ELSE CAST(?3 AS BIGINT) END WHERE id = ?4`, told, had.Revision, connection, had.ID)
 	} else {
 		for _, q := range []string{`DELETE FROM intent WHERE email = ?`, `DELETE FROM late WHERE email = ?`, `DELETE FROM email WHERE id = ?`} {
-			if _, err = t.exec(q, had.ID); err != nil {
+			if err = t.do(q, had.ID); err != nil {
 				break
 			}
 		}
@@ -253,7 +252,7 @@ func (t *tx) efface(org string, connection int64, had state.Email) error {
 		return err
 	}
 	// Those that were joined into it have its Message-IDs too.
-	joined, err := list(t, one[int64], `SELECT id FROM email WHERE survivor = ? AND survivor > 0`, had.ID)
+	joined, err := list(t, one[int64], `SELECT id FROM email WHERE survivor = ? AND survivor > 0 ORDER BY id`, had.ID)
 	if err != nil {
 		return err
 	}
@@ -300,14 +299,14 @@ func (t *tx) outlive(org string, connection int64, e state.Email) error {
 func (t *tx) eraseRest(org string, connection int64, limit int) error {
 	full := false
 	released := 0
-	for _, q := range []string{`SELECT email FROM holder WHERE conn = ? ORDER BY email LIMIT ?`, `SELECT email FROM outbox WHERE conn = ? LIMIT ?`} {
+	for _, q := range []string{`SELECT email FROM holder WHERE conn = ? ORDER BY email LIMIT ?`, `SELECT email FROM outbox WHERE conn = ? ORDER BY state, id LIMIT ?`} {
 		ids, err := list(t, one[int64], q, connection, limit)
 		if err != nil {
 			return err
 		}
 		full = full || len(ids) == limit
 		for _, id := range ids {
-			if _, err := t.exec(`DELETE FROM outbox WHERE email = ? AND conn = ?`, id, connection); err != nil {
+			if err := t.do(`DELETE FROM outbox WHERE email = ? AND conn = ?`, id, connection); err != nil {
 				return err
 			}
 			let, err := t.letGo(org, connection, id)
@@ -317,7 +316,7 @@ func (t *tx) eraseRest(org string, connection int64, limit int) error {
 			released += let
 		}
 	}
-	if _, err := t.exec(`UPDATE erasure SET released = released + ? WHERE conn = ?`, released, connection); err != nil {
+	if err := t.do(`UPDATE erasure SET released = released + ? WHERE conn = ?`, released, connection); err != nil {
 		return err
 	}
 	for _, q := range []string{
@@ -336,7 +335,7 @@ func (t *tx) eraseRest(org string, connection int64, limit int) error {
 	}
 	for _, q := range []string{`DELETE FROM placement WHERE conn = ?`, `DELETE FROM folder WHERE conn = ?`, `DELETE FROM run WHERE conn = ?`,
 		`DELETE FROM connection WHERE id = ?`} {
-		if _, err := t.exec(q, connection); err != nil {
+		if err := t.do(q, connection); err != nil {
 			return err
 		}
 	}
@@ -362,7 +361,7 @@ func (t *tx) erasure(org string, connection int64) (e state.Erasure, err error) 
 		return e, err
 	}
 	e.Begun, e.Done = unstamp(begun), unstamp(done)
-	err = t.row(`SELECT count(*), coalesce(sum(revision > saved), 0) FROM email WHERE erasure = ? AND erasure > 0`, connection).Scan(&e.Removed, &e.Outstanding)
+	err = t.row(`SELECT count(*), count(*) FILTER (WHERE revision > saved) FROM email WHERE erasure = ? AND erasure > 0`, connection).Scan(&e.Removed, &e.Outstanding)
 	e.Removed -= e.Outstanding
 	return e, err
 }

@@ -1,4 +1,4 @@
-package sqlite
+package sqlstate
 
 import (
 	"context"
@@ -23,7 +23,7 @@ const maxParts = 200
 
 // Change implements state.Organisations.
 func (s *Store) Change(ctx context.Context, org string, c state.Change) (number int64, err error) {
-	err = s.write(ctx, func(t *tx) error {
+	err = s.write(ctx, org, func(t *tx) error {
 		number, err = t.change(org, c)
 		return err
 	})
@@ -31,7 +31,7 @@ func (s *Store) Change(ctx context.Context, org string, c state.Change) (number 
 }
 
 func (t *tx) change(org string, c state.Change) (number int64, err error) {
-	if err := t.row(`INSERT INTO org (id, change) VALUES (?, 2) ON CONFLICT DO UPDATE SET change = change + 1
+	if err := t.row(`INSERT INTO org (id, change) VALUES (?, 2) ON CONFLICT (id) DO UPDATE SET change = org.change + 1
 		RETURNING change`, org).Scan(&number); err != nil {
 		return 0, err
 	}
@@ -71,7 +71,7 @@ func (t *tx) change(org string, c state.Change) (number int64, err error) {
 		if err != nil {
 			return 0, err
 		}
-		if _, err := t.insert(`INSERT INTO change (org, body) VALUES (?, ?)`, org, b); err != nil {
+		if err := t.do(`INSERT INTO change (org, body) VALUES (?, ?)`, org, b); err != nil {
 			return 0, err
 		}
 		sp.Participants, sp.Records = sp.Participants[n:], sp.Records[m:]
@@ -89,7 +89,7 @@ func (s *Store) Spread(ctx context.Context, org string, limit int) (rows int, mo
 	}); err != nil || !stored {
 		return 0, false, err
 	}
-	err = s.write(ctx, func(t *tx) error {
+	err = s.write(ctx, org, func(t *tx) error {
 		rows = 0
 		var had int64 // the change that sp is
 		var sp spreading
@@ -112,14 +112,14 @@ func (s *Store) Spread(ctx context.Context, org string, limit int) (rows int, mo
 				}
 			}
 			if part >= len(sp.Participants)+len(sp.Records) {
-				if _, err := t.exec(`DELETE FROM change WHERE id = ?`, id); err != nil {
+				if err := t.do(`DELETE FROM change WHERE id = ?`, id); err != nil {
 					return err
 				}
 				continue
 			}
 			var ids []int64
 			if part < len(sp.Participants) {
-				if ids, err = list(t, one[int64], `SELECT row FROM participant WHERE hash = ? AND row > ? ORDER BY row LIMIT ?`,
+				if ids, err = list(t, one[int64], `SELECT row_id FROM participant WHERE hash = ? AND row_id > ? ORDER BY row_id LIMIT ?`,
 					sp.Participants[part], after, budget); err != nil {
 					return err
 				}
@@ -148,7 +148,7 @@ func (s *Store) Spread(ctx context.Context, org string, limit int) (rows int, mo
 				after = ids[len(ids)-1]
 			}
 			budget -= len(ids) + 1
-			if _, err := t.exec(`UPDATE change SET part = ?, after = ? WHERE id = ?`, part, after, id); err != nil {
+			if err := t.do(`UPDATE change SET part = ?, after = ? WHERE id = ?`, part, after, id); err != nil {
 				return err
 			}
 		}
@@ -182,7 +182,7 @@ func (s *Store) Pulled(ctx context.Context, org string) (mark string, at time.Ti
 
 // spoken returns the Emails of which a person said something of a record.
 func (t *tx) spoken(org string, r linker.Record) ([]state.Email, error) {
-	ids, err := list(t, one[int64], `SELECT email FROM link WHERE org = ? AND kind = ? AND record = ? AND person`, org, r.Kind, r.ID)
+	ids, err := list(t, one[int64], `SELECT email FROM link WHERE org = ? AND kind = ? AND record = ? AND person ORDER BY email`, org, r.Kind, r.ID)
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package sqlite
+package sqlstate
 
 import (
 	"slices"
@@ -15,7 +15,7 @@ func (t *tx) sentAs(l state.Lease, r state.Row, fingerprint state.Hash) (int64, 
 		return 0, nil
 	}
 	ids, err := list(t, one[int64], `SELECT e.id FROM email e WHERE e.org = ?1 AND e.fingerprint = ?3 AND e.survivor = 0
-		AND EXISTS (SELECT 1 FROM outbox WHERE email = e.id AND org = ?1 AND conn = ?2) ORDER BY NOT EXISTS (SELECT 1 FROM alias WHERE hash = ?4 AND email = e.id)`, l.Org, l.Connection, []byte(fingerprint), blob(r.MessageID))
+		AND EXISTS (SELECT 1 FROM outbox WHERE email = e.id AND org = ?1 AND conn = ?2) ORDER BY NOT EXISTS (SELECT 1 FROM alias WHERE hash = ?4 AND email = e.id), e.id`, l.Org, l.Connection, []byte(fingerprint), blob(r.MessageID))
 	if err != nil || len(ids) == 0 {
 		return 0, err
 	}
@@ -101,9 +101,9 @@ func (t *tx) give(org string, connection int64, v state.EmailValue, from origin)
 		return out, err
 	}
 	if len(ids) == 0 {
-		id, err := t.insert(`INSERT INTO email (org, message_id, fingerprint, ours, held) VALUES (?, ?, ?, ?, ?)`,
-			org, blob(v.MessageID), blob(v.Fingerprint), ours, ours)
-		if err != nil {
+		var id int64
+		if err := t.row(`INSERT INTO email (org, message_id, fingerprint, ours, held) VALUES (?, ?, ?, ?, ?) RETURNING id`,
+			org, blob(v.MessageID), blob(v.Fingerprint), ours, ours).Scan(&id); err != nil {
 			return out, err
 		}
 		ids = []int64{id}
@@ -156,7 +156,7 @@ func (t *tx) give(org string, connection int64, v state.EmailValue, from origin)
 	}
 	switch from {
 	case aDraft:
-		_, err = t.exec(`UPDATE email SET ours = 1 WHERE id = ?`, id)
+		err = t.do(`UPDATE email SET ours = true WHERE id = ?`, id)
 	case aCopy:
 		err = t.proven(id)
 	}
@@ -170,15 +170,15 @@ func (t *tx) give(org string, connection int64, v state.EmailValue, from origin)
 	out.replaced = envelope && (had.Orphaned || !blank && len(v.Links) == 0)
 	switch {
 	case envelope:
-		if _, err := t.exec(`UPDATE email SET envelope = ?, envelope_tag = ?, envelope_revision = revision, rank = ?, envelope_conn = ? WHERE id = ?`,
+		if err := t.do(`UPDATE email SET envelope = ?, envelope_tag = ?, envelope_revision = revision, rank = ?, envelope_conn = ? WHERE id = ?`,
 			v.Envelope, v.EnvelopeTag, v.Rank, connection, id); err != nil {
 			return out, err
 		}
 		if blank { // other copies were not compared with this one
-			_, err = t.exec(`UPDATE ledger SET reread = 1 WHERE email = ?`, id)
+			err = t.do(`UPDATE ledger SET reread = true WHERE email = ?`, id)
 		}
 	case v.Envelope != nil && !out.outranked: // equal, and of another copy
-		_, err = t.exec(`UPDATE email SET rank = ?1, envelope_conn = ?2 WHERE id = ?3 AND rank <> ?1`, v.Rank, connection, id)
+		err = t.do(`UPDATE email SET rank = ?1, envelope_conn = ?2 WHERE id = ?3 AND rank <> ?1`, v.Rank, connection, id)
 	}
 	return out, err
 }
@@ -191,14 +191,14 @@ func (t *tx) leftBehind(e *state.Email, connection int64) error {
 			continue
 		}
 		var here bool
-		if err := t.row(`SELECT EXISTS (SELECT 1 FROM ledger WHERE email = ? AND conn = ? AND (NOT left OR fate = 'linked' OR item >= ? AND item < ?))`, e.ID, c,
+		if err := t.row(`SELECT EXISTS (SELECT 1 FROM ledger WHERE email = ? AND conn = ? AND (NOT away OR fate = 'linked' OR item >= ? AND item < ?))`, e.ID, c,
 			string(state.OutboxItem("")), string(state.OutboxItem(""))+"\uffff").Scan(&here); err != nil {
 			return err
 		}
 		if here {
 			continue
 		}
-		if _, err := t.exec(`UPDATE ledger SET email = 0 WHERE email = ? AND conn = ?`, e.ID, c); err != nil {
+		if err := t.do(`UPDATE ledger SET email = 0 WHERE email = ? AND conn = ?`, e.ID, c); err != nil {
 			return err
 		}
 		e.Holders = without(e.Holders, c)
@@ -210,7 +210,7 @@ func (t *tx) leftBehind(e *state.Email, connection int64) error {
 func (t *tx) same(org string, hashes []state.Hash, fingerprint state.Hash, ours bool) (ids []int64, err error) {
 	for _, h := range hashes {
 		found, err := list(t, one[int64], `SELECT e.id FROM alias a JOIN email e ON e.id = a.email
-			WHERE a.hash = ? AND e.org = ? AND e.fingerprint IS ? AND e.survivor = 0`, []byte(h), org, blob(fingerprint))
+			WHERE a.hash = ? AND e.org = ? AND e.fingerprint IS NOT DISTINCT FROM ? AND e.survivor = 0`, []byte(h), org, blob(fingerprint))
 		if err != nil {
 			return nil, err
 		}
@@ -238,10 +238,10 @@ func (t *tx) same(org string, hashes []state.Hash, fingerprint state.Hash, ours 
 // proven records that a copy was found: the mail was sent, also where the answer was lost and nobody could say. Where the outbox
 // has it more than once, to some recipients each, it doesn't tell which. It may lie anywhere: the one in Sent is yet to be looked for.
 func (t *tx) proven(email int64) error {
-	if _, err := t.exec(`UPDATE email SET held = 0 WHERE id = ? AND held`, email); err != nil {
+	if err := t.do(`UPDATE email SET held = false WHERE id = ? AND held`, email); err != nil {
 		return err
 	}
-	_, err := t.exec(`UPDATE outbox SET state = 'sent', error = '', copy_at = CASE WHEN copy = '' THEN 0 ELSE copy_at END,
+	err := t.do(`UPDATE outbox SET state = 'sent', error = '', copy_at = CASE WHEN copy = '' THEN 0 ELSE copy_at END,
 		copy = CASE WHEN copy = '' THEN 'due' ELSE copy END
 		WHERE email = ?1 AND state = 'unknown' AND (SELECT count(*) FROM outbox WHERE email = ?1) = 1`, email)
 	return err
@@ -274,23 +274,24 @@ func (t *tx) join(e *state.Email, other int64) error {
 	if err := t.store(o, &gone, false); err != nil {
 		return err
 	}
-	if _, err := t.exec(`UPDATE ledger SET email = ? WHERE email = ?`, e.ID, other); err != nil {
+	if err := t.do(`UPDATE ledger SET email = ? WHERE email = ?`, e.ID, other); err != nil {
 		return err
 	}
-	if _, err := t.exec(`UPDATE email SET ours = ours OR (SELECT ours FROM email WHERE id = ?1),
+	if err := t.do(`UPDATE email SET ours = ours OR (SELECT ours FROM email WHERE id = ?1),
 		held = held AND (SELECT held FROM email WHERE id = ?1) WHERE id = ?2`, other, e.ID); err != nil {
 		return err
 	}
-	if _, err := t.exec(`UPDATE outbox SET email = ? WHERE email = ?`, e.ID, other); err != nil {
+	if err := t.do(`UPDATE outbox SET email = ? WHERE email = ?`, e.ID, other); err != nil {
 		return err
 	}
-	if _, err := t.exec(`UPDATE OR IGNORE late SET email = ? WHERE email = ?`, e.ID, other); err != nil {
+	if err := t.do(`UPDATE late SET email = ?1 WHERE email = ?2 AND NOT EXISTS (SELECT 1 FROM late o WHERE o.email = ?1 AND o.conn = late.conn)`, e.ID, other); err != nil {
 		return err
 	}
 	// Where both have an intent of one rule, the survivor's is the one.
-	if _, err := t.exec(`UPDATE OR IGNORE intent SET email = ? WHERE email = ?`, e.ID, other); err != nil {
+	if err := t.do(`UPDATE intent SET email = ?1 WHERE email = ?2
+		AND NOT EXISTS (SELECT 1 FROM intent o WHERE o.email = ?1 AND o.conn = intent.conn AND o.rule = intent.rule)`, e.ID, other); err != nil {
 		return err
 	}
-	_, err = t.exec(`UPDATE intent SET state = 'cancelled', undo = 0, error = 'the email is another one' WHERE email = ? AND state = 'planned'`, other)
+	err = t.do(`UPDATE intent SET state = 'cancelled', undo = false, error = 'the email is another one' WHERE email = ? AND state = 'planned'`, other)
 	return err
 }

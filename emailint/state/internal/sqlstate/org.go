@@ -1,4 +1,4 @@
-package sqlite
+package sqlstate
 
 import (
 	"context"
@@ -25,8 +25,8 @@ func (s *Store) Settings(ctx context.Context, org string) (settings json.RawMess
 
 // SaveSettings implements state.Organisations.
 func (s *Store) SaveSettings(ctx context.Context, org string, settings json.RawMessage, version int64, relink bool) (int64, error) {
-	err := s.write(ctx, func(t *tx) error {
-		if _, err := t.exec(`INSERT INTO org (id) VALUES (?) ON CONFLICT DO NOTHING`, org); err != nil {
+	err := s.write(ctx, org, func(t *tx) error {
+		if err := t.do(`INSERT INTO org (id) VALUES (?) ON CONFLICT DO NOTHING`, org); err != nil {
 			return err
 		}
 		n, err := t.exec(`UPDATE org SET settings = ?, version = version + 1, rules = CASE WHEN ? THEN version + 1 ELSE rules END
@@ -37,7 +37,7 @@ func (s *Store) SaveSettings(ctx context.Context, org string, settings json.RawM
 		if err != nil || !relink {
 			return err
 		}
-		_, err = t.exec(`UPDATE connection SET wake = wake + 1 WHERE org = ?`, org)
+		err = t.do(`UPDATE connection SET wake = wake + 1 WHERE org = ?`, org)
 		return err
 	})
 	if err != nil {

@@ -1,4 +1,4 @@
-package sqlite
+package sqlstate
 
 import (
 	"context"
@@ -18,22 +18,30 @@ func scanIntent(s scanner) (i state.Intent, err error) {
 
 // plan makes an intent. Where there is one with the same key nothing changes: a rule acts once on an email.
 func (t *tx) plan(l state.Lease, email int64, p state.IntentPlan) error {
-	_, err := t.exec(`INSERT INTO intent (org, email, conn, rule, action, label) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+	err := t.do(`INSERT INTO intent (org, email, conn, rule, action, label) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
 		l.Org, email, l.Connection, p.Rule, p.Do, p.Label)
 	return err
 }
 
-// recognise gives a new row that a mutation of ours made what is known of its email, so that it is not taken for news.
-func (t *tx) recognise(l state.Lease, r state.Row) error {
+// recognise gives new rows that mutations of ours made what is known of their emails, so that they are not taken for news.
+func (t *tx) recognise(l state.Lease, items []string) error {
+	made, err := listEach(t, one[string], `SELECT made FROM /*each*/ intent WHERE conn = ?1 AND made = ?2 AND made <> ''`, l.Connection, items)
+	if err != nil {
+		return err
+	}
 	// Only where the mail is still linked as it was: else it is decided like any other. Where its envelope was kept as no copy could be read, here is
 	// one that can, and is compared.
-	_, err := t.exec(`UPDATE ledger SET email = o.email, fate = o.fate, reason = o.reason, settled = CASE WHEN o.orphaned THEN settled ELSE due END,
+	for _, item := range made {
+		if err := t.do(`UPDATE ledger SET email = o.email, fate = o.fate, reason = o.reason, settled = CASE WHEN o.orphaned THEN settled ELSE due END,
 			reread = o.orphaned, rules = o.rules, history = o.history
-		FROM (SELECT p.email, p.fate, p.reason, p.rules, p.history, e.envelope IS NOT NULL AND e.rank <= ?4 AS orphaned
-			FROM intent i CROSS JOIN ledger p ON p.email = i.email AND p.conn = i.conn JOIN email e ON e.id = p.email
+		FROM (SELECT p.email, p.fate, p.reason, p.rules, p.history, e.envelope IS NOT NULL AND e.rank <= ?3 AS orphaned
+			FROM intent i JOIN ledger p ON p.email = i.email AND (p.conn + 0) = i.conn JOIN email e ON e.id = p.email
 			WHERE i.conn = ?1 AND i.made = ?2 AND i.made <> '' AND p.fate = 'linked' AND p.due <= p.settled AND e.survivor = 0 ORDER BY p.id LIMIT 1) AS o
-		WHERE ledger.id = ?3 AND ledger.fate = 'pending'`, l.Connection, string(r.Item), r.ID, state.RankKept)
-	return err
+		WHERE ledger.conn = ?1 AND ledger.item = ?2 AND ledger.fate = 'pending'`, l.Connection, item, state.RankKept); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // IntentsDue implements state.Intents.
@@ -86,14 +94,14 @@ func (t *tx) log(intent int64, to state.IntentState, note string, at time.Time) 
 	if note == "" {
 		return nil
 	}
-	_, err := t.exec(`INSERT INTO mutation (intent, email, conn, rule, state, note, at) SELECT id, email, conn, rule, ?, ?, ? FROM intent WHERE id = ?`,
+	err := t.do(`INSERT INTO mutation (intent, email, conn, rule, state, note, at) SELECT id, email, conn, rule, ?, ?, ? FROM intent WHERE id = ?`,
 		to, note, stamp(at), intent)
 	return err
 }
 
 // Undo implements state.Intents.
 func (s *Store) Undo(ctx context.Context, org string, id int64, at time.Time) (i state.Intent, err error) {
-	err = s.write(ctx, func(t *tx) error {
+	err = s.write(ctx, org, func(t *tx) error {
 		get := func() (err error) {
 			i, err = scanIntent(t.row(`SELECT `+intentColumns+` FROM intent i WHERE i.id = ? AND i.org = ?`, id, org))
 			return err
@@ -103,17 +111,17 @@ func (s *Store) Undo(ctx context.Context, org string, id int64, at time.Time) (i
 		}
 		switch i.State {
 		case state.IntentPlanned:
-			if _, err := t.exec(`UPDATE intent SET state = 'cancelled', error = 'taken back before it was done' WHERE id = ?`, id); err != nil {
+			if err := t.do(`UPDATE intent SET state = 'cancelled', error = 'taken back before it was done' WHERE id = ?`, id); err != nil {
 				return err
 			}
 			if err := t.log(id, state.IntentCancelled, "taken back before it was done", at); err != nil {
 				return err
 			}
 		case state.IntentAttempted, state.IntentDone:
-			if _, err := t.exec(`UPDATE intent SET undo = 1, next_try = 0 WHERE id = ?`, id); err != nil {
+			if err := t.do(`UPDATE intent SET undo = true, next_try = 0 WHERE id = ?`, id); err != nil {
 				return err
 			}
-			if _, err := t.exec(`UPDATE connection SET wake = wake + 1 WHERE id = ?`, i.Connection); err != nil {
+			if err := t.do(`UPDATE connection SET wake = wake + 1 WHERE id = ?`, i.Connection); err != nil {
 				return err
 			}
 		}

@@ -1,0 +1,208 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/intellicon/email-integration/emailint/state/internal/sqlstate"
+)
+
+var _ sqlstate.DB = (*database)(nil)
+
+// database is a schema of a database.
+type database struct {
+	pool  *pgxpool.Pool
+	texts *texts
+	turns turns
+}
+
+// Begin implements sqlstate.DB.
+func (d *database) Begin(ctx context.Context, org string) (sqlstate.Tx, error) {
+	t := &tx{texts: d.texts, queue: &pgx.Batch{}, ended: func() {}}
+	if org != "" {
+		var err error
+		if t.ended, err = d.turns.take(ctx, org); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if t.conn, err = d.pool.Acquire(ctx); err != nil {
+		t.ended()
+		return nil, err
+	}
+	t.queue.Queue(`begin isolation level read committed`)
+	if org != "" {
+		t.queue.Queue(`SELECT pg_advisory_xact_lock($1)`, lockOf(d.texts.schema, org))
+	}
+	t.begin = t.queue.Len()
+	return t, nil
+}
+
+// Snapshot implements sqlstate.DB.
+func (d *database) Snapshot(ctx context.Context) (sqlstate.Tx, error) {
+	conn, err := d.pool.Acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t := &tx{texts: d.texts, conn: conn, queue: &pgx.Batch{}, begin: 1, ended: func() {}}
+	t.queue.Queue(`begin isolation level repeatable read, read only`)
+	return t, nil
+}
+
+// Again implements sqlstate.DB.
+func (d *database) Again(err error) bool {
+	var e *pgconn.PgError
+	return errors.As(err, &e) && (e.Code == "40001" || e.Code == "40P01") // serialization_failure, deadlock_detected
+}
+
+// Erased implements sqlstate.DB. VACUUM is the host's.
+func (d *database) Erased(context.Context) {}
+
+// Close leaves the pool to the host.
+func (d *database) Close() error { return nil }
+
+// tx is a transaction. What nobody waits for goes along with the next statement that somebody waits for, in one round trip: the beginning,
+// too.
+type tx struct {
+	texts *texts
+	conn  *pgxpool.Conn
+	queue *pgx.Batch // not sent yet; the beginning is its first part
+	begin int        // how many statements that is
+	sent  bool       // the transaction is begun
+	ended func()
+}
+
+// maxQueued bounds what waits for the next round trip.
+const maxQueued = 500
+
+// send sends a statement behind those that were not sent yet, and calls f with each row.
+func (t *tx) send(ctx context.Context, f func(sqlstate.Scanner) error, q string, args []any) (pgconn.CommandTag, error) {
+	t.sent = true
+	before := t.queue.Len()
+	if before == 0 {
+		rows, err := t.conn.Query(ctx, q, args...)
+		if err != nil {
+			return pgconn.CommandTag{}, err
+		}
+		return read(rows, f)
+	}
+	batch := t.queue
+	t.queue = &pgx.Batch{}
+	batch.Queue(q, args...)
+	res := t.conn.SendBatch(ctx, batch)
+	tag, err := func() (tag pgconn.CommandTag, err error) {
+		for range before {
+			if _, err = res.Exec(); err != nil {
+				return tag, err
+			}
+		}
+		rows, err := res.Query()
+		if err != nil {
+			return tag, err
+		}
+		return read(rows, f)
+	}()
+	if closed := res.Close(); err == nil {
+		err = closed
+	}
+	return tag, err
+}
+
+func read(rows pgx.Rows, f func(sqlstate.Scanner) error) (pgconn.CommandTag, error) {
+	defer rows.Close()
+	for rows.Next() {
+		if f == nil {
+			continue
+		}
+		if err := f(rows); err != nil {
+			return pgconn.CommandTag{}, err
+		}
+	}
+	rows.Close()
+	return rows.CommandTag(), rows.Err()
+}
+
+// Query implements sqlstate.Tx.
+func (t *tx) Query(ctx context.Context, f func(sqlstate.Scanner) error, q string, args []any) error {
+	_, err := t.send(ctx, f, t.texts.of(q), args)
+	return err
+}
+
+// Exec implements sqlstate.Tx.
+func (t *tx) Exec(ctx context.Context, q string, args []any) (int, error) {
+	tag, err := t.send(ctx, nil, t.texts.of(q), args)
+	return int(tag.RowsAffected()), err
+}
+
+// Do implements sqlstate.Tx.
+func (t *tx) Do(ctx context.Context, q string, args []any) error {
+	return t.later(ctx, t.texts.of(q), args)
+}
+
+func (t *tx) later(ctx context.Context, q string, args []any) error {
+	if t.queue.Len() >= maxQueued {
+		_, err := t.send(ctx, nil, q, args)
+		return err
+	}
+	t.queue.Queue(q, args...)
+	return nil
+}
+
+// Each implements sqlstate.Tx.
+func (t *tx) Each(ctx context.Context, f func(sqlstate.Scanner) error, q string, args []any) error {
+	for _, a := range args {
+		switch a.(type) {
+		case []int64, [][]byte, []string, []bool:
+			if reflect.ValueOf(a).Len() == 0 {
+				return nil
+			}
+		}
+	}
+	q, err := t.texts.each(q, args)
+	if err != nil {
+		return err
+	}
+	if f == nil {
+		return t.later(ctx, q, args)
+	}
+	_, err = t.send(ctx, f, q, args)
+	return err
+}
+
+// Commit implements sqlstate.Tx.
+func (t *tx) Commit(ctx context.Context) error {
+	defer t.end()
+	if !t.sent && t.queue.Len() == t.begin {
+		return nil // nothing was asked
+	}
+	tag, err := t.send(ctx, nil, `commit`, nil)
+	if err == nil && tag.String() != "COMMIT" {
+		err = fmt.Errorf("postgres: the transaction was rolled back")
+	}
+	return err
+}
+
+// Rollback implements sqlstate.Tx.
+func (t *tx) Rollback(ctx context.Context) error {
+	defer t.end()
+	if !t.sent || t.conn.Conn().IsClosed() {
+		return nil
+	}
+	// Whoever gave up waits no more; the connection is wanted all the same.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	t.conn.Exec(ctx, `rollback`) //nolint:errcheck // the pool drops a connection that is in a transaction
+	return nil
+}
+
+func (t *tx) end() {
+	t.conn.Release()
+	t.ended()
+}

@@ -1,0 +1,110 @@
+package postgres
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// texts turns the statements of package sqlstate into those of PostgreSQL, and keeps them.
+type texts struct {
+	schema string
+	made   sync.Map // of a text, or a manyKey
+}
+
+func newTexts(schema string) *texts { return &texts{schema: schema} }
+
+// of returns the statement that is sent for q.
+func (x *texts) of(q string) string {
+	if s, ok := x.made.Load(q); ok {
+		return s.(string)
+	}
+	s := x.rewrite(q, nil)
+	x.made.Store(q, s)
+	return s
+}
+
+// manyKey is a statement with the types of its arguments, as letters.
+type manyKey struct{ q, types string }
+
+var typeNames = map[byte]string{'I': "bigint[]", 'S': "text[]", 'B': "bytea[]", 'T': "boolean[]", 'i': "bigint", 's': "text", 'b': "bytea", 't': "boolean"}
+
+// each returns the statement that does q for all rows of its arguments, see sqlstate.Tx.
+func (x *texts) each(q string, args []any) (string, error) {
+	letters := make([]byte, len(args))
+	for i, a := range args {
+		switch a.(type) {
+		case []int64:
+			letters[i] = 'I'
+		case []string:
+			letters[i] = 'S'
+		case [][]byte:
+			letters[i] = 'B'
+		case []bool:
+			letters[i] = 'T'
+		case int64:
+			letters[i] = 'i'
+		case string:
+			letters[i] = 's'
+		case []byte:
+			letters[i] = 'b'
+		case bool:
+			letters[i] = 't'
+		default:
+			return "", fmt.Errorf("postgres: argument %d of a statement for many rows has no type: %s", i+1, q)
+		}
+	}
+	key := manyKey{q, string(letters)}
+	if s, ok := x.made.Load(key); ok {
+		return s.(string), nil
+	}
+	types := make([]string, len(args))
+	for i, l := range letters {
+		types[i] = typeNames[l]
+	}
+	s := x.rewrite(q, types)
+	x.made.Store(key, s)
+	return s, nil
+}
+
+var (
+	// A table is named in small letters behind one of these, which stand in capitals. A function has its parenthesis.
+	tableName = regexp.MustCompile(`\b(FROM|JOIN|INTO|UPDATE)(\s+(?:/\*each\*/\s+)?)([a-z_]+)\b`)
+	parameter = regexp.MustCompile(`\?[0-9]*`)
+	words     = strings.NewReplacer("/*lock*/", "FOR NO KEY UPDATE", "/*claim*/", "FOR NO KEY UPDATE SKIP LOCKED")
+)
+
+// rewrite qualifies tables and numbers parameters. types are nil for a statement that is not for many rows.
+func (x *texts) rewrite(q string, types []string) string {
+	q = words.Replace(tableName.ReplaceAllString(q, "${1}${2}"+x.schema+".${3}"))
+	n := 0
+	q = parameter.ReplaceAllStringFunc(q, func(p string) string {
+		n++
+		no := n
+		if p != "?" {
+			no, _ = strconv.Atoi(p[1:])
+		}
+		switch {
+		case types == nil:
+			return "$" + strconv.Itoa(no)
+		case strings.HasSuffix(types[no-1], "[]"):
+			return "u.a" + strconv.Itoa(no)
+		}
+		return "$" + strconv.Itoa(no) + "::" + types[no-1]
+	})
+	if types == nil {
+		return q
+	}
+	var arrays, columns []string
+	for i, t := range types {
+		if strings.HasSuffix(t, "[]") {
+			arrays = append(arrays, fmt.Sprintf("$%d::%s", i+1, t))
+			columns = append(columns, fmt.Sprintf("a%d", i+1))
+		}
+	}
+	from := "unnest(" + strings.Join(arrays, ", ") + ") AS u(" + strings.Join(columns, ", ") + ")"
+	q = strings.Replace(q, "FROM /*each*/", "FROM "+from+",", 1)
+	return strings.Replace(q, "/*each*/", "FROM "+from, 1)
+}
