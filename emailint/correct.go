@@ -179,7 +179,7 @@ func (e *Engine) sender(org string, m state.Email) (message.Key, error) {
 // never excludes an address in the organisation.
 func (e *Engine) never(ctx context.Context, org string, sender message.Key) error {
 	for range 20 {
-		s, _, version, err := e.settings(ctx, org)
+		s, saved, err := e.settings(ctx, org)
 		if err != nil {
 			return err
 		}
@@ -187,7 +187,7 @@ func (e *Engine) never(ctx context.Context, org string, sender message.Key) erro
 			return nil
 		}
 		s.Rules.ExcludedAddresses = append(slices.Clone(s.Rules.ExcludedAddresses), sender)
-		if _, err = e.SetSettings(ctx, org, s, version); !errors.Is(err, state.ErrStale) {
+		if _, err = e.SetSettings(ctx, org, s, saved.Version); !errors.Is(err, state.ErrStale) {
 			return err
 		}
 	}

@@ -14,12 +14,6 @@ import (
 	"github.com/intellicon/email-integration/message"
 )
 
-// savedSettings is how a store keeps settings: secrets apart, each sealed and bound to its organisation and place.
-type savedSettings struct {
-	Settings json.RawMessage   `json:"settings"`
-	Secrets  map[string][]byte `json:"secrets,omitempty"` // by path
-}
-
 // eachSecret replaces every secret by what f makes of it.
 func (s *Settings) eachSecret(f func(path string, x Secret) Secret) {
 	s.SMTP.Password = f("smtp.password", s.SMTP.Password)
@@ -32,14 +26,14 @@ func (s *Settings) eachSecret(f func(path string, x Secret) Secret) {
 
 func secretRow(org, path string) string { return "setting/" + org + "/" + path }
 
-// sealSettings returns what is stored. A secret that is SecretSet is the one that sealed has.
-func (e *Engine) sealSettings(org string, s Settings, sealed map[string][]byte) (json.RawMessage, error) {
-	out := savedSettings{Secrets: map[string][]byte{}}
+// sealed returns what is stored. Secrets stand apart, each bound to its organisation and field; one that is SecretSet is the one that was there before.
+func (e *Engine) sealed(org string, s Settings, before state.Settings) (state.Settings, error) {
+	out := state.Settings{Secrets: map[string][]byte{}, Version: before.Version}
 	var errs []error
 	s.eachSecret(func(path string, x Secret) Secret {
 		switch {
 		case x == SecretSet:
-			out.Secrets[path] = sealed[path]
+			out.Secrets[path] = before.Secrets[path]
 		case x != "":
 			b, err := e.keys.Seal([]byte(x), secretRow(org, path))
 			out.Secrets[path] = b
@@ -48,30 +42,8 @@ func (e *Engine) sealSettings(org string, s Settings, sealed map[string][]byte) 
 		return x
 	})
 	var err error
-	out.Settings, err = json.Marshal(s)
-	if err := errors.Join(append(errs, err)...); err != nil {
-		return nil, err
-	}
-	return json.Marshal(out)
-}
-
-// readSettings reads saved settings; secrets are SecretSet, and to be opened by openSecrets.
-func readSettings(raw json.RawMessage) (s Settings, sealed map[string][]byte, err error) {
-	s = DefaultSettings()
-	var in savedSettings
-	if err := json.Unmarshal(raw, &in); err != nil {
-		return s, nil, err
-	}
-	if err := json.Unmarshal(in.Settings, &s); err != nil {
-		return s, nil, err
-	}
-	s.eachSecret(func(path string, _ Secret) Secret {
-		if in.Secrets[path] == nil {
-			return ""
-		}
-		return SecretSet
-	})
-	return s, in.Secrets, nil
+	out.Body, err = json.Marshal(s)
+	return out, errors.Join(append(errs, err)...)
 }
 
 // openSecrets puts the secrets in. One that does not open is "", and named in the error.
@@ -93,29 +65,36 @@ func (e *Engine) openSecrets(org string, s *Settings, sealed map[string][]byte) 
 // Settings returns an organisation's settings and their version; one that has saved none has Options.Defaults, and version 0. Secrets are in them:
 // they print and marshal as redacted. Where one does not open, for its key is not in Options.Keys, it is "", and the rest is returned with the error.
 func (e *Engine) Settings(ctx context.Context, org string) (Settings, int64, error) {
-	s, sealed, version, err := e.settings(ctx, org)
+	s, saved, err := e.settings(ctx, org)
 	if err == nil {
-		if err = e.openSecrets(org, &s, sealed); err != nil {
+		if err = e.openSecrets(org, &s, saved.Secrets); err != nil {
 			err = fmt.Errorf("emailint: settings of %s: %w", org, err)
 		}
 	}
-	return s, version, err
+	return s, saved.Version, err
 }
 
-// settings is Settings with sealed secrets: nothing but what needs a secret depends on its key.
-func (e *Engine) settings(ctx context.Context, org string) (s Settings, sealed map[string][]byte, version int64, err error) {
-	raw, version, err := e.o.State.Settings(ctx, org)
+// settings is Settings with SecretSet for every secret that is there: nothing but what needs one depends on its key.
+func (e *Engine) settings(ctx context.Context, org string) (s Settings, saved state.Settings, err error) {
+	saved, err = e.o.State.Settings(ctx, org)
 	switch {
 	case err != nil:
-	case version == 0:
+	case saved.Version == 0:
 		s = e.o.Defaults.clone()
 	default:
-		s, sealed, err = readSettings(raw)
+		s = DefaultSettings()
+		err = json.Unmarshal(saved.Body, &s)
+		s.eachSecret(func(path string, _ Secret) Secret {
+			if saved.Secrets[path] == nil {
+				return ""
+			}
+			return SecretSet
+		})
 	}
 	if err != nil {
-		return s, nil, 0, fmt.Errorf("emailint: settings of %s: %w", org, err)
+		err = fmt.Errorf("emailint: settings of %s: %w", org, err)
 	}
-	return s, sealed, version, nil
+	return s, saved, err
 }
 
 // clone returns settings that share nothing that the caller may change.
@@ -129,19 +108,19 @@ func (s *Settings) clone() Settings {
 // SetSettings replaces the settings if version is still the stored one, and returns the new version. A secret that is SecretSet stays as it was. Where the
 // rules of linking changed, earlier mail is decided again. It sets InboxRule.Since. Every wrong field is named in one error.
 func (e *Engine) SetSettings(ctx context.Context, org string, s Settings, version int64) (int64, error) {
-	before, sealed, stored, err := e.settings(ctx, org)
+	before, saved, err := e.settings(ctx, org)
 	if err != nil {
 		return 0, err
 	}
 	// One that was read and comes back is the one that is there.
 	s.eachSecret(func(path string, x Secret) Secret {
-		if sealed[path] == nil {
+		if saved.Secrets[path] == nil {
 			if x == SecretSet {
 				return ""
 			}
 			return x
 		}
-		if plain, err := e.keys.Open(sealed[path], secretRow(org, path)); err == nil && Secret(plain) == x {
+		if plain, err := e.keys.Open(saved.Secrets[path], secretRow(org, path)); err == nil && Secret(plain) == x {
 			return SecretSet
 		}
 		return x
@@ -159,12 +138,13 @@ func (e *Engine) SetSettings(ctx context.Context, org string, s Settings, versio
 	}
 	// What is compared is what version says; should somebody have changed it since, the save finds out.
 	s.Inbox = switchedOn(s.Inbox, before.Inbox, e.o.Now())
-	raw, err := e.sealSettings(org, s, sealed)
+	to, err := e.sealed(org, s, saved)
 	if err != nil {
 		return 0, fmt.Errorf("emailint: settings: %w", err)
 	}
-	relink := stored == 0 || stored != version || !reflect.DeepEqual(before.Rules, s.Rules)
-	n, err := e.o.State.SaveSettings(ctx, org, raw, version, relink)
+	relink := saved.Version == 0 || saved.Version != version || !reflect.DeepEqual(before.Rules, s.Rules)
+	to.Version = version
+	n, err := e.o.State.SaveSettings(ctx, org, to, relink)
 	if errors.Is(err, state.ErrStale) {
 		return 0, fmt.Errorf("emailint: settings of %s were changed by somebody else, read them again: %w", org, err)
 	}
@@ -178,16 +158,16 @@ func (e *Engine) SetSettings(ctx context.Context, org string, s Settings, versio
 // PatchSettings changes what a JSON merge patch names (RFC 7396), if version is still the stored one, and returns the settings as they are then. What
 // a form sends back for a secret, "" or SecretSet, leaves it; null takes it away.
 func (e *Engine) PatchSettings(ctx context.Context, org string, patch []byte, version int64) (Settings, int64, error) {
-	before, _, stored, err := e.settings(ctx, org)
+	before, saved, err := e.settings(ctx, org)
 	if err != nil {
 		return before, 0, err
 	}
 	s, err := before.patched(patch)
 	if err != nil {
-		return before, stored, fmt.Errorf("emailint: settings: %w", err)
+		return before, saved.Version, fmt.Errorf("emailint: settings: %w", err)
 	}
 	if _, err := e.SetSettings(ctx, org, s, version); err != nil {
-		return before, stored, err
+		return before, saved.Version, err
 	}
 	return e.Settings(ctx, org)
 }
@@ -235,7 +215,7 @@ func (e *Engine) people(ctx context.Context, org string) (out []message.Key, err
 
 // rules returns the organisation's rules with its own addresses.
 func (e *Engine) rules(ctx context.Context, org string) (linker.Rules, Settings, int64, error) {
-	s, _, version, err := e.settings(ctx, org)
+	s, saved, err := e.settings(ctx, org)
 	if err != nil {
 		return linker.Rules{}, s, 0, err
 	}
@@ -243,7 +223,7 @@ func (e *Engine) rules(ctx context.Context, org string) (linker.Rules, Settings,
 	if r.Own, err = e.people(ctx, org); err != nil {
 		return linker.Rules{}, s, 0, err
 	}
-	return r, s, version, nil
+	return r, s, saved.Version, nil
 }
 
 // checkDefaults checks what the operator sets for all organisations.

@@ -80,7 +80,7 @@ func (e *Engine) copy(ctx context.Context, row state.Outgoing, shut map[int64]ti
 	}
 	// Of mail that a copy proved to be sent it was not asked before whether one in Sent is wanted.
 	var staged provider.Staged
-	if s, _, _, err := e.settings(ctx, row.Org); err == nil && !s.FileSent || json.Unmarshal(row.Staged, &staged) == nil && staged.ID != "" {
+	if s, _, err := e.settings(ctx, row.Org); err == nil && !s.FileSent || json.Unmarshal(row.Staged, &staged) == nil && staged.ID != "" {
 		return step(state.CopyNone, state.CopyStep{})
 	}
 	box, err := e.open(ctx, c)

@@ -66,7 +66,7 @@ func (e *Engine) visit(ctx context.Context, l state.Lease, c Connection, box pro
 		Import: window(s.Sync.ImportDays, e.o.Now()), Seen: d.Know, Renew: renew}
 	v.intents = &intent.Runner{Store: e.o.State, Mailbox: box, Lease: l, Keys: e.keys, Now: e.o.Now, Renew: renew}
 	v.intents.Wanted = func(ctx context.Context, i state.Intent) (bool, error) {
-		s, _, _, err := e.settings(ctx, l.Org)
+		s, _, err := e.settings(ctx, l.Org)
 		return wanted(s.Inbox, i), err
 	}
 	v.intents.Namesake = func(ctx context.Context, messageID string, m state.Email) (bool, error) {
