@@ -28,6 +28,9 @@ func (e *Engine) Connect(ctx context.Context, org string, n NewConnection) (Conn
 	if p == nil {
 		return Connection{}, fmt.Errorf("emailint: connecting: there is no provider %q in Options.Providers", n.Provider)
 	}
+	if _, ok := p.(provider.Authorizer); ok {
+		return Connection{}, fmt.Errorf("emailint: connecting: people sign in to %s at the service: use Handler, or Consent and Finish", n.Provider)
+	}
 	if org == "" || n.User == "" {
 		return Connection{}, errors.New("emailint: connecting: organisation and user must be named")
 	}
@@ -40,13 +43,18 @@ func (e *Engine) Connect(ctx context.Context, org string, n NewConnection) (Conn
 	if err != nil {
 		return Connection{}, fmt.Errorf("emailint: connecting: %w", err)
 	}
+	return e.store(ctx, org, n, "", prof)
+}
+
+// store stores a mailbox that was opened. client is the OAuth app by which.
+func (e *Engine) store(ctx context.Context, org string, n NewConnection, client string, prof provider.Profile) (Connection, error) {
 	sealed, err := e.keys.Seal(n.Credential, credentialRow(org, n.User, n.Provider))
 	if err != nil {
 		return Connection{}, err
 	}
 	c := Connection{
 		Org: org, User: n.User, Provider: n.Provider, Address: prof.Address, Aliases: prof.Aliases, Subject: prof.Subject,
-		State: state.Connected, Credential: sealed, ConnectedAt: e.o.Now(),
+		State: state.Connected, Credential: sealed, Client: client, ConnectedAt: e.o.Now(),
 	}
 	// Addresses that it had and has no more are nobody's own from now on.
 	both := []Connection{c}
@@ -75,6 +83,9 @@ func (e *Engine) open(ctx context.Context, c Connection) (provider.Mailbox, erro
 	p := e.provs[c.Provider]
 	if p == nil {
 		return nil, &provider.NeedsAction{Who: provider.Operator, Reason: fmt.Sprintf("no provider %q is in Options.Providers", c.Provider)}
+	}
+	if a, ok := p.(provider.Authorizer); ok {
+		return a.OpenToken(ctx, e.tokens.Source(context.WithoutCancel(ctx), c))
 	}
 	cred, err := e.keys.Open(c.Credential, credentialRow(c.Org, c.User, c.Provider))
 	if err != nil {

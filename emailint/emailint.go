@@ -18,11 +18,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/intellicon/email-integration/emailint/crm"
 	"github.com/intellicon/email-integration/emailint/internal/ident"
 	"github.com/intellicon/email-integration/emailint/internal/seal"
+	"github.com/intellicon/email-integration/emailint/internal/token"
 	"github.com/intellicon/email-integration/emailint/state"
 	"github.com/intellicon/email-integration/provider"
 )
@@ -73,6 +75,10 @@ type Options struct {
 	Apps map[string]App
 	// BaseURL is where Handler is mounted, as in "https://crm.example.com/email". It is never taken from a request.
 	BaseURL string
+	// Session says whose request it is, for Handler; nil: nobody can connect a mailbox by it.
+	Session func(*http.Request) (Session, error)
+	// HTTP is used for token endpoints; nil: a client that waits for 30 seconds.
+	HTTP *http.Client
 
 	Logger  *slog.Logger     // nil: nothing is logged
 	Now     func() time.Time // nil: time.Now
@@ -90,10 +96,11 @@ type Options struct {
 
 // Engine is safe for concurrent use.
 type Engine struct {
-	o     Options
-	keys  *seal.Keyring
-	provs map[string]provider.Provider
-	kick  chan struct{} // an idle worker looks for work now
+	o      Options
+	keys   *seal.Keyring
+	tokens *token.Keeper
+	provs  map[string]provider.Provider
+	kick   chan struct{} // an idle worker looks for work now
 	// relink lets Run relink now.
 	relink chan struct{}
 
@@ -142,6 +149,10 @@ func New(o Options) (*Engine, error) {
 	e.o.Lease = cmp.Or(e.o.Lease, 2*time.Minute)
 	e.o.CRMTimeout = cmp.Or(e.o.CRMTimeout, time.Minute)
 	e.o.Worker = cmp.Or(e.o.Worker, randomName())
+	if e.o.HTTP == nil {
+		e.o.HTTP = &http.Client{Timeout: 30 * time.Second}
+	}
+	e.tokens = e.keeper()
 	return e, nil
 }
 
