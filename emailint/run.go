@@ -172,8 +172,8 @@ func (e *Engine) work(ctx context.Context, l state.Lease, box *provider.Mailbox,
 	if errors.Is(err, state.ErrStale) {
 		return fmt.Errorf("emailint: %s: another worker took over: %w", c.Address, err)
 	}
-	r := e.released(ctx, err, c, settings.Sync.poll())
-	if err == nil {
+	r := e.released(ctx, err, c, l.SentOnly, settings.Sync)
+	if err == nil && !l.SentOnly {
 		r.RulesVersion = version
 	}
 	// The lease is given back also when we are told to stop.
@@ -201,15 +201,21 @@ var patience = []time.Duration{10 * time.Minute, time.Hour, 4 * time.Hour}
 
 // released turns the end of a pass into what the connection does next. Only NeedsAction, and a sign-in that is refused again and
 // again, ask anyone for anything.
-func (e *Engine) released(ctx context.Context, err error, c Connection, poll time.Duration) state.Released {
+func (e *Engine) released(ctx context.Context, err error, c Connection, sentOnly bool, s SyncSettings) state.Released {
 	var limit *provider.RateLimitError
 	var action *provider.NeedsAction
 	var refused *provider.SignInError
 	var outage *deliver.OutageError
 	now := e.o.Now()
 	switch {
+	case err == nil && sentOnly:
+		_, sent := s.next(c.ID, now)
+		return state.Released{NextSent: sent, State: state.Connected}
 	case err == nil:
-		return state.Released{Served: true, NextDue: now.Add(poll), State: state.Connected}
+		full, sent := s.next(c.ID, now)
+		return state.Released{Served: true, NextDue: full, NextSent: sent, State: state.Connected}
+	case errors.Is(err, errTurn) && sentOnly:
+		return state.Released{NextSent: now}
 	case errors.Is(err, errTurn):
 		// Behind those that are due already, and behind those that are woken: its own wake is served by being due now.
 		return state.Released{Served: true, NextDue: now}

@@ -151,8 +151,24 @@ func (e *Engine) SetSettings(ctx context.Context, org string, s Settings, versio
 	if err != nil {
 		return 0, fmt.Errorf("emailint: settings of %s: %w", org, err)
 	}
+	// Another pace holds from now on, and a wider window is imported now. Where this is cut short the next pass sees it.
+	if !relink && before.Sync != s.Sync {
+		if err := e.wakeAll(ctx, org); err != nil {
+			return n, fmt.Errorf("emailint: settings of %s: %w", org, err)
+		}
+	}
 	e.hurry()
 	return n, nil
+}
+
+func (e *Engine) wakeAll(ctx context.Context, org string) error {
+	conns, err := e.o.State.Connections(ctx, org)
+	for _, c := range conns {
+		if err == nil && c.State == state.Connected {
+			err = e.o.State.Wake(ctx, org, c.ID)
+		}
+	}
+	return err
 }
 
 // PatchSettings changes what a JSON merge patch names (RFC 7396), if version is still the stored one, and returns the settings as they are then. What

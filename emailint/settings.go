@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -77,17 +76,6 @@ type SyncSettings struct {
 	OutboundMinutes int `json:"outbound_minutes"`
 	// ImportDays is how far the import reaches back when a mailbox is connected: days, 0 for none, -1 for everything. 30 by default.
 	ImportDays int `json:"import_days"`
-}
-
-// safetyNet is how often a mailbox is looked at that tells of news itself: a notification may get lost.
-const safetyNet = 5 * time.Minute
-
-// poll is how often a mailbox is looked at without a hint.
-func (s SyncSettings) poll() time.Duration {
-	if s.InboundMinutes == 0 {
-		return safetyNet
-	}
-	return time.Duration(s.InboundMinutes) * time.Minute
 }
 
 // DefaultSettings returns the settings of an organisation that has chosen nothing yet.

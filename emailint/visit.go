@@ -63,7 +63,7 @@ func (e *Engine) visit(ctx context.Context, l state.Lease, c Connection, box pro
 	}
 	v.deliver = d
 	v.reader = &pass.Pass{Store: e.o.State, Mailbox: box, Lease: l, Hasher: d.Hasher, ConnectedAt: c.ConnectedAt,
-		Import: window(s.Sync.ImportDays, e.o.Now()), Seen: d.Know, Renew: renew}
+		Import: window(s.Sync.ImportDays, c.ConnectedAt), Seen: d.Know, Renew: renew}
 	v.intents = &intent.Runner{Store: e.o.State, Mailbox: box, Lease: l, Keys: e.keys, Now: e.o.Now, Renew: renew}
 	v.intents.Wanted = func(ctx context.Context, i state.Intent) (bool, error) {
 		s, _, err := e.settings(ctx, l.Org)
@@ -116,10 +116,20 @@ func (v *visit) drain(ctx context.Context) error {
 	return nil
 }
 
-// pass reads a mailbox to the end and delivers. Live changes go first, also between two pages of history: that is how history
+// pass reads a mailbox to the end and delivers; where only sent mail is due, what is new, and sent mail is delivered. Live changes go first, also between two pages of history: that is how history
 // yields to a wake.
 func (v *visit) pass(ctx context.Context) error {
 	if err := v.engine.pull(ctx, v.lease.Org); err != nil && !errors.As(err, &v.outage) {
+		return err
+	}
+	if v.lease.SentOnly {
+		err := v.reader.Live(ctx, v.between)
+		if err == nil {
+			err = v.drain(ctx)
+		}
+		if err == nil && v.outage != nil {
+			err = v.outage
+		}
 		return err
 	}
 	for more := true; more; {
@@ -193,16 +203,6 @@ func (v *visit) confirm(ctx context.Context, limit int, early bool) error {
 		err = v.each(ctx)
 	}
 	return err
-}
-
-func window(days int, now time.Time) *provider.Window {
-	switch {
-	case days == 0:
-		return nil
-	case days < 0:
-		return &provider.Window{}
-	}
-	return &provider.Window{From: now.Add(-time.Duration(days) * 24 * time.Hour)}
 }
 
 // deliverer sets up delivery. Without a lease renew is nil.
