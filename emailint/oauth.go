@@ -390,6 +390,7 @@ func (e *Engine) keeper() *token.Keeper {
 		App: func(ctx context.Context, c Connection) (provider.OAuth, provider.OAuthApp, error) {
 			return e.signIn(ctx, c.Org, c.Provider)
 		},
+		Observing: e.observing,
 		Refusal: func(c Connection, code, description string) *provider.NeedsAction {
 			if p, ok := e.provs[c.Provider].(provider.Authorizer); ok {
 				return p.Refusal(code, description)

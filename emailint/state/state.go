@@ -198,6 +198,8 @@ type Intents interface {
 	IntentStep(ctx context.Context, l Lease, id int64, from, to IntentState, s IntentStep) error
 	// Undo asks for an intent to be taken back and wakes its connection. A planned one is cancelled at once.
 	Undo(ctx context.Context, org string, id int64, at time.Time) (Intent, error)
+	// IntentOf returns one intent.
+	IntentOf(ctx context.Context, org string, id int64) (Intent, error)
 	// IntentsOf returns the intents of an email, oldest first.
 	IntentsOf(ctx context.Context, org string, email int64) ([]Intent, error)
 	// IntentLog pages through a connection's mutation log in order, beginning after an event.

@@ -50,6 +50,9 @@ func New(keys ...Key) (*Keyring, error) {
 	return r, nil
 }
 
+// Prefix is how everything begins that the first key sealed.
+func (r *Keyring) Prefix() []byte { return []byte(r.first + ":") }
+
 // Seal encrypts plain and binds it to the row: opening needs the same row.
 func (r *Keyring) Seal(plain []byte, row string) ([]byte, error) {
 	aead := r.keys[r.first]
