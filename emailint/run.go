@@ -28,9 +28,16 @@ func (e *Engine) hurry() {
 }
 
 // Sync runs one full pass over a connection: live changes, the whole history that is planned, and delivery. It is what a host
-// with a queue of its own calls. state.ErrNoneDue when another worker holds the mailbox.
+// with a queue of its own calls. state.ErrNoneDue when another worker holds the mailbox, ErrPaused while a Pause stands.
 func (e *Engine) Sync(ctx context.Context, org string, connection int64) error {
 	l, err := e.o.State.ClaimConnection(ctx, org, connection, e.o.Worker, e.o.Now(), e.o.Lease)
+	if errors.Is(err, state.ErrNoneDue) {
+		if c, cerr := e.o.State.Connection(ctx, org, connection); cerr == nil {
+			if perr := e.paused(ctx, org, c.Provider); perr != nil {
+				err = perr
+			}
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("emailint: syncing connection %d: %w", connection, err)
 	}

@@ -51,6 +51,9 @@ func (e *Engine) Send(ctx context.Context, org string, m Outgoing) (Sending, err
 	if env.MessageID == "" || len(m.Recipients) == 0 {
 		return Sending{}, errors.New("emailint: sending: the message needs a Message-ID and at least one recipient")
 	}
+	if err := e.observing(ctx); err != nil {
+		return Sending{}, fmt.Errorf("emailint: sending: %w", err)
+	}
 	c, err := e.o.State.Connection(ctx, org, m.Connection)
 	if err == nil && c.State == state.Erasing {
 		err = errErasing
@@ -82,7 +85,11 @@ func (e *Engine) Send(ctx context.Context, org string, m Outgoing) (Sending, err
 	if err != nil {
 		return Sending{}, fmt.Errorf("emailint: sending: %w", err)
 	}
-	if row, err = e.dispatch(ctx, org, row); err != nil {
+	// What is paused waits in the outbox.
+	if err = e.paused(ctx, org, c.Provider); err == nil {
+		row, err = e.dispatch(ctx, org, row)
+	}
+	if err != nil {
 		// It is stored: Run goes on with it.
 		e.o.Logger.WarnContext(ctx, "sending goes on later", "key", m.Key, "error", err)
 		if stored, gerr := e.o.State.OutboxGet(context.WithoutCancel(ctx), org, m.Key); gerr == nil {
@@ -246,6 +253,11 @@ func (e *Engine) deliverSent(ctx context.Context, org string, row state.Outgoing
 func (e *Engine) Outbox(ctx context.Context) error {
 	if e.o.Sender == nil {
 		return nil
+	}
+	if err := e.observing(ctx); errors.Is(err, ErrObserving) {
+		return nil
+	} else if err != nil {
+		return err
 	}
 	return errors.Join(e.outbox(ctx), e.copies(ctx))
 }

@@ -85,6 +85,17 @@ func (v *visit) each(ctx context.Context) error {
 	if err := v.drain(ctx); err != nil {
 		return err
 	}
+	return v.act(ctx)
+}
+
+// act does what the rules of the inbox want, unless the state is another deployment's.
+func (v *visit) act(ctx context.Context) error {
+	if err := v.engine.observing(ctx); err != nil {
+		if errors.Is(err, ErrObserving) {
+			return nil
+		}
+		return err
+	}
 	return v.intents.Run(ctx)
 }
 
@@ -144,7 +155,7 @@ func (v *visit) pass(ctx context.Context) error {
 		if err := v.recount(ctx); err != nil {
 			return err
 		}
-		if err := v.intents.Run(ctx); err != nil {
+		if err := v.act(ctx); err != nil {
 			return err
 		}
 		var err error
