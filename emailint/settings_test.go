@@ -313,31 +313,27 @@ func TestSecretsAreSealed(t *testing.T) {
 	if _, err := w.Engine.SetSettings(t.Context(), emailinttest.Org, full(), 1); err != nil {
 		t.Fatal(err)
 	}
-	raw, _, err := w.State.Settings(t.Context(), emailinttest.Org)
+	saved, err := w.State.Settings(t.Context(), emailinttest.Org)
 	if err != nil {
 		t.Fatal(err)
 	}
+	if len(saved.Secrets) != len(secrets) {
+		t.Errorf("%d secrets are stored, want %d", len(saved.Secrets), len(secrets))
+	}
 	for _, x := range secrets {
-		if strings.Contains(string(raw), x) {
+		if strings.Contains(fmt.Sprintf("%s %s", saved.Body, saved.Secrets), x) {
 			t.Errorf("%q is stored in the clear", x)
 		}
 	}
 	// As another organisation's, and in another place of the same one.
-	if _, err := w.State.SaveSettings(t.Context(), "thief", raw, 0, false); err != nil {
+	if _, err := w.State.SaveSettings(t.Context(), "thief", state.Settings{Body: saved.Body, Secrets: saved.Secrets}, false); err != nil {
 		t.Fatal(err)
 	}
 	if s, _, err := w.Engine.Settings(t.Context(), "thief"); err == nil || s.SMTP.Password != "" || s.Apps["gmail"].ClientSecret != "" || s.SMTP.Host == "" {
 		t.Errorf("another organisation reads %v: %v", s.SMTP, err)
 	}
-	var saved struct {
-		Settings json.RawMessage   `json:"settings"`
-		Secrets  map[string][]byte `json:"secrets"`
-	}
-	if err := json.Unmarshal(raw, &saved); err != nil {
-		t.Fatal(err)
-	}
 	saved.Secrets["smtp.password"], saved.Secrets["apps.gmail.client_secret"] = saved.Secrets["apps.gmail.client_secret"], saved.Secrets["smtp.password"]
-	if _, err := w.State.SaveSettings(t.Context(), emailinttest.Org, json.RawMessage(asText(t, saved)), 2, false); err != nil {
+	if _, err := w.State.SaveSettings(t.Context(), emailinttest.Org, saved, false); err != nil {
 		t.Fatal(err)
 	}
 	if s, _, err := w.Engine.Settings(t.Context(), emailinttest.Org); err == nil || s.SMTP.Password != "" || s.Apps["gmail"].ClientSecret != "" || s.Apps["outlook"].ClientSecret == "" {

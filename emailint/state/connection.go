@@ -52,6 +52,7 @@ type Lease struct {
 	Worker     string
 	Epoch      int64 // every commit compares it
 	Wake       int64 // as read at the claim
+	Nudge      int64 // as Wake, counting what was nudged
 	Until      time.Time
 	SentOnly   bool // nothing but what its user sent is due
 }
@@ -60,7 +61,7 @@ type Lease struct {
 type Released struct {
 	Served       bool      // a full pass: the wake number of the claim is served
 	NextDue      time.Time // zero: unchanged
-	NextSent     time.Time // zero: unchanged
+	NextSent     time.Time // zero, or nudged since the claim: unchanged
 	NotBefore    time.Time // zero: none
 	State        ConnState
 	Reason       string // with State; an empty State leaves both unchanged
