@@ -99,6 +99,7 @@ func run(ctx context.Context, args []string) error {
 	if settings.Sync.ImportDays, err = inputs.Since(o.since); err != nil {
 		return err
 	}
+	settings.Sync.InboundMinutes = 0 // real time, as this is to be watched
 	own, err := inputs.Own(o.own)
 	if err != nil {
 		return err
