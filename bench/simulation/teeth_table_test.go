@@ -34,7 +34,9 @@ var teeth = []tooth{
 		edits: []edit{{settleGo, `settled = CASE WHEN ?4 AND due = ?5 THEN due ELSE settled END`, `settled = CASE WHEN ?4 THEN due ELSE settled END`}}},
 
 	{rule: "1a", quick: true, off: "links that change don't raise the revision of an email that was saved", promise: "R7|R6",
-		edits: []edit{{emailGo, `wanted = ?, revision = revision + 1`, `wanted = ?, revision = revision + (saved = 0)`}}},
+		edits: []edit{{emailGo, `e.Revision++ // nobody else writes in the organisation`, `if e.Saved == 0 {
+		e.Revision++
+	}`}}},
 	{rule: "1b", profile: "races", seeds: 150, off: "links are saved in the CRM before they are committed", promise: "R7",
 		edits: []edit{{decideGo, `settled, err := d.Store.Settle(ctx, d.Lease, batch, ss)`, `for i := range ss {
 		if v := ss[i].Email; v != nil && ws[i].row.Email != 0 {
@@ -51,13 +53,13 @@ var teeth = []tooth{
 
 	{rule: "2a", seeds: 400, off: "an email counts as attempted after the call of the CRM, not before", promise: "R7|R6",
 		edits: []edit{
-			{emailGo, `SET attempted = true WHERE id = ? AND org = ? AND revision = ?`, `SET attempted = attempted WHERE id = ? AND org = ? AND revision = ?`},
+			{emailGo, `SET attempted = true /*each*/ WHERE`, `SET attempted = attempted /*each*/ WHERE`},
 			{emailGo, `SET saved = ?1, known`, `SET attempted = true, saved = ?1, known`}}},
 	{rule: "2b", quick: true, off: "an email that has no links any more is not delivered", promise: "R7|R6|R5",
 		edits: []edit{{emailGo, `AND (attempted OR wanted) AND (CAST(?3 AS BIGINT) = 0`, `AND wanted AND (CAST(?3 AS BIGINT) = 0`}}},
 	{rule: "2c", quick: true, off: "a save whose answer never came is not made again", planted: "a save not replayed", promise: "R7|R6",
 		edits: []edit{
-			{emailGo, `SET attempted = true WHERE id = ? AND org = ? AND revision = ?`, `SET attempted = true, saved = revision WHERE id = ? AND org = ? AND revision = ?`},
+			{emailGo, `SET attempted = true /*each*/ WHERE`, `SET attempted = true, saved = revision /*each*/ WHERE`},
 			{emailGo, `AND saved < ?1`, `AND saved <= ?1`},
 			{emailGo, `UPDATE email SET error = ?, tries`, `UPDATE email SET saved = 0, error = ?, tries`}}},
 
@@ -122,7 +124,7 @@ var teeth = []tooth{
 	{rule: "10a", seeds: 400, off: "a pass has served every wake up to its end, not up to its claim", promise: "R12",
 		edits: []edit{{connGo, `AND served < ?2 THEN ?2 ELSE`, `AND served < wake THEN wake ELSE`}}},
 	{rule: "10b", quick: true, off: "what makes mail due wakes no mailbox", promise: "R12",
-		edits: []edit{{dueGo, `UPDATE connection SET wake = wake + 1 WHERE id = ?`, `UPDATE connection SET wake = wake + 0 WHERE id = ?`}}},
+		edits: []edit{{dueGo, `UPDATE connection SET wake = wake + 1 /*each*/ WHERE`, `UPDATE connection SET wake = wake + 0 /*each*/ WHERE`}}},
 
 	{rule: "11a", profile: "races", seeds: 150, off: "people's words do not follow a merge", promise: "R7|R3|R5",
 		edits: []edit{{changeGo, `err = t.follow(org, m)`, `err = nil`}}},
@@ -281,9 +283,9 @@ var teeth = []tooth{
 // blunt ones did not bite within the seeds that were tried: docs/reliability.md says what shows these rules instead.
 var blunt = []tooth{
 	{rule: "rows b", profile: "races", seeds: 150, off: "a decision by rules that have changed since counts as one by the new ones", promise: "R7|R3|R11",
-		edits: []edit{{settleGo, `done, err := t.settle(l, r, st, change == b.Change && st.RulesVersion >= rules)`,
+		edits: []edit{{settleGo, `current := change == b.Change && st.RulesVersion >= rules`,
 			`st.RulesVersion = max(st.RulesVersion, rules)
-			done, err := t.settle(l, r, st, change == b.Change)`}}},
+			current := change == b.Change`}}},
 	{rule: "rows c", profile: "races", seeds: 150, off: "the hashes of a header are stored after the mail was decided, not before", promise: "R7|R3|R5",
 		edits: []edit{
 			{decideGo, `func (d *Deliverer) learn(ctx context.Context, ws []*work) error {`, `func (d *Deliverer) learn(ctx context.Context, ws []*work, keep ...bool) error {`},
@@ -386,7 +388,7 @@ var blunt = []tooth{
 		cited := l.Evidence`}}},
 
 	{rule: "15d", off: "a page that was read before a folder began anew places mail as if it were read since", promise: "R1",
-		edits: []edit{{pageGo, `if at, ok := read[f.ID]; ok && at < g {`, `if at, ok := read[f.ID]; ok && at < 0 {`}}},
+		edits: []edit{{pageGo, `if at, ok := p.Generations[f.ID]; ok && at < g {`, `if at, ok := p.Generations[f.ID]; ok && at < 0 {`}}},
 	{rule: "15g", profile: "mailboxes", seeds: 150, off: "mail in the trash is not looked for again, so that its end is not seen", promise: "R6|R7|R1",
 		edits: []edit{{reconGo, `if len(found) > 0 {
 			return recheck, nil

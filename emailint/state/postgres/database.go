@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -37,11 +36,11 @@ func (d *database) Begin(ctx context.Context, org string) (sqlstate.Tx, error) {
 		t.ended()
 		return nil, err
 	}
-	t.queue.Queue(`begin isolation level read committed`)
+	t.put(nil, `begin isolation level read committed`)
 	if org != "" {
-		t.queue.Queue(`SELECT pg_advisory_xact_lock($1)`, lockOf(d.texts.schema, org))
+		t.put(nil, `SELECT pg_advisory_xact_lock($1)`, lockOf(d.texts.schema, org))
 	}
-	t.begin = t.queue.Len()
+	t.begin = len(t.reads)
 	return t, nil
 }
 
@@ -52,7 +51,7 @@ func (d *database) Snapshot(ctx context.Context) (sqlstate.Tx, error) {
 		return nil, err
 	}
 	t := &tx{texts: d.texts, conn: conn, queue: &pgx.Batch{}, begin: 1, ended: func() {}}
-	t.queue.Queue(`begin isolation level repeatable read, read only`)
+	t.put(nil, `begin isolation level repeatable read, read only`)
 	return t, nil
 }
 
@@ -73,9 +72,10 @@ func (d *database) Close() error { return nil }
 type tx struct {
 	texts *texts
 	conn  *pgxpool.Conn
-	queue *pgx.Batch // not sent yet; the beginning is its first part
-	begin int        // how many statements that is
-	sent  bool       // the transaction is begun
+	queue *pgx.Batch                     // not sent yet; the beginning is its first part
+	reads []func(sqlstate.Scanner) error // of the statements in queue
+	begin int                            // how many statements that is
+	sent  bool                           // the transaction is begun
 	ended func()
 }
 
@@ -85,29 +85,28 @@ const maxQueued = 500
 // send sends a statement behind those that were not sent yet, and calls f with each row.
 func (t *tx) send(ctx context.Context, f func(sqlstate.Scanner) error, q string, args []any) (pgconn.CommandTag, error) {
 	t.sent = true
-	before := t.queue.Len()
-	if before == 0 {
+	if len(t.reads) == 0 {
 		rows, err := t.conn.Query(ctx, q, args...)
 		if err != nil {
 			return pgconn.CommandTag{}, err
 		}
 		return read(rows, f)
 	}
-	batch := t.queue
-	t.queue = &pgx.Batch{}
-	batch.Queue(q, args...)
+	t.put(f, q, args...)
+	batch, reads := t.queue, t.reads
+	t.queue, t.reads = &pgx.Batch{}, nil
 	res := t.conn.SendBatch(ctx, batch)
 	tag, err := func() (tag pgconn.CommandTag, err error) {
-		for range before {
-			if _, err = res.Exec(); err != nil {
+		for _, f := range reads {
+			rows, err := res.Query()
+			if err != nil {
+				return tag, err
+			}
+			if tag, err = read(rows, f); err != nil {
 				return tag, err
 			}
 		}
-		rows, err := res.Query()
-		if err != nil {
-			return tag, err
-		}
-		return read(rows, f)
+		return tag, nil
 	}()
 	if closed := res.Close(); err == nil {
 		err = closed
@@ -141,45 +140,49 @@ func (t *tx) Exec(ctx context.Context, q string, args []any) (int, error) {
 	return int(tag.RowsAffected()), err
 }
 
-// Do implements sqlstate.Tx.
-func (t *tx) Do(ctx context.Context, q string, args []any) error {
-	return t.later(ctx, t.texts.of(q), args)
+// put adds a statement to the queue.
+func (t *tx) put(f func(sqlstate.Scanner) error, q string, args ...any) {
+	t.queue.Queue(q, args...)
+	t.reads = append(t.reads, f)
 }
 
-func (t *tx) later(ctx context.Context, q string, args []any) error {
-	if t.queue.Len() >= maxQueued {
-		_, err := t.send(ctx, nil, q, args)
+// later is send that nobody waits for.
+func (t *tx) later(ctx context.Context, f func(sqlstate.Scanner) error, q string, args []any) error {
+	if len(t.reads) >= maxQueued {
+		_, err := t.send(ctx, f, q, args)
 		return err
 	}
-	t.queue.Queue(q, args...)
+	t.put(f, q, args...)
 	return nil
+}
+
+// Do implements sqlstate.Tx.
+func (t *tx) Do(ctx context.Context, q string, args []any) error {
+	return t.later(ctx, nil, t.texts.of(q), args)
 }
 
 // Each implements sqlstate.Tx.
 func (t *tx) Each(ctx context.Context, f func(sqlstate.Scanner) error, q string, args []any) error {
-	for _, a := range args {
-		switch a.(type) {
-		case []int64, [][]byte, []string, []bool:
-			if reflect.ValueOf(a).Len() == 0 {
-				return nil
-			}
-		}
+	q, args, rows, err := t.texts.each(q, args)
+	if err == nil && rows > 0 {
+		_, err = t.send(ctx, f, q, args)
 	}
-	q, err := t.texts.each(q, args)
-	if err != nil {
-		return err
+	return err
+}
+
+// EachLater implements sqlstate.Tx.
+func (t *tx) EachLater(ctx context.Context, f func(sqlstate.Scanner) error, q string, args []any) error {
+	q, args, rows, err := t.texts.each(q, args)
+	if err == nil && rows > 0 {
+		err = t.later(ctx, f, q, args)
 	}
-	if f == nil {
-		return t.later(ctx, q, args)
-	}
-	_, err = t.send(ctx, f, q, args)
 	return err
 }
 
 // Commit implements sqlstate.Tx.
 func (t *tx) Commit(ctx context.Context) error {
 	defer t.end()
-	if !t.sent && t.queue.Len() == t.begin {
+	if !t.sent && len(t.reads) == t.begin {
 		return nil // nothing was asked
 	}
 	tag, err := t.send(ctx, nil, `commit`, nil)

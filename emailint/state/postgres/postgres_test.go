@@ -58,7 +58,7 @@ func TestSharedSchema(t *testing.T) {
 			ss = append(ss, s)
 		}
 		t.Cleanup(func() {
-			if _, err := ds[0].Pool().Exec(context.Background(), "DROP SCHEMA "+o.Schema+" CASCADE"); err != nil {
+			if err := postgrestest.Drop(context.Background(), ds[0].Pool(), o.Schema); err != nil {
 				t.Error(err)
 			}
 		})

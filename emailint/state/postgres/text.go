@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -31,34 +32,45 @@ type manyKey struct{ q, types string }
 
 var typeNames = map[byte]string{'I': "bigint[]", 'S': "text[]", 'B': "bytea[]", 'T': "boolean[]", 'i': "bigint", 's': "text", 'b': "bytea", 't': "boolean"}
 
-// each returns the statement that does q for all rows of its arguments, see sqlstate.Tx.
-func (x *texts) each(q string, args []any) (string, error) {
+// each returns the statement that does q for all rows of its arguments, see sqlstate.Tx, with its arguments, and how many rows they are. For one row
+// it is an ordinary statement: the planner takes arrays for longer, and reads whole small tables for them.
+func (x *texts) each(q string, args []any) (string, []any, int, error) {
 	letters := make([]byte, len(args))
+	rows := -1
+	one := make([]any, len(args))
 	for i, a := range args {
-		switch a.(type) {
+		n := -1
+		switch a := a.(type) {
 		case []int64:
-			letters[i] = 'I'
+			letters[i], n, one[i] = 'I', len(a), first(a)
 		case []string:
-			letters[i] = 'S'
+			letters[i], n, one[i] = 'S', len(a), first(a)
 		case [][]byte:
-			letters[i] = 'B'
+			letters[i], n, one[i] = 'B', len(a), first(a)
 		case []bool:
-			letters[i] = 'T'
+			letters[i], n, one[i] = 'T', len(a), first(a)
 		case int64:
-			letters[i] = 'i'
+			letters[i], one[i] = 'i', a
 		case string:
-			letters[i] = 's'
+			letters[i], one[i] = 's', a
 		case []byte:
-			letters[i] = 'b'
+			letters[i], one[i] = 'b', a
 		case bool:
-			letters[i] = 't'
+			letters[i], one[i] = 't', a
 		default:
-			return "", fmt.Errorf("postgres: argument %d of a statement for many rows has no type: %s", i+1, q)
+			return "", nil, 0, fmt.Errorf("postgres: argument %d of a statement for many rows has no type: %s", i+1, q)
 		}
+		if n >= 0 && rows >= 0 && n != rows {
+			return "", nil, 0, fmt.Errorf("postgres: columns of %d and %d rows: %s", rows, n, q)
+		}
+		rows = max(rows, n)
+	}
+	if rows == 1 {
+		args, letters = one, bytes.ToLower(letters)
 	}
 	key := manyKey{q, string(letters)}
 	if s, ok := x.made.Load(key); ok {
-		return s.(string), nil
+		return s.(string), args, rows, nil
 	}
 	types := make([]string, len(args))
 	for i, l := range letters {
@@ -66,7 +78,14 @@ func (x *texts) each(q string, args []any) (string, error) {
 	}
 	s := x.rewrite(q, types)
 	x.made.Store(key, s)
-	return s, nil
+	return s, args, rows, nil
+}
+
+func first[T any](column []T) any {
+	if len(column) == 0 {
+		return nil
+	}
+	return column[0]
 }
 
 var (
@@ -103,6 +122,9 @@ func (x *texts) rewrite(q string, types []string) string {
 			arrays = append(arrays, fmt.Sprintf("$%d::%s", i+1, t))
 			columns = append(columns, fmt.Sprintf("a%d", i+1))
 		}
+	}
+	if len(arrays) == 0 {
+		return strings.NewReplacer("FROM /*each*/", "FROM", "/*each*/", "").Replace(q)
 	}
 	from := "unnest(" + strings.Join(arrays, ", ") + ") AS u(" + strings.Join(columns, ", ") + ")"
 	q = strings.Replace(q, "FROM /*each*/", "FROM "+from+",", 1)

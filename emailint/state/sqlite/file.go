@@ -167,6 +167,11 @@ func (t *tx) Do(ctx context.Context, q string, args []any) error {
 	return err
 }
 
+// EachLater implements sqlstate.Tx.
+func (t *tx) EachLater(ctx context.Context, f func(sqlstate.Scanner) error, q string, args []any) error {
+	return t.Each(ctx, f, q, args)
+}
+
 // Each implements sqlstate.Tx: a statement for each row costs little where there is no server to ask.
 func (t *tx) Each(ctx context.Context, f func(sqlstate.Scanner) error, q string, args []any) error {
 	n := 0

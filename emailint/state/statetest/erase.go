@@ -476,7 +476,7 @@ var eraseCases = []testCase{
 		h.ok(err)
 		h.equal("log", len(log), 0)
 	}},
-	{"EraseWords", "a word on a mail outlives the erasure of all who held it only where another mailbox has shown the mail; one on a thread while any mail mentions it", func(h *house) {
+	{"EraseWords", "a word on a mail outlives the erasure of all who held it only where another mailbox has shown the mail, not a namesake; one on a thread while any mail mentions it", func(h *house) {
 		u, v := h.claim(h.connect("u").ID), h.claim(h.connect("v").ID)
 		said := func(l state.Lease, item string, cites ...state.Hash) []linker.Link {
 			h.Helper()
@@ -487,8 +487,13 @@ var eraseCases = []testCase{
 		}
 		shown, alone := h.import1(u, "1", ada), h.import1(u, "2", ada)
 		h.page(v, row("1")) // not decided yet
+		namesake := h.import1(u, "6", ada)
+		other := row("7") // another mail, with that Message-ID
+		other.MessageID, other.Fingerprint = "id-of-6", "finger-of-another"
+		h.page(v, other)
 		h.correct(shown.ID, bob)
 		h.correct(alone.ID, bob)
+		h.correct(namesake.ID, bob)
 		h.page(u, row("4", "id-of-3"))
 		h.page(v, row("5", "id-of-4"))
 		h.ok(h.s.Correct(h.Context(), org, state.Correction{MessageID: "id-of-4", Thread: true, Links: []linker.Link{bob}})) // kept on 3, which nobody has
@@ -496,6 +501,7 @@ var eraseCases = []testCase{
 		h.erase(u.Connection, 1)
 		h.equal("shown", len(said(v, "1")), 1)
 		h.equal("alone", len(said(v, "2")), 0)
+		h.equal("of a namesake", len(said(v, "6")), 0)
 		h.equal("below", len(said(v, "5", "id-of-4")), 1)
 		h.erase(v.Connection, 1)
 		w := h.claim(h.connect("w").ID)

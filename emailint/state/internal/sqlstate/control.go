@@ -15,7 +15,7 @@ const (
 	unpaused = `NOT EXISTS (SELECT 1 FROM pause p WHERE p.org IN ('', c.org) AND p.provider IN ('', c.provider))`
 	// unpausedOut is true of an outbox row o under none. A row whose connection is gone has no provider.
 	unpausedOut = `NOT EXISTS (SELECT 1 FROM pause p WHERE p.org IN ('', o.org)
-		AND p.provider IN ('', coalesce((SELECT provider FROM connection WHERE id = o.conn), '')))`
+		AND p.provider IN ('', (SELECT provider FROM connection WHERE id = o.conn)))`
 )
 
 // SetPause implements state.Controls. It writes no connection, so it waits for nobody who is at work: from its commit on tx.holds finds every lease in

@@ -11,41 +11,75 @@ import (
 )
 
 // email reads an Email with its aliases and holders.
-func (t *tx) email(id int64) (e state.Email, err error) {
+func (t *tx) email(id int64) (state.Email, error) {
+	es, err := t.emails([]int64{id})
+	if err != nil {
+		return state.Email{}, err
+	}
+	return es[0], nil
+}
+
+func scanEmail(s scanner) (e state.Email, err error) {
 	var messageID, fingerprint []byte
 	var links, person string
-	var nextTry int64
-	err = t.row(`SELECT id, org, message_id, fingerprint, links, person, dropped, restored, thread_dropped, survivor, revision, saved, attempted,
-		NOT known OR envelope_revision > saved, envelope, envelope IS NOT NULL AND rank <= ?, error, tries, next_try FROM email WHERE id = ?`, state.RankKept, id).
-		Scan(&e.ID, &e.Org, &messageID, &fingerprint, &links, &person, &e.Dropped, &e.Restored, &e.ThreadDropped, &e.Survivor, &e.Revision, &e.Saved,
-			&e.Attempted, &e.Full, &e.Envelope, &e.Orphaned, &e.Error, &e.Tries, &nextTry)
+	var nextTry, rank int64
+	err = s.Scan(&e.ID, &e.Org, &messageID, &fingerprint, &links, &person, &e.Dropped, &e.Restored, &e.ThreadDropped, &e.Survivor, &e.Revision, &e.Saved,
+		&e.Attempted, &e.Full, &e.Envelope, &rank, &e.Error, &e.Tries, &nextTry)
 	if err != nil {
-		return e, notFound(err)
+		return e, err
 	}
 	e.MessageID, e.Fingerprint, e.NextTry = state.Hash(messageID), state.Hash(fingerprint), unstamp(nextTry)
+	e.Orphaned = len(e.Envelope) > 0 && rank <= state.RankKept
 	if err := json.Unmarshal([]byte(links), &e.Links); err != nil {
 		return e, err
 	}
-	if err := json.Unmarshal([]byte(person), &e.Person); err != nil {
-		return e, err
-	}
-	if e.Holders, err = list(t, one[int64], `SELECT conn FROM holder WHERE email = ? ORDER BY conn`, id); err != nil {
-		return e, err
-	}
-	hashes, err := list(t, one[[]byte], `SELECT hash FROM alias WHERE email = ? ORDER BY hash`, id)
-	for _, h := range hashes {
-		e.Aliases = append(e.Aliases, state.Hash(h))
-	}
-	return e, err
+	return e, json.Unmarshal([]byte(person), &e.Person)
 }
 
-func (t *tx) emails(ids []int64) (es []state.Email, err error) {
-	for _, id := range ids {
-		e, err := t.email(id)
-		if err != nil {
-			return nil, err
+// emails reads Emails in the order of their ids as they are given; ErrNotFound where one is missing.
+func (t *tx) emails(ids []int64) ([]state.Email, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	found, err := listEach(t, scanEmail, `SELECT id, org, message_id, fingerprint, links, person, dropped, restored, thread_dropped, survivor, revision, saved,
+		attempted, NOT known OR envelope_revision > saved, envelope, rank, error, tries, next_try FROM /*each*/ email WHERE id = ?1`, ids)
+	if err != nil {
+		return nil, err
+	}
+	at := map[int64]*state.Email{}
+	for i := range found {
+		at[found[i].ID] = &found[i]
+	}
+	type part struct {
+		email, conn int64
+		hash        []byte
+	}
+	holders, err := listEach(t, func(s scanner) (p part, err error) {
+		err = s.Scan(&p.email, &p.conn)
+		return p, err
+	}, `SELECT email, conn FROM /*each*/ holder WHERE email = ?1 ORDER BY email, conn`, ids)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range holders {
+		at[p.email].Holders = append(at[p.email].Holders, p.conn)
+	}
+	aliases, err := listEach(t, func(s scanner) (p part, err error) {
+		err = s.Scan(&p.email, &p.hash)
+		return p, err
+	}, `SELECT email, hash FROM /*each*/ alias WHERE email = ?1 ORDER BY email, hash`, ids)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range aliases {
+		at[p.email].Aliases = append(at[p.email].Aliases, state.Hash(p.hash))
+	}
+	es := make([]state.Email, len(ids))
+	for i, id := range ids {
+		if at[id] == nil {
+			return nil, state.ErrNotFound
 		}
-		es = append(es, e)
+		es[i] = *at[id]
 	}
 	return es, nil
 }
@@ -94,13 +128,18 @@ func (s *Store) Attempt(ctx context.Context, l state.Lease, ds []state.Delivery)
 				return err
 			}
 		}
+		var emails, revisions []int64
 		for _, d := range ds {
-			n, err := t.exec(`UPDATE email SET attempted = true WHERE id = ? AND org = ? AND revision = ?`, d.ID, l.Org, d.Revision)
-			if err != nil {
-				return err
-			}
-			if n == 1 {
-				ids = append(ids, d.ID)
+			emails, revisions = append(emails, d.ID), append(revisions, d.Revision)
+		}
+		current, err := listEach(t, one[int64], `UPDATE email SET attempted = true /*each*/ WHERE id = ?1 AND org = ?2 AND revision = ?3 RETURNING id`,
+			emails, l.Org, revisions)
+		if err != nil {
+			return err
+		}
+		for _, id := range emails {
+			if slices.Contains(current, id) {
+				ids = append(ids, id)
 			}
 		}
 		return nil
@@ -169,6 +208,7 @@ func (t *tx) lookAgain(e state.Email) error {
 	if stands, err := t.stands(e); err != nil || stands {
 		return err
 	}
+	t.moved = true
 	return t.do(`UPDATE ledger SET gone = false, check_at = 0, missed_at = 0 WHERE email = ? AND gone`, e.ID)
 }
 
@@ -176,7 +216,7 @@ func without(holders []int64, connection int64) []int64 {
 	return slices.DeleteFunc(slices.Clone(holders), func(c int64) bool { return c == connection })
 }
 
-// store writes what differs, raises the revision when anything does, and makes the rows that cite the Email due when
+// store writes what differs from had, which is empty where the Email was just made, raises the revision when anything does, and makes the rows that cite the Email due when
 // what they inherit may have changed (rule 9).
 func (t *tx) store(had state.Email, e *state.Email, envelope bool) error {
 	slices.Sort(e.Holders)
@@ -193,13 +233,15 @@ func (t *tx) store(had state.Email, e *state.Email, envelope bool) error {
 	if err != nil {
 		return err
 	}
-	if err := t.row(`UPDATE email SET links = ?, person = ?, dropped = ?, restored = ?, thread_dropped = ?, survivor = ?, wanted = ?, revision = revision + 1
-		WHERE id = ? RETURNING revision`, string(links), string(person), e.Dropped, e.Restored, e.ThreadDropped, e.Survivor, len(e.Effective()) > 0, e.ID).
-		Scan(&e.Revision); err != nil {
+	e.Revision++ // nobody else writes in the organisation
+	if err := t.do(`UPDATE email SET links = ?, person = ?, dropped = ?, restored = ?, thread_dropped = ?, survivor = ?, wanted = ?, revision = ? WHERE id = ?`,
+		string(links), string(person), e.Dropped, e.Restored, e.ThreadDropped, e.Survivor, len(e.Effective()) > 0, e.Revision, e.ID); err != nil {
 		return err
 	}
-	if err := t.do(`DELETE FROM link WHERE email = ?`, e.ID); err != nil {
-		return err
+	if len(had.Person)+len(had.Links) > 0 {
+		if err := t.do(`DELETE FROM link WHERE email = ?`, e.ID); err != nil {
+			return err
+		}
 	}
 	for i, l := range append(slices.Clone(e.Person), e.Links...) {
 		if err := t.do(`INSERT INTO link (org, kind, record, email, person) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
@@ -213,8 +255,10 @@ func (t *tx) store(had state.Email, e *state.Email, envelope bool) error {
 		}
 	}
 	if !slices.Equal(had.Holders, e.Holders) {
-		if err := t.do(`DELETE FROM holder WHERE email = ?`, e.ID); err != nil {
-			return err
+		if len(had.Holders) > 0 {
+			if err := t.do(`DELETE FROM holder WHERE email = ?`, e.ID); err != nil {
+				return err
+			}
 		}
 		for _, c := range e.Holders {
 			if err := t.do(`INSERT INTO holder (email, conn) VALUES (?, ?)`, e.ID, c); err != nil {
@@ -223,24 +267,30 @@ func (t *tx) store(had state.Email, e *state.Email, envelope bool) error {
 		}
 	}
 	if !slices.Equal(had.Aliases, e.Aliases) {
-		if err := t.do(`DELETE FROM alias WHERE email = ?`, e.ID); err != nil {
-			return err
+		if len(had.Aliases) > 0 {
+			if err := t.do(`DELETE FROM alias WHERE email = ?`, e.ID); err != nil {
+				return err
+			}
 		}
 		for _, h := range e.Aliases {
 			if err := t.do(`INSERT INTO alias (hash, email) VALUES (?, ?)`, []byte(h), e.ID); err != nil {
 				return err
 			}
+			t.known.aliases.is(h)
 		}
 	}
 	// Copies of it that linked to nothing are decided by it from now on.
 	was, is := len(had.Effective()) > 0, len(e.Effective()) > 0
-	if is != was { // and its other copies follow
+	if is != was && had.ID != 0 { // and its other copies follow
 		if _, err := t.markDue(e.Org, `SELECT id FROM ledger WHERE email = ? AND id <> ? AND (fate = 'linked') = ?`, e.ID, t.settling, was); err != nil {
 			return err
 		}
 	}
 	if is && (!was || !slices.Equal(had.Aliases, e.Aliases)) {
 		for _, h := range e.Aliases {
+			if t.known.alone(h, t.settling) {
+				continue
+			}
 			if _, err := t.markDue(e.Org, `SELECT id FROM ledger WHERE message_id = ? AND org = ? AND email = 0 AND id <> ?`, []byte(h), e.Org, t.settling); err != nil {
 				return err
 			}
@@ -264,6 +314,9 @@ func (t *tx) store(had state.Email, e *state.Email, envelope bool) error {
 	renamed := !slices.Equal(had.Aliases, e.Aliases) && len(cited) > 1
 	if err := t.markDescendants(e.Org, cited, e.ID, !renamed); err != nil {
 		return err
+	}
+	if had.ID == 0 {
+		return nil // no row is one of it yet
 	}
 	// The provider's thread id stands in for missing headers, within one mailbox.
 	_, err = t.markDue(e.Org, `SELECT b.id FROM ledger a JOIN ledger b ON b.conn = a.conn AND b.thread = a.thread

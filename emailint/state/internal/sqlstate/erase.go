@@ -272,7 +272,9 @@ func (t *tx) efface(org string, connection int64, had state.Email) error {
 func (t *tx) outlive(org string, connection int64, e state.Email) error {
 	for _, h := range e.Aliases {
 		var shown bool
-		if err := t.row(`SELECT EXISTS (SELECT 1 FROM ledger WHERE message_id = ? AND org = ? AND conn <> ?)`, []byte(h), org, connection).Scan(&shown); err != nil {
+		// A namesake, which has another author, date or subject, is not it.
+		if err := t.row(`SELECT EXISTS (SELECT 1 FROM ledger WHERE message_id = ? AND org = ? AND conn <> ? AND (fingerprint IS NULL OR fingerprint = ?))`, []byte(h), org, connection,
+			blob(e.Fingerprint)).Scan(&shown); err != nil {
 			return err
 		}
 		if !shown {

@@ -11,7 +11,7 @@ import (
 
 // sentAs returns the Email as which the outbox registered what this mailbox sent (rule 12), 0 when there is none.
 func (t *tx) sentAs(l state.Lease, r state.Row, fingerprint state.Hash) (int64, error) {
-	if fingerprint == "" {
+	if fingerprint == "" || t.known.fingerprints.no(fingerprint) {
 		return 0, nil
 	}
 	ids, err := list(t, one[int64], `SELECT e.id FROM email e WHERE e.org = ?1 AND e.fingerprint = ?3 AND e.survivor = 0
@@ -67,6 +67,7 @@ func (t *tx) attach(l state.Lease, r state.Row, fingerprint state.Hash) (id, rev
 // given is what give did.
 type given struct {
 	email, revision int64
+	made            bool // it is new
 	outranked       bool // another copy's envelope stands, by which the row is to be decided
 	replaced        bool // rows that were decided by the former envelope are to be decided by this one
 }
@@ -101,12 +102,15 @@ func (t *tx) give(org string, connection int64, v state.EmailValue, from origin)
 		return out, err
 	}
 	if len(ids) == 0 {
-		var id int64
+		e := state.Email{Org: org, MessageID: v.MessageID, Fingerprint: v.Fingerprint, Revision: 1, Full: true}
 		if err := t.row(`INSERT INTO email (org, message_id, fingerprint, ours, held) VALUES (?, ?, ?, ?, ?) RETURNING id`,
-			org, blob(v.MessageID), blob(v.Fingerprint), ours, ours).Scan(&id); err != nil {
+			org, blob(v.MessageID), blob(v.Fingerprint), ours, ours).Scan(&e.ID); err != nil {
 			return out, err
 		}
-		ids = []int64{id}
+		t.known.fingerprints.is(v.Fingerprint)
+		out.email, out.made = e.ID, true
+		err := t.value(&out, state.Email{}, e, hashes, connection, v, from, true)
+		return out, err
 	}
 	id := ids[0]
 	out.email = id
@@ -126,6 +130,13 @@ func (t *tx) give(org string, connection int64, v state.EmailValue, from origin)
 		Scan(&blank, &out.outranked); err != nil {
 		return out, err
 	}
+	err = t.value(&out, had, e, hashes, connection, v, from, blank)
+	return out, err
+}
+
+// value brings the mail's value into an Email. had is what is stored, and empty where the Email is new; blank says that it has no envelope.
+func (t *tx) value(out *given, had, e state.Email, hashes []state.Hash, connection int64, v state.EmailValue, from origin, blank bool) (err error) {
+	id := e.ID
 	if !out.outranked {
 		e.Links = slices.Clone(v.Links)
 		state.SortLinks(e.Links)
@@ -144,27 +155,28 @@ func (t *tx) give(org string, connection int64, v state.EmailValue, from origin)
 	}
 	if len(had.Effective()) == 0 && len(v.Links) > 0 {
 		if err := t.leftBehind(&e, connection); err != nil {
-			return out, err
+			return err
 		}
 	}
-	var envelope bool
-	if v.Envelope != nil && !out.outranked {
+	envelope := out.made && v.Envelope != nil
+	if !out.made && v.Envelope != nil && !out.outranked {
 		if err := t.row(`SELECT envelope IS NULL OR envelope_tag <> ?1 OR (?1 = '' AND envelope <> ?2) FROM email WHERE id = ?3`,
 			v.EnvelopeTag, v.Envelope, id).Scan(&envelope); err != nil {
-			return out, err
+			return err
 		}
 	}
-	switch from {
-	case aDraft:
+	switch {
+	case out.made:
+	case from == aDraft:
 		err = t.do(`UPDATE email SET ours = true WHERE id = ?`, id)
-	case aCopy:
+	case from == aCopy:
 		err = t.proven(id)
 	}
 	if err != nil {
-		return out, err
+		return err
 	}
 	if err := t.store(had, &e, envelope); err != nil {
-		return out, err
+		return err
 	}
 	out.revision = e.Revision
 	out.replaced = envelope && (had.Orphaned || !blank && len(v.Links) == 0)
@@ -172,15 +184,15 @@ func (t *tx) give(org string, connection int64, v state.EmailValue, from origin)
 	case envelope:
 		if err := t.do(`UPDATE email SET envelope = ?, envelope_tag = ?, envelope_revision = revision, rank = ?, envelope_conn = ? WHERE id = ?`,
 			v.Envelope, v.EnvelopeTag, v.Rank, connection, id); err != nil {
-			return out, err
+			return err
 		}
-		if blank { // other copies were not compared with this one
+		if blank && !out.made { // other copies were not compared with this one
 			err = t.do(`UPDATE ledger SET reread = true WHERE email = ?`, id)
 		}
 	case v.Envelope != nil && !out.outranked: // equal, and of another copy
 		err = t.do(`UPDATE email SET rank = ?1, envelope_conn = ?2 WHERE id = ?3 AND rank <> ?1`, v.Rank, connection, id)
 	}
-	return out, err
+	return err
 }
 
 // leftBehind takes off an Email that links again the mailboxes that it left while it linked to nothing: nobody could look for it there, as its header
@@ -201,6 +213,7 @@ func (t *tx) leftBehind(e *state.Email, connection int64) error {
 		if err := t.do(`UPDATE ledger SET email = 0 WHERE email = ? AND conn = ?`, e.ID, c); err != nil {
 			return err
 		}
+		t.moved = true
 		e.Holders = without(e.Holders, c)
 	}
 	return nil
@@ -209,6 +222,9 @@ func (t *tx) leftBehind(e *state.Email, connection int64) error {
 // same returns the Emails that a mail with these Message-IDs and that fingerprint is (rule 12), by id. ours: we are about to send it.
 func (t *tx) same(org string, hashes []state.Hash, fingerprint state.Hash, ours bool) (ids []int64, err error) {
 	for _, h := range hashes {
+		if t.known.aliases.no(h) {
+			continue
+		}
 		found, err := list(t, one[int64], `SELECT e.id FROM alias a JOIN email e ON e.id = a.email
 			WHERE a.hash = ? AND e.org = ? AND e.fingerprint IS NOT DISTINCT FROM ? AND e.survivor = 0`, []byte(h), org, blob(fingerprint))
 		if err != nil {
@@ -216,7 +232,7 @@ func (t *tx) same(org string, hashes []state.Hash, fingerprint state.Hash, ours 
 		}
 		ids = append(ids, found...)
 	}
-	if fingerprint != "" {
+	if fingerprint != "" && !t.known.fingerprints.no(fingerprint) {
 		// A mail without Message-ID is known by its fingerprint only, and so is a copy of what we sent whose Message-ID was
 		// replaced. Recipients are not part of it: two mails we send in one second with one subject are two.
 		q := `SELECT id FROM email WHERE org = ? AND fingerprint = ? AND survivor = 0 AND (ours OR ? OR message_id IS NULL)`
@@ -277,6 +293,7 @@ func (t *tx) join(e *state.Email, other int64) error {
 	if err := t.do(`UPDATE ledger SET email = ? WHERE email = ?`, e.ID, other); err != nil {
 		return err
 	}
+	t.moved = true
 	if err := t.do(`UPDATE email SET ours = ours OR (SELECT ours FROM email WHERE id = ?1),
 		held = held AND (SELECT held FROM email WHERE id = ?1) WHERE id = ?2`, other, e.ID); err != nil {
 		return err

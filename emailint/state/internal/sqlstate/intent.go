@@ -25,6 +25,10 @@ func (t *tx) plan(l state.Lease, email int64, p state.IntentPlan) error {
 
 // recognise gives new rows that mutations of ours made what is known of their emails, so that they are not taken for news.
 func (t *tx) recognise(l state.Lease, items []string) error {
+	var acted bool // mostly none is archived or labelled
+	if err := t.row(`SELECT EXISTS (SELECT 1 FROM intent WHERE conn = ? AND made <> '')`, l.Connection).Scan(&acted); err != nil || !acted {
+		return err
+	}
 	made, err := listEach(t, one[string], `SELECT made FROM /*each*/ intent WHERE conn = ?1 AND made = ?2 AND made <> ''`, l.Connection, items)
 	if err != nil {
 		return err

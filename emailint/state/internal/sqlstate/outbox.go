@@ -111,6 +111,7 @@ func (t *tx) shown(connection, email int64) error {
 		if err := t.do(`DELETE FROM ledger WHERE id = ?`, id); err != nil {
 			return err
 		}
+		t.moved = true
 	}
 	return nil
 }

@@ -451,7 +451,10 @@ func (t *tx) place(l state.Lease, p state.Page, ids []int64, rest []int) (news [
 			delete(at, k)
 		}
 	}
-	return listEach(t, one[int64], `INSERT INTO placement (row_id, folder, conn, generation) SELECT ?1, ?2, ?3, ?4 /*each*/ WHERE true
-		ON CONFLICT (row_id, folder) DO UPDATE SET generation = excluded.generation WHERE excluded.generation > placement.generation RETURNING row_id`,
-		rows, folders, l.Connection, generations)
+	const q = `INSERT INTO placement (row_id, folder, conn, generation) SELECT ?1, ?2, ?3, ?4 /*each*/ WHERE true
+		ON CONFLICT (row_id, folder) DO UPDATE SET generation = excluded.generation WHERE excluded.generation > placement.generation`
+	if len(rest) == 0 { // new rows are news anyway
+		return nil, t.each(q, rows, folders, l.Connection, generations)
+	}
+	return listEach(t, one[int64], q+` RETURNING row_id`, rows, folders, l.Connection, generations)
 }

@@ -70,21 +70,47 @@ func (s *Store) Settle(ctx context.Context, l state.Lease, b state.Batch, ss []s
 		if err != nil {
 			return err
 		}
-		for _, st := range ss {
-			r, err := scanRow(t.row(`SELECT `+rowColumns+` FROM ledger WHERE id = ? AND conn = ?`, st.Row, l.Connection))
-			if errors.Is(err, sql.ErrNoRows) {
-				out = append(out, state.Settled{Row: st.Row}) // of the outbox, and its copy was shown
-				continue
-			} else if err != nil {
-				return err
-			}
-			done, err := t.settle(l, r, st, change == b.Change && st.RulesVersion >= rules)
-			if err != nil {
-				return err
-			}
-			out = append(out, done)
+		ids := make([]int64, len(ss))
+		for i, st := range ss {
+			ids[i] = st.Row
 		}
-		return nil
+		have, err := t.rowsOf(l.Connection, ids)
+		if err != nil {
+			return err
+		}
+		if err := t.know(l.Org, have, ss); err != nil {
+			return err
+		}
+		out = make([]state.Settled, len(ss))
+		var ends []ending // of mails that have nothing to do with any Email: they are stored together
+		for i, st := range ss {
+			r, ok := have[st.Row]
+			if ok && t.moved {
+				if r, err = scanRow(t.row(`SELECT `+rowColumns+` FROM ledger WHERE id = ? AND conn = ?`, st.Row, l.Connection)); errors.Is(err, sql.ErrNoRows) {
+					ok = false
+				} else if err != nil {
+					return err
+				}
+			}
+			if !ok {
+				out[i] = state.Settled{Row: st.Row} // of the outbox, and its copy was shown
+				continue
+			}
+			current := change == b.Change && st.RulesVersion >= rules
+			if t.aloof(r, st) {
+				out[i] = state.Settled{Row: r.ID}
+				ends = append(ends, ending{st, current, false, &out[i]})
+				continue
+			}
+			if err := t.end(ends); err != nil {
+				return err
+			}
+			ends = nil
+			if err := t.settle(l, r, st, current, &out[i]); err != nil {
+				return err
+			}
+		}
+		return t.end(ends)
 	})
 	if err != nil {
 		return nil, err
@@ -92,8 +118,48 @@ func (s *Store) Settle(ctx context.Context, l state.Lease, b state.Batch, ss []s
 	return out, nil
 }
 
-func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current bool) (out state.Settled, err error) {
-	out = state.Settled{Row: r.ID, Email: r.Email, StillDue: true}
+// aloof reports whether a row is no copy of any Email, was none, and has nothing else to be stored than the decision.
+func (t *tx) aloof(r state.Row, st state.Settlement) bool {
+	return st.Email == nil && r.Email == 0 && st.Fate.Decided() && (!r.Received.IsZero() || st.Received.IsZero()) &&
+		(r.MessageID == "" || t.known.aliases.no(r.MessageID)) && (st.Fingerprint == "" || t.known.fingerprints.no(st.Fingerprint))
+}
+
+// ending is how a row is settled in the end.
+type ending struct {
+	st       state.Settlement
+	current  bool // by what is true now
+	attached bool
+	out      *state.Settled
+}
+
+// end settles rows, and says which are still due, by the end of the transaction.
+func (t *tx) end(es []ending) error {
+	var fates, reasons []string
+	var rules, dues, ids []int64
+	var currents, attached []bool
+	at := map[int64]*state.Settled{}
+	for _, e := range es {
+		fates, reasons, rules = append(fates, string(e.st.Fate)), append(reasons, e.st.Reason), append(rules, e.st.RulesVersion)
+		currents, dues, ids, attached = append(currents, e.current), append(dues, e.st.Due), append(ids, e.st.Row), append(attached, e.attached)
+		at[e.st.Row] = e.out
+	}
+	// What it was to read again, it has, unless that was asked for meanwhile.
+	return t.tx.EachLater(t.ctx, func(s scanner) error {
+		var id int64
+		var due bool
+		err := s.Scan(&id, &due)
+		if err == nil {
+			at[id].StillDue = due
+		}
+		return err
+	}, `UPDATE ledger SET fate = ?1, reason = ?2, rules = ?3, tries = 0, next_try = 0, reread = reread AND due <> ?5 OR ?7,
+		due = CASE WHEN due > settled OR ?4 THEN due ELSE due + 1 END,
+		settled = CASE WHEN ?4 AND due = ?5 THEN due ELSE settled END /*each*/ WHERE id = ?6 RETURNING id, due > settled`,
+		plain([]any{fates, reasons, rules, currents, dues, ids, attached}))
+}
+
+func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current bool, out *state.Settled) (err error) {
+	*out = state.Settled{Row: r.ID, Email: r.Email, StillDue: true}
 	t.settling = r.ID
 	defer func() { t.settling = 0 }()
 	if st.Fate == state.FateFailed {
@@ -103,19 +169,19 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 		}
 		err := t.do(`UPDATE ledger SET fate = ?, reason = ?, tries = tries + 1, next_try = ? WHERE id = ?`,
 			fate, st.Reason, stamp(st.NextTry), r.ID)
-		return out, err
+		return err
 	}
 	if r.Received.IsZero() && !st.Received.IsZero() {
 		if err := t.do(`UPDATE ledger SET received = ?, history = ? WHERE id = ?`, stamp(st.Received), st.History, r.ID); err != nil {
-			return out, err
+			return err
 		}
 	}
-	attached := false
+	attached, made := false, false
 	switch {
 	case st.Email != nil:
 		var g given
 		g, err = t.give(l.Org, l.Connection, *st.Email, source(r))
-		out.Email, out.Revision, current = g.email, g.revision, current && !g.outranked
+		out.Email, out.Revision, made, current = g.email, g.revision, g.made, current && !g.outranked
 		if err == nil && g.replaced {
 			_, err = t.markDue(l.Org, `SELECT id FROM ledger WHERE email = ? AND id <> ?`, g.email, r.ID)
 		}
@@ -129,7 +195,7 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 		}
 	}
 	if err != nil {
-		return out, err
+		return err
 	}
 	// What left its mailbox and links to nothing is no copy of the Email any more: who knows whether it can be read another time.
 	if st.Lost || st.Email == nil && r.Left && !attached && !state.IsOutbox(r.Item) {
@@ -138,7 +204,7 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 	late := false
 	if r.Fate.Decided() && r.Email == 0 && out.Email != 0 {
 		if err := t.do(`INSERT INTO late (email, conn) VALUES (?, ?) ON CONFLICT DO NOTHING`, out.Email, l.Connection); err != nil {
-			return out, err
+			return err
 		}
 	} else if len(st.Intents) > 0 {
 		// A mail that was moved is a new item where ids die on a move: its first decision may lie behind it, and it may not have linked, or
@@ -146,7 +212,7 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 		if err := t.row(`SELECT EXISTS (SELECT 1 FROM late WHERE email = ?1 AND conn = ?2) OR EXISTS (SELECT 1 FROM ledger WHERE message_id = ?3
 			AND (conn + 0) = ?2 AND id <> ?4 AND NOT sent AND (fate || '' IN ('unmatched', 'excluded', 'internal', 'automated') OR fate || '' = 'linked' AND away))`, out.Email, l.Connection, blob(r.MessageID), r.ID).
 			Scan(&late); err != nil {
-			return out, err
+			return err
 		}
 	}
 	for _, p := range st.Intents {
@@ -154,34 +220,30 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 			break
 		}
 		if err := t.plan(l, out.Email, p); err != nil {
-			return out, err
+			return err
 		}
 	}
 	// The row is pointed at its Email before the former one is looked at, which asks who still points there.
 	if err := t.do(`UPDATE ledger SET email = ? WHERE id = ?`, out.Email, r.ID); err != nil {
-		return out, err
+		return err
 	}
-	if out.Email != 0 && !state.IsOutbox(r.Item) {
+	if out.Email != 0 && !made && !state.IsOutbox(r.Item) {
 		if err := t.shown(l.Connection, out.Email); err != nil {
-			return out, err
+			return err
 		}
 	}
 	if r.Email != 0 && (st.Email == nil || out.Email != r.Email) {
-		if out.Revision, err = t.takeBack(l.Connection, r.Email, out, st.Lost); err != nil {
-			return out, err
+		if out.Revision, err = t.takeBack(l.Connection, r.Email, *out, st.Lost); err != nil {
+			return err
 		}
 	}
-	// What it was to read again, it has, unless that was asked for meanwhile.
-	if err := t.row(`UPDATE ledger SET fate = ?1, reason = ?2, rules = ?3, tries = 0, next_try = 0, reread = reread AND due <> ?5 OR ?7,
-		due = CASE WHEN due > settled OR ?4 THEN due ELSE due + 1 END,
-		settled = CASE WHEN ?4 AND due = ?5 THEN due ELSE settled END WHERE id = ?6 RETURNING due > settled`,
-		st.Fate, st.Reason, st.RulesVersion, current, st.Due, r.ID, attached).Scan(&out.StillDue); err != nil {
-		return out, err
+	if err := t.end([]ending{{st, current, attached, out}}); err != nil {
+		return err
 	}
 	if r.Email != 0 {
-		return out, t.dropEnvelope(r.Email)
+		return t.dropEnvelope(r.Email)
 	}
-	return out, nil
+	return nil
 }
 
 // dropEnvelope lets the envelope of an Email go that links to nothing, once the CRM knows and every copy is decided: until then it tells them why. Were

@@ -58,8 +58,10 @@ type Tx interface {
 	Do(ctx context.Context, q string, args []any) error
 	// Each is Query, for each row of the arguments, in any order. An argument that is an []int64, [][]byte, []string or []bool is a column of them,
 	// of one length; others are the same in all rows. A database may do it in one statement: then columns come from what stands in place of
-	// /*each*/, a FROM clause. In a SELECT it stands right behind FROM, before the first table. f is nil where there is nothing to read.
+	// /*each*/, a FROM clause. In a SELECT it stands right behind FROM, before the first table.
 	Each(ctx context.Context, f func(Scanner) error, q string, args []any) error
+	// EachLater is Each that nobody waits for: f, which may be nil, is called at Commit at the latest.
+	EachLater(ctx context.Context, f func(Scanner) error, q string, args []any) error
 	Commit(ctx context.Context) error
 	Rollback(ctx context.Context) error
 }
@@ -88,6 +90,8 @@ type tx struct {
 	writes bool
 
 	settling int64 // the row that is being settled, not pointed at its Email yet
+	known    known // of what is settled
+	moved    bool  // rows other than that which is settled went, or became copies of another Email, or of none
 }
 
 // tries is how often a transaction is begun that loses to others.
@@ -166,7 +170,7 @@ func (t *tx) exec(q string, args ...any) (int, error) { return t.tx.Exec(t.ctx, 
 func (t *tx) do(q string, args ...any) error { return t.tx.Do(t.ctx, q, plain(args)) }
 
 // each is do for each row of the arguments.
-func (t *tx) each(q string, args ...any) error { return t.tx.Each(t.ctx, nil, q, plain(args)) }
+func (t *tx) each(q string, args ...any) error { return t.tx.EachLater(t.ctx, nil, q, plain(args)) }
 
 // list returns all rows.
 func list[T any](t *tx, f func(scanner) (T, error), q string, args ...any) (out []T, err error) {

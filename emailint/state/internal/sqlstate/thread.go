@@ -208,6 +208,9 @@ func (t *tx) descendants(org string, hashes []state.Hash, except int64, links bo
 			continue
 		}
 		seen[h] = true
+		if t.known.cited.no(h) {
+			continue
+		}
 		rows, err := list(t, func(s scanner) (b below, err error) {
 			err = s.Scan(&b.id, &b.email, &b.messageID, &b.cites)
 			return b, err

@@ -76,6 +76,11 @@ type dropped struct {
 
 // Close drops the schema.
 func (s *dropped) Close() error {
-	_, err := s.pool.Exec(context.Background(), "DROP SCHEMA "+s.schema+" CASCADE")
-	return errors.Join(s.Store.Close(), err)
+	return errors.Join(s.Store.Close(), Drop(context.Background(), s.pool, s.schema))
+}
+
+// Drop drops a schema with all that is in it.
+func Drop(ctx context.Context, pool *pgxpool.Pool, schema string) error {
+	_, err := pool.Exec(ctx, "DROP SCHEMA "+schema+" CASCADE")
+	return err
 }
