@@ -299,7 +299,9 @@ func pauses(h *house) {
 	for _, p := range []state.Pause{{}, {Org: org}, {Provider: "fake"}, {Org: org, Provider: "fake"}, {Org: "gamma"}, {Org: "gamma", Provider: "fake"}, {Provider: "gamma"}} {
 		p.By, p.Reason, p.At = "operator", "to see", now
 		scope := fmt.Sprintf("a pause of %q, %q: ", p.Org, p.Provider)
-		covers := func(b box) bool { return (p.Org == "" || p.Org == b.org) && (p.Provider == "" || p.Provider == b.provider) }
+		covers := func(b box) bool {
+			return (p.Org == "" || p.Org == b.org) && (p.Provider == "" || p.Provider == b.provider)
+		}
 		leases := map[box]state.Lease{}
 		for _, b := range boxes {
 			l, err := h.s.ClaimConnection(h.Context(), b.org, ids[b], "w", now, time.Minute)
