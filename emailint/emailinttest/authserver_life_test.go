@@ -226,7 +226,8 @@ func TestAuthServerRevokes(t *testing.T) {
 				}
 				return
 			}
-			me, own, other := url.Values{}, url.Values{"client_id": {"crm"}, "client_secret": {"crm secret+%"}}, url.Values{"client_id": {"stranger"}, "client_secret": {"its own"}}
+			me, own := url.Values{}, url.Values{"client_id": {"crm"}, "client_secret": {"crm secret+%"}}
+			other := url.Values{"client_id": {"stranger"}, "client_secret": {"its own"}}
 			if k == emailinttest.AuthRotating {
 				me = own
 			}
@@ -251,7 +252,8 @@ func TestAuthServerRevokes(t *testing.T) {
 				if status, e := revoke(token, url.Values{"client_id": {"crm"}, "client_secret": {"no"}}); status != 401 || e != "invalid_client" {
 					t.Errorf("%s token, wrong secret: %d %v", which, status, e)
 				}
-				if status, _, _ := a.post(a.s.RevokeURL(), url.Values{"token": {token}}, func(r *http.Request) { r.SetBasicAuth("crm", "no") }); status != 401 || !a.valid(tok) {
+				wrong := func(r *http.Request) { r.SetBasicAuth("crm", "no") }
+				if status, _, _ := a.post(a.s.RevokeURL(), url.Values{"token": {token}}, wrong); status != 401 || !a.valid(tok) {
 					t.Errorf("%s token, wrong Basic: %d", which, status)
 				}
 				if status, _ := revoke(token, url.Values{}); k == emailinttest.AuthRotating && (status != 401 || !a.valid(tok)) {

@@ -218,7 +218,9 @@ func TestAuthServerFlow(t *testing.T) {
 						t.Errorf("%d refreshes with %s", n, token)
 					}
 				}
-				for step, n := range map[emailinttest.AuthStep]int{emailinttest.AuthAuthorize: 1, emailinttest.AuthExchange: 1, emailinttest.AuthRefresh: 1, emailinttest.AuthRevoke: 0} {
+				for step, n := range map[emailinttest.AuthStep]int{
+					emailinttest.AuthAuthorize: 1, emailinttest.AuthExchange: 1, emailinttest.AuthRefresh: 1, emailinttest.AuthRevoke: 0,
+				} {
 					if got := a.s.Count(step); got != n {
 						t.Errorf("%d requests to %s, want %d", got, step, n)
 					}

@@ -145,8 +145,7 @@ func TestAuthServerCodes(t *testing.T) {
 		}
 		young, old := a.visit().Get("code"), a.visit().Get("code")
 		time.Sleep(10*time.Minute - time.Nanosecond)
-		tok, err := redeem(young)
-		if err != nil {
+		if _, err := redeem(young); err != nil {
 			t.Fatalf("just before ten minutes: %v", err)
 		}
 		time.Sleep(time.Nanosecond)
@@ -156,7 +155,8 @@ func TestAuthServerCodes(t *testing.T) {
 		// RFC 6749, 4.1.2: a second use takes back what the first one gave, and what that gave.
 		other := a.connect()
 		young = a.visit().Get("code")
-		if tok, err = redeem(young); err != nil {
+		tok, err := redeem(young)
+		if err != nil {
 			t.Fatal(err)
 		}
 		fresh, err := a.again(tok.RefreshToken)
