@@ -72,6 +72,7 @@ var Points = []Point{
 	{Name: "state.IntentsDue", Read: true, Means: "nothing"},
 	{Name: "state.IntentStep", Means: "an intent counts as attempted and the mailbox was not asked, or was asked and nobody knows (rule 17)"},
 	{Name: "state.Undo", Means: "the wish to take something back is stored and the person was not told"},
+	{Name: "state.IntentOf", Read: true, Means: "nothing", Unreached: noOperator},
 	{Name: "state.IntentsOf", Read: true, Means: "nothing"},
 	{Name: "state.IntentLog", Read: true, Means: "nothing"},
 
@@ -114,6 +115,7 @@ var Points = []Point{
 	{Name: "crm.RecordChanges", Read: true, Means: "changes were pulled and not stored: they are pulled again"},
 
 	{Name: "provider.Open", Read: true, Means: "a connection is open that nobody will close"},
+	{Name: "provider.OpenToken", Read: true, Means: "a connection is open that nobody will close", Unreached: "the scenario's mailboxes are opened by password"},
 	{Name: "mailbox.Profile", Read: true, Means: "nothing"},
 	{Name: "mailbox.Start", Read: true, Means: "a cursor was taken and not stored: the next one is later, history was planned before"},
 	{Name: "mailbox.Changes", Read: true, Means: "a page was read and not stored"},

@@ -204,6 +204,10 @@ func (s *Store) Undo(ctx context.Context, org string, id int64, at time.Time) (s
 	return get(s.p, "state.Undo", func() (state.Intent, error) { return s.Store.Undo(ctx, org, id, at) })
 }
 
+func (s *Store) IntentOf(ctx context.Context, org string, id int64) (state.Intent, error) {
+	return get(s.p, "state.IntentOf", func() (state.Intent, error) { return s.Store.IntentOf(ctx, org, id) })
+}
+
 func (s *Store) IntentsOf(ctx context.Context, org string, email int64) ([]state.Intent, error) {
 	return get(s.p, "state.IntentsOf", func() ([]state.Intent, error) { return s.Store.IntentsOf(ctx, org, email) })
 }

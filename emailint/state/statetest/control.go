@@ -299,7 +299,9 @@ func pauses(h *house) {
 	for _, p := range []state.Pause{{}, {Org: org}, {Provider: "fake"}, {Org: org, Provider: "fake"}, {Org: "gamma"}, {Org: "gamma", Provider: "fake"}, {Provider: "gamma"}} {
 		p.By, p.Reason, p.At = "operator", "to see", now
 		scope := fmt.Sprintf("a pause of %q, %q: ", p.Org, p.Provider)
-		covers := func(b box) bool { return (p.Org == "" || p.Org == b.org) && (p.Provider == "" || p.Provider == b.provider) }
+		covers := func(b box) bool {
+			return (p.Org == "" || p.Org == b.org) && (p.Provider == "" || p.Provider == b.provider)
+		}
 		leases := map[box]state.Lease{}
 		for _, b := range boxes {
 			l, err := h.s.ClaimConnection(h.Context(), b.org, ids[b], "w", now, time.Minute)
@@ -510,8 +512,10 @@ func sentOnly(h *house) {
 	l = claim(80, true)
 	b := h.pending(l)
 	h.settle(l, b, linked(b.Rows[0], ada))
-	_, err = h.s.SaveSettings(h.Context(), org, state.Settings{Body: []byte(`{}`)}, true)
-	h.ok(err)
+	for v := range int64(2) {
+		_, err = h.s.SaveSettings(h.Context(), org, state.Settings{Body: []byte(`{}`), Version: v}, true)
+		h.ok(err)
+	}
 	pending(l, 80)
 	release(l, state.Released{NextSent: at(110)})
 	l = claim(80, false)
