@@ -222,6 +222,14 @@ func (a *Acting) PatchSettings(ctx context.Context, patch []byte, version int64)
 	return a.Settings(ctx)
 }
 
+// TestSMTP is Engine.TestSMTP.
+func (a *Acting) TestSMTP(ctx context.Context, s SMTP) error {
+	if err := a.actor.May(ToSetSettings, ""); err != nil {
+		return err
+	}
+	return a.engine.TestSMTP(ctx, a.actor.Org, s)
+}
+
 // Pause pauses the organisation's mailboxes, of one provider or with "" all.
 func (a *Acting) Pause(ctx context.Context, provider, reason string) error {
 	if err := a.actor.May(ToPause, ""); err != nil {

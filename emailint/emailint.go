@@ -71,6 +71,8 @@ type Options struct {
 
 	// Defaults are what an organisation has that saved no settings; nil: DefaultSettings. They have no secrets: these are in Apps and SMTP.
 	Defaults *Settings
+	// SMTP opens the mail server of an organisation's settings, as smtp.New does; nil: none can be tested or used.
+	SMTP func(SMTP) (SMTPServer, error)
 	// Apps are the operator's own OAuth apps, by provider, for organisations that have none of their own.
 	Apps map[string]App
 	// BaseURL is where Handler is mounted, as in "https://crm.example.com/email". It is never taken from a request.

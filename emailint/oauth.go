@@ -120,12 +120,8 @@ func (e *Engine) signIn(ctx context.Context, org, name string) (provider.OAuth, 
 		return provider.OAuth{}, provider.OAuthApp{}, err
 	}
 	a, own := s.Apps[name]
-	if own && a.ClientSecret == SecretSet {
-		plain, err := e.keys.Open(saved.Secrets["apps."+name+".client_secret"], secretRow(org, "apps."+name+".client_secret"))
-		if err != nil {
-			return provider.OAuth{}, provider.OAuthApp{}, &provider.NeedsAction{Who: provider.Operator, Reason: "the stored client secret does not open: is its sealing key in Options.Keys?", Err: err}
-		}
-		a.ClientSecret = Secret(plain)
+	if err := e.openSecret(org, "apps."+name+".client_secret", &a.ClientSecret, saved.Secrets); err != nil {
+		return provider.OAuth{}, provider.OAuthApp{}, err
 	}
 	if !own {
 		if a, ok = e.o.Apps[name]; !ok {

@@ -12,6 +12,7 @@ import (
 	"github.com/intellicon/email-integration/emailint/state"
 	"github.com/intellicon/email-integration/linker"
 	"github.com/intellicon/email-integration/message"
+	"github.com/intellicon/email-integration/provider"
 )
 
 // eachSecret replaces every secret by what f makes of it.
@@ -53,13 +54,23 @@ func (e *Engine) openSecrets(org string, s *Settings, sealed map[string][]byte) 
 		if x == "" {
 			return ""
 		}
-		plain, err := e.keys.Open(sealed[path], secretRow(org, path))
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", path, err))
-		}
-		return Secret(plain)
+		errs = append(errs, e.openSecret(org, path, &x, sealed))
+		return x
 	})
 	return errors.Join(errs...)
+}
+
+// openSecret puts one secret in where it is SecretSet.
+func (e *Engine) openSecret(org, path string, x *Secret, sealed map[string][]byte) error {
+	if *x != SecretSet {
+		return nil
+	}
+	plain, err := e.keys.Open(sealed[path], secretRow(org, path))
+	*x = Secret(plain)
+	if err != nil {
+		return &provider.NeedsAction{Who: provider.Operator, Reason: "the stored " + path + " does not open: is its sealing key in Options.Keys?", Err: err}
+	}
+	return nil
 }
 
 // Settings returns an organisation's settings and their version; one that has saved none has Options.Defaults, and version 0. Secrets are in them:

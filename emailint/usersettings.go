@@ -23,6 +23,21 @@ type SignatureValues interface {
 	SignatureValues(ctx context.Context, org, user string) (signature.Values, error)
 }
 
+// power returns what a CRMStore can do besides. One that wraps another has a method Unwrap that returns it.
+func power[T any](s CRMStore) (T, bool) {
+	for {
+		if p, ok := s.(T); ok {
+			return p, true
+		}
+		w, ok := s.(interface{ Unwrap() CRMStore })
+		if !ok {
+			var none T
+			return none, false
+		}
+		s = w.Unwrap()
+	}
+}
+
 // UserSettings returns a user's settings and their version, 0 when they have saved none.
 func (e *Engine) UserSettings(ctx context.Context, org, user string) (s UserSettings, version int64, err error) {
 	raw, version, err := e.o.State.UserSettings(ctx, org, user)
@@ -102,7 +117,7 @@ func (e *Engine) PreviewSignature(ctx context.Context, org, user, html string) (
 		return Signature{}, fmt.Errorf("emailint: signature: %w", err)
 	}
 	var values signature.Values
-	if host, ok := e.o.CRM.(SignatureValues); ok {
+	if host, ok := power[SignatureValues](e.o.CRM); ok {
 		if values, err = host.SignatureValues(ctx, org, user); err != nil {
 			return Signature{}, fmt.Errorf("emailint: the values of user %s's signature: %w", user, err)
 		}

@@ -202,6 +202,9 @@ type flaky struct {
 	count int
 }
 
+// Unwrap gives what the store can do besides.
+func (f *flaky) Unwrap() crm.Store { return f.Store }
+
 func (f *flaky) call(effect func() error) error {
 	f.mu.Lock()
 	var err error

@@ -34,16 +34,16 @@ func (o *opener) Open(ctx context.Context, credential []byte) (provider.Mailbox,
 	return wrapMailbox(o.p, m), nil
 }
 
-// authorizer is a process's provider whose people sign in by OAuth.
+// authorizer is a process's provider whose users sign in by OAuth.
 type authorizer struct {
 	provider.Authorizer
 	p *Process
 }
 
-// Authorizer is a process's view of a provider. What its people's sign-in needs reaches the service by the engine's own client, which no failpoint is before.
-func Authorizer(a provider.Authorizer, p *Process) provider.Authorizer { return authorizer{a, p} }
+// Authorizer is a process's a.
+func Authorizer(p *Process, a provider.Authorizer) provider.Authorizer { return &authorizer{a, p} }
 
-func (a authorizer) Open(ctx context.Context, credential []byte) (provider.Mailbox, error) {
+func (a *authorizer) Open(ctx context.Context, credential []byte) (provider.Mailbox, error) {
 	m, err := get(a.p, "provider.Open", func() (provider.Mailbox, error) { return a.Authorizer.Open(ctx, credential) })
 	if err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func (a authorizer) Open(ctx context.Context, credential []byte) (provider.Mailb
 	return wrapMailbox(a.p, m), nil
 }
 
-func (a authorizer) OpenToken(ctx context.Context, tokens oauth2.TokenSource) (provider.Mailbox, error) {
+func (a *authorizer) OpenToken(ctx context.Context, tokens oauth2.TokenSource) (provider.Mailbox, error) {
 	m, err := get(a.p, "provider.OpenToken", func() (provider.Mailbox, error) { return a.Authorizer.OpenToken(ctx, tokens) })
 	if err != nil {
 		return nil, err

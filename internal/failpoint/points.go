@@ -100,7 +100,7 @@ var Points = []Point{
 
 	{Name: "state.SetPause", Means: "mailboxes are paused and the operator was not told", Unreached: noOperator},
 	{Name: "state.EndPause", Means: "mailboxes are due and the operator was not told", Unreached: noOperator},
-	{Name: "state.Pauses", Read: true, Means: "nothing", Unreached: noOperator},
+	{Name: "state.Pauses", Read: true, Means: "nothing"},
 	{Name: "state.Deployment", Read: true, Means: "nothing", Unreached: noOperator},
 	{Name: "state.SetDeployment", Means: "the installation has its name and doesn't know", Unreached: noOperator},
 
@@ -115,7 +115,7 @@ var Points = []Point{
 	{Name: "crm.RecordChanges", Read: true, Means: "changes were pulled and not stored: they are pulled again"},
 
 	{Name: "provider.Open", Read: true, Means: "a connection is open that nobody will close"},
-	{Name: "provider.OpenToken", Read: true, Means: "a connection is open that nobody will close", Unreached: "the scenario's mailboxes are opened by password"},
+	{Name: "provider.OpenToken", Read: true, Means: "a connection is open that nobody will close", Unreached: noSignIn},
 	{Name: "mailbox.Profile", Read: true, Means: "nothing"},
 	{Name: "mailbox.Start", Read: true, Means: "a cursor was taken and not stored: the next one is later, history was planned before"},
 	{Name: "mailbox.Changes", Read: true, Means: "a page was read and not stored"},

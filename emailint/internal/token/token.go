@@ -36,8 +36,8 @@ func (g Grant) Format(f fmt.State, _ rune) { fmt.Fprint(f, "grant of ", g.Client
 // where it names none (RFC 6749, 5.1).
 func Of(t *oauth2.Token, client string, now time.Time, former Grant) Grant {
 	g := Grant{Refresh: cmp.Or(t.RefreshToken, former.Refresh), Access: t.AccessToken, Type: t.TokenType, Client: client, Scopes: former.Scopes}
-	if t.ExpiresIn > 0 {
-		g.Expiry = now.Add(time.Duration(t.ExpiresIn) * time.Second)
+	if !t.Expiry.IsZero() { // x/oauth2 counts from the wall clock, and the answer is but a moment old
+		g.Expiry = now.Add(time.Until(t.Expiry))
 	}
 	if granted, ok := t.Extra("scope").(string); ok && granted != "" {
 		g.Scopes = strings.Fields(granted)
