@@ -33,7 +33,7 @@ var floors = []struct {
 	{"internal/failpoint", []string{"message", "linker", "provider", "emailint"}},
 	{"internal/simulation", []string{"message", "linker", "provider", "emailint", "internal"}},
 	{"examples", []string{"message", "linker", "signature", "provider", "smtp", "emailint", "examples", "internal"}},
-	{"bench", []string{"message", "linker", "provider", "emailint", "internal"}},
+	{"bench", []string{"message", "linker", "provider", "emailint", "internal", "examples/sqlstore"}},
 }
 
 // heavy says in which packages alone a heavy dependency may be imported.

@@ -232,7 +232,8 @@ func (e *Engine) deliverer(ctx context.Context, l state.Lease, box provider.Mail
 		renew = func(context.Context) error { return nil }
 	}
 	d := &deliver.Deliverer{Store: e.o.State, CRM: host, Mailbox: box, Lease: l, Hasher: e.hasher(l.Org), Keys: e.keys,
-		Rules: rules, Version: version, Reload: reload, Now: e.o.Now, Renew: renew}
+		Rules: rules, Version: version, Reload: reload, Now: e.o.Now, Renew: renew,
+		Beat: e.o.Lease / 6}
 	if remover != nil {
 		d.Remover = host
 	}

@@ -194,10 +194,13 @@ func newSigns(h header, e *Envelope, c *content) *signs {
 	return s
 }
 
+// flatten makes no-reply and no_reply noreply.
+var flatten = strings.NewReplacer("-", "", "_", "", ".", "")
+
 // sender looks for the words of an address that nobody reads.
 func (s *signs) sender(domain string) {
-	s.postmaster = strings.HasPrefix(strings.NewReplacer("-", "", "_", "", ".", "").Replace(s.local), "postmaster") || s.local == "system administrator"
-	flat := strings.NewReplacer("-", "", "_", "", ".", "").Replace(s.local)
+	flat := flatten.Replace(s.local)
+	s.postmaster = strings.HasPrefix(flat, "postmaster") || s.local == "system administrator"
 	for _, w := range []string{"noreply", "donotreply", "donotuse", "donotrespond", "neverreply", "mailinglist"} {
 		if strings.Contains(flat, w) {
 			s.machine = s.local

@@ -226,7 +226,12 @@ func parseDate(v string) (time.Time, bool) {
 	if len(v) > 200 {
 		return time.Time{}, false
 	}
-	if t, err := mail.ParseDate(v); err == nil && plausible(t) {
+	// As nearly all mail has it: net/mail tries this form after many others.
+	t, err := time.Parse("Mon, 2 Jan 2006 15:04:05 -0700", v)
+	if err != nil {
+		t, err = mail.ParseDate(v)
+	}
+	if err == nil && plausible(t) {
 		return t, true
 	}
 	v = stripComments(v)

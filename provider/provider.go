@@ -121,7 +121,14 @@ type Mailbox interface {
 	Close() error
 }
 
-// What a Mailbox may be besides, probed once: Waiter, Poller, Archiver, Labeler, SentFiler.
+// What a Mailbox may be besides, probed once: Prefetcher, Waiter, Poller, Archiver, Labeler, SentFiler.
+
+// Prefetcher is a mailbox that reads the content of several messages in one round trip. Prefetch says which are wanted next, in that order:
+// a hint, after which Content is called for each as ever, and which takes the place of an earlier one. It reads nothing by itself. Whoever
+// calls it bounds what the messages measure together, for they may be held in memory.
+type Prefetcher interface {
+	Prefetch(ids []ItemID)
+}
 
 // Waiter is a mailbox that can wait for news, as IMAP IDLE does. Wait returns nil when there may be something new.
 type Waiter interface {

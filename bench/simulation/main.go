@@ -84,7 +84,7 @@ func run(ctx context.Context, args []string) error {
 	script := func(seed uint64) simulation.Script { return simulation.GenerateAs(seed, *profile) }
 	if *where != "" {
 		// A worker that stands at a failpoint is in no transaction: one connection is enough for each run, and one for those that open.
-		db, err := postgrestest.Connect(ctx, *where, int32(*parallel)+2)
+		db, err := postgrestest.Connect(ctx, *where, int32(*parallel)+2, nil)
 		if err != nil {
 			return err
 		}

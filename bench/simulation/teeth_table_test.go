@@ -182,7 +182,7 @@ var teeth = []tooth{
 		if err != nil {
 			return nil, err
 		}
-		direct := false`, `siblings, err := list(t, one[int64], "SELECT DISTINCT l.email FROM cite c JOIN ledger l ON l.id = c.row WHERE c.hash = ? AND l.org = ? AND l.email > 0 AND l.id <> ?",
+		direct := false`, `siblings, err := list(t, one[int64], "SELECT DISTINCT l.email FROM cite c JOIN ledger l ON l.id = c.row_id WHERE c.hash = ? AND l.org = ? AND l.email > 0 AND l.id <> ?",
 			[]byte(h), org, q.Row)
 		if err != nil {
 			return nil, err

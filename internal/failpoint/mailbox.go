@@ -85,6 +85,13 @@ func (b *mailbox) Content(ctx context.Context, id provider.ItemID) (*message.Mes
 	return get(b.p, "mailbox.Content", func() (*message.Message, error) { return b.m.Content(ctx, id) })
 }
 
+// Prefetch is a hint: it reads nothing, and a mailbox that ignores it is as good. So it is no point, and every mailbox has it.
+func (b *mailbox) Prefetch(ids []provider.ItemID) {
+	if p, ok := b.m.(provider.Prefetcher); ok {
+		p.Prefetch(ids)
+	}
+}
+
 func (b *mailbox) Attachment(ctx context.Context, id provider.ItemID, part string) (io.ReadCloser, error) {
 	return get(b.p, "mailbox.Attachment", func() (io.ReadCloser, error) { return b.m.Attachment(ctx, id, part) })
 }

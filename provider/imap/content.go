@@ -80,27 +80,40 @@ func (m *Mailbox) Content(ctx context.Context, item provider.ItemID) (*message.M
 	if err != nil {
 		return nil, err
 	}
-	var r *row
-	limit := m.cfg.ContentLimit
-	err = m.do(ctx, "reading a message", func(c *imapclient.Client) (err error) {
-		r, err = m.section(c, i, &goimap.FetchItemBodySection{Peek: true, Partial: &goimap.SectionPartial{Size: limit}}, limit)
-		return err
-	})
-	if err != nil {
-		return nil, err
+	msg := m.prefetched(ctx, i)
+	if msg == nil {
+		var r *row
+		err = m.do(ctx, "reading a message", func(c *imapclient.Client) (err error) {
+			r, err = m.section(c, i, m.whole(), m.cfg.ContentLimit)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		if !r.body {
+			return nil, errors.New("imap: the server lists the message and does not hand it out")
+		}
+		msg = r.message(m.cfg.ContentLimit)
 	}
-	if !r.body {
-		return nil, errors.New("imap: the server lists the message and does not hand it out")
-	}
+	role, err := m.role(ctx, i.folder)
+	msg.Sent = role == provider.RoleSent
+	return msg, err
+}
+
+// whole is the section that holds a message, as far as it is read.
+func (m *Mailbox) whole() *goimap.FetchItemBodySection {
+	return &goimap.FetchItemBodySection{Peek: true, Partial: &goimap.SectionPartial{Size: m.cfg.ContentLimit}}
+}
+
+// message parses a row of the whole section.
+func (r *row) message(limit int64) *message.Message {
 	msg := message.Parse(r.header)
 	msg.Received = r.date
 	if int64(len(r.header)) >= limit && r.size > limit {
 		msg.Defects = append(msg.Defects, message.Defect{Name: "truncated",
 			Detail: fmt.Sprintf("the first %d of %d bytes were read", limit, r.size)})
 	}
-	role, err := m.role(ctx, i.folder)
-	msg.Sent = role == provider.RoleSent
-	return msg, err
+	return msg
 }
 
 const attachmentChunk = 1 << 20

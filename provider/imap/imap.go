@@ -32,16 +32,18 @@ import (
 	goimap "github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
 
+	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
 )
 
 var (
-	_ provider.Provider  = (*Provider)(nil)
-	_ provider.Mailbox   = (*Mailbox)(nil)
-	_ provider.Waiter    = (*Mailbox)(nil)
-	_ provider.Archiver  = (*Mailbox)(nil)
-	_ provider.Labeler   = (*Mailbox)(nil)
-	_ provider.SentFiler = (*Mailbox)(nil)
+	_ provider.Provider   = (*Provider)(nil)
+	_ provider.Mailbox    = (*Mailbox)(nil)
+	_ provider.Prefetcher = (*Mailbox)(nil)
+	_ provider.Waiter     = (*Mailbox)(nil)
+	_ provider.Archiver   = (*Mailbox)(nil)
+	_ provider.Labeler    = (*Mailbox)(nil)
+	_ provider.SentFiler  = (*Mailbox)(nil)
 )
 
 // Security of the connection. The zero value is TLS.
@@ -85,7 +87,7 @@ type Config struct {
 	// refuses private addresses. nil: a net.Dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error) `json:"-"`
 
-	PageSize     int           `json:"-"` // items a page, 0: 500
+	PageSize     int           `json:"-"` // items a page, 0: 1000
 	ContentLimit int64         `json:"-"` // bytes Content reads of a message, 0: 5 MiB
 	WaitLimit    time.Duration `json:"-"` // Wait returns after this, so that other folders are looked at; 0: 5 minutes
 	Stall        time.Duration `json:"-"` // a server silent for this long in a command, or when IDLE is renewed, is dead; 0: 1 minute
@@ -123,7 +125,7 @@ func (c Config) withDefaults() Config {
 		c.Dial = (&net.Dialer{Timeout: 30 * time.Second}).DialContext
 	}
 	if c.PageSize <= 0 {
-		c.PageSize = 500
+		c.PageSize = 1000
 	}
 	if c.ContentLimit <= 0 {
 		c.ContentLimit = 5 << 20
@@ -227,6 +229,9 @@ type Mailbox struct {
 	opened  map[string]bool   // folders that could be opened, or told their state
 	inbox   *mark             // how Changes left the inbox, nil before it looked
 	slice   *slice            // the part of the history listed last
+
+	wanted []id                    // contents that are asked for next
+	ahead  map[id]*message.Message // those that came with the one before
 }
 
 // Profile returns the owner as configured: IMAP knows none.

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/emailint/state/postgres/postgrestest"
 	"github.com/intellicon/email-integration/emailint/state/sqlite"
 	"github.com/intellicon/email-integration/internal/failpoint"
 	"github.com/intellicon/email-integration/provider/providertest"
@@ -180,4 +181,21 @@ func TestCrashOnAFile(t *testing.T) {
 			return open(ctx, paths[s])
 		},
 	}, o)
+}
+
+// A server's database, which every life opens anew. All of it takes long: a schema is made for each crash.
+func TestCrashOnPostgres(t *testing.T) {
+	d, err := postgrestest.Connect(t.Context(), postgrestest.URL(t), 8, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Close)
+	for _, p := range services {
+		t.Run(string(p), func(t *testing.T) {
+			t.Parallel()
+			o := options(t)
+			o.Sample = 1
+			Run(t, Config{Service: Fake(p), Store: d.Open, Reopen: d.Reopen}, o)
+		})
+	}
 }

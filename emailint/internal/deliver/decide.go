@@ -46,7 +46,7 @@ func rank(w *work) int64 {
 
 // settle decides one chunk and returns how many rows it had.
 func (d *Deliverer) settle(ctx context.Context) (int, error) {
-	if err := d.Renew(ctx); err != nil {
+	if err := d.keep(ctx); err != nil {
 		return 0, err
 	}
 	batch, err := d.Store.Pending(ctx, d.Lease, d.Now(), d.chunk(chunkRows), chunkBytes)
@@ -67,10 +67,8 @@ func (d *Deliverer) settle(ctx context.Context) (int, error) {
 	// could not be read.
 	var trouble error
 	for i, row := range batch.Rows {
-		if i%20 == 19 {
-			if err := d.Renew(ctx); err != nil {
-				return 0, err
-			}
+		if err := d.keep(ctx); err != nil {
+			return 0, err
 		}
 		if ws[i], trouble = d.read(ctx, row); trouble != nil {
 			ws = ws[:i]
@@ -104,7 +102,9 @@ func (d *Deliverer) settle(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	d.items = map[int64]state.Row{}
+	if d.items == nil || len(d.items) >= keepEnvelopes {
+		d.items = map[int64]state.Row{} // a chunk of saves is smaller than one of decisions: earlier ones may wait still
+	}
 	d.stuck++
 	for i, s := range settled {
 		if !s.StillDue {

@@ -20,6 +20,7 @@ const (
 	chunkRows  = 200
 	chunkBytes = 16 << 20
 	saveChunk  = 50
+	aheadBytes = 4 << 20 // of mail that is read in one round trip; what is kept of it is a part
 	spreadRows = 500
 	// patience is how often decisions may find that they are overtaken before the pass ends and the next one tries again.
 	patience = 50
@@ -64,6 +65,7 @@ type Deliverer struct {
 	Reload      func(context.Context) (linker.Rules, int64, error)
 	Now         func() time.Time
 	Renew       func(context.Context) error
+	Beat        time.Duration   // between two renewals; 0: as often as can be
 	Event       func(crm.Email) // after the host has it; may be nil
 	// Plan says what the rules of the inbox want done to a mail decided for the first time; may be nil.
 	Plan func(folders []provider.Folder, e message.Envelope, links []linker.Link) []state.IntentPlan
@@ -74,9 +76,10 @@ type Deliverer struct {
 
 	known   map[provider.ItemID]message.Envelope
 	content map[provider.ItemID]*message.Message
-	items   map[int64]state.Row // by Email
+	items   map[int64]state.Row // by Email: the row that was settled last
 	created map[message.Key]linker.Record
 	refusal error // the last of CreateContacts
+	renewed time.Time
 	change  int64 // the organisation's change number before Rules were read
 	stuck   int   // chunks one after the other of which no row was settled
 	broken  int   // reads that failed one after the other
@@ -91,6 +94,17 @@ func (d *Deliverer) Know(id provider.ItemID, e message.Envelope) {
 		d.known = map[provider.ItemID]message.Envelope{}
 	}
 	d.known[id] = e
+}
+
+// keep keeps the lease: a renewal is a transaction that writes, so it is made when it is time, and what is committed compares the lease by itself.
+func (d *Deliverer) keep(ctx context.Context) error {
+	if now := d.Now(); d.renewed.IsZero() || now.Sub(d.renewed) >= d.Beat {
+		if err := d.Renew(ctx); err != nil {
+			return err
+		}
+		d.renewed = now
+	}
+	return nil
 }
 
 func (d *Deliverer) chunk(n int) int { return max(1, n>>d.Shrink) }

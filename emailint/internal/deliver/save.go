@@ -46,13 +46,15 @@ func (d *Deliverer) save(ctx context.Context, connection int64) (int, error) {
 	var ready []state.Email
 	var postponed []state.Failure
 	var trouble error
+	hinted := 0
 	for i, e := range es {
-		if i%10 == 9 {
-			if err := d.Renew(ctx); err != nil {
-				return 0, err
-			}
+		if err := d.keep(ctx); err != nil {
+			return 0, err
 		}
-		if e.Full && len(e.Effective()) > 0 {
+		if i >= hinted {
+			hinted = i + d.prefetch(es[i:])
+		}
+		if wanted(e) {
 			m, err := d.load(ctx, e)
 			var one *unloadable
 			if errors.As(err, &one) {
@@ -75,7 +77,7 @@ func (d *Deliverer) save(ctx context.Context, connection int64) (int, error) {
 		}
 	}
 	if len(ready) > 0 {
-		if err := d.Renew(ctx); err != nil {
+		if err := d.keep(ctx); err != nil {
 			return 0, err
 		}
 		if err := d.Send(ctx, ready, full); err != nil {
@@ -83,6 +85,28 @@ func (d *Deliverer) save(ctx context.Context, connection int64) (int, error) {
 		}
 	}
 	return len(es), trouble
+}
+
+// wanted reports whether an email is delivered with its content.
+func wanted(e state.Email) bool { return e.Full && len(e.Effective()) > 0 }
+
+// prefetch tells the mailbox which contents are wanted next, as far as they may be in memory together, and returns of how many emails it has spoken.
+func (d *Deliverer) prefetch(es []state.Email) (n int) {
+	p, ok := d.Mailbox.(provider.Prefetcher)
+	if !ok {
+		return len(es)
+	}
+	var ids []provider.ItemID
+	size := int64(0)
+	for n < len(es) && size < aheadBytes {
+		if row, ok := d.items[es[n].ID]; ok && wanted(es[n]) && !state.IsOutbox(row.Item) && d.content[row.Item] == nil {
+			ids = append(ids, row.Item)
+			size += row.Size
+		}
+		n++
+	}
+	p.Prefetch(ids)
+	return n
 }
 
 // Send hands emails to the CRM: those in full with content, the others as updates.
@@ -324,14 +348,13 @@ type unloadable struct{ err error }
 
 func (e *unloadable) Error() string { return e.err.Error() }
 
-// copies returns the rows of this mailbox that are an email, those in a folder first. The Message-ID may be another than ours, as
-// services replace it when they send.
-func (d *Deliverer) copies(ctx context.Context, e state.Email) ([]state.Row, error) {
+// copies returns the rows of this mailbox that are an email besides the one at hand, those in a folder first. The Message-ID may be another than
+// ours, as services replace it when they send.
+func (d *Deliverer) copies(ctx context.Context, e state.Email, hand []state.Row) ([]state.Row, error) {
 	var in, left []state.Row
 	seen := map[int64]bool{}
-	if row, ok := d.items[e.ID]; ok && !state.IsOutbox(row.Item) {
-		seen[row.ID] = true
-		in = append(in, row)
+	for _, r := range hand {
+		seen[r.ID] = true
 	}
 	for _, h := range e.Aliases {
 		rows, _, err := d.Store.Lookup(ctx, d.Lease.Org, h)
@@ -354,16 +377,26 @@ func (d *Deliverer) copies(ctx context.Context, e state.Email) ([]state.Row, err
 
 // load reads an email's content from this mailbox, or from the sealed envelope where the mailbox no longer has it (rule 4).
 func (d *Deliverer) load(ctx context.Context, e state.Email) (crm.Email, error) {
-	rows, err := d.copies(ctx, e)
-	if err != nil {
-		return crm.Email{}, err
+	// Nearly always the row that was just settled will do: only where it doesn't are the others looked up.
+	var rows []state.Row
+	if row, ok := d.items[e.ID]; ok && !state.IsOutbox(row.Item) {
+		rows = append(rows, row)
 	}
+	looked := false
 	var out crm.Email
 	reason := "the mailbox no longer has it"
-	for i, row := range rows {
-		if d.Mailbox == nil {
+	for i := 0; ; i++ {
+		if i == len(rows) && !looked {
+			more, err := d.copies(ctx, e, rows)
+			if err != nil {
+				return crm.Email{}, err
+			}
+			rows, looked = append(rows, more...), true
+		}
+		if i == len(rows) || d.Mailbox == nil {
 			break
 		}
+		row := rows[i]
 		it := crm.Email{Outbound: row.Sent, History: row.History, When: row.Received}
 		if i == 0 {
 			out = it

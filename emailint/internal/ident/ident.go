@@ -6,8 +6,10 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"fmt"
+	"hash"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/net/publicsuffix"
 
@@ -19,7 +21,9 @@ import (
 const Size = 12
 
 // Hasher hashes for one organisation. Safe for concurrent use.
-type Hasher struct{ key []byte }
+type Hasher struct {
+	macs sync.Pool // a mail has ten hashes, and a new HMAC costs as much as using one
+}
 
 // New returns the hasher of an organisation, derived from the index key, so that equal mail in two organisations has
 // unequal hashes.
@@ -29,11 +33,14 @@ func New(indexKey []byte, org string) (*Hasher, error) {
 	}
 	m := hmac.New(sha256.New, indexKey)
 	m.Write([]byte("emailint ident v1\x00" + org))
-	return &Hasher{m.Sum(nil)}, nil
+	key := m.Sum(nil)
+	return &Hasher{macs: sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}}, nil
 }
 
 func (h *Hasher) sum(domain, s string) []byte {
-	m := hmac.New(sha256.New, h.key)
+	m := h.macs.Get().(hash.Hash)
+	defer h.macs.Put(m)
+	m.Reset()
 	m.Write([]byte(domain))
 	m.Write([]byte{0})
 	m.Write([]byte(s))

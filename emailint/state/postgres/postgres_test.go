@@ -4,6 +4,8 @@ import (
 	"context"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/intellicon/email-integration/emailint/state"
 	"github.com/intellicon/email-integration/emailint/state/postgres"
 	"github.com/intellicon/email-integration/emailint/state/postgres/postgrestest"
@@ -12,7 +14,12 @@ import (
 
 func connect(t testing.TB) *postgrestest.Database {
 	t.Helper()
-	d, err := postgrestest.Connect(t.Context(), postgrestest.URL(t), 0)
+	return connectWith(t, nil)
+}
+
+func connectWith(t testing.TB, tracer pgx.QueryTracer) *postgrestest.Database {
+	t.Helper()
+	d, err := postgrestest.Connect(t.Context(), postgrestest.URL(t), 0, tracer)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,9 +41,16 @@ func open(t testing.TB, d *postgrestest.Database) state.Store {
 	return s
 }
 
+// The suite, and then how its statements are planned on a database with mail.
 func TestStore(t *testing.T) {
-	d := connect(t)
-	statetest.Run(t, func(t *testing.T) state.Store { return open(t, d) })
+	c := &collector{all: map[string]bool{}}
+	d := connectWith(t, c)
+	t.Run("suite", func(t *testing.T) {
+		statetest.Run(t, func(t *testing.T) state.Store { return open(t, d) })
+	})
+	if whole() && !t.Failed() {
+		t.Run("plans", func(t *testing.T) { c.plans(t, d.Pool()) })
+	}
 }
 
 func BenchmarkStore(b *testing.B) {

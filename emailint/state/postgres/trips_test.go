@@ -8,11 +8,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/intellicon/email-integration/emailint/state"
-	"github.com/intellicon/email-integration/emailint/state/postgres"
-	"github.com/intellicon/email-integration/emailint/state/postgres/postgrestest"
 	"github.com/intellicon/email-integration/linker"
 	"github.com/intellicon/email-integration/provider"
 )
@@ -61,23 +58,8 @@ func (c *counter) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndDat
 // A page costs the same few statements however many mails it has, and so do decisions on what links to nothing. Each mail that links is asked about
 // once more.
 func TestRoundTrips(t *testing.T) {
-	cfg, err := pgxpool.ParseConfig(postgrestest.URL(t))
-	if err != nil {
-		t.Fatal(err)
-	}
 	c := &counter{}
-	cfg.ConnConfig.Tracer = c
-	pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pool.Close)
-	o := &postgres.Options{Schema: postgrestest.Name()}
-	s, err := postgres.Open(t.Context(), pool, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { postgrestest.Drop(context.Background(), pool, o.Schema) })
+	s := open(t, connectWith(t, c))
 	ctx, now := t.Context(), time.Now()
 	conn, err := s.AddConnection(ctx, state.Connection{Org: "o", User: "u", Provider: "fake"}, state.Change{})
 	if err != nil {

@@ -2,6 +2,7 @@ package statetest
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/intellicon/email-integration/emailint/state"
@@ -464,6 +465,59 @@ var cases = []testCase{
 			h.page(l, again)
 		}
 		h.equal("pending", len(h.pending(l).Rows), 1)
+	}},
+	{"WordsRise", "words on a thread move up when a mail shows that it hangs on another", func(h *house) {
+		l := h.claim(h.connect("u").ID)
+		h.ok(h.s.Correct(h.Context(), org, state.Correction{MessageID: "id-of-parent", Thread: true, Drop: true}))
+		said := func(id state.Hash) bool {
+			th, err := h.s.Thread(h.Context(), org, state.ThreadQuery{Cites: []state.Hash{id}})
+			h.ok(err)
+			return th.ThreadDropped
+		}
+		h.equal("below the parent", said("id-of-parent"), true)
+		h.equal("below the grandparent", said("id-of-grandparent"), false)
+		h.page(l, row("parent", "id-of-grandparent"))
+		h.equal("below the parent, when it came", said("id-of-parent"), true)
+		h.equal("below the grandparent, when the parent came", said("id-of-grandparent"), true)
+	}},
+	{"OddText", "text out of mail is kept though it has NULs and is no UTF-8, and mail without ids has none", func(h *house) {
+		const odd = "a\x00b\xffc"
+		c := h.connect(odd)
+		l := h.claim(c.ID)
+		bare := row("bare")
+		bare.MessageID, bare.Participants, bare.Cites = "", nil, []state.Hash{}
+		bare.Thread, bare.Reason, bare.Fate = odd, odd, state.FateFailed
+		bare.Folders = []provider.Folder{{ID: odd, Name: odd}}
+		h.equal("inserted", h.page(l, bare).Inserted, 1)
+		h.equal("updated by the same again", h.page(l, bare).Updated, 0)
+		b := h.pending(l)
+		h.equal("pending", len(b.Rows), 1)
+		r := b.Rows[0]
+		h.equal("ids", string(r.MessageID)+string(r.Fingerprint), "")
+		h.equal("cites", len(r.Cites)+len(r.Participants), 0)
+		for what, s := range map[string]string{"thread": r.Thread, "reason": r.Reason, "folder": r.Folders[0].Name, "folder's id": r.Folders[0].ID} {
+			if !strings.HasPrefix(s, "a") || !strings.HasSuffix(s, "c") || !strings.Contains(s, "b") {
+				h.Fatalf("the %s is %q, want at least the letters of %q", what, s, odd)
+			}
+		}
+		st := state.Settlement{Row: r.ID, Due: r.Due, Fate: state.FateLinked, Reason: odd, RulesVersion: 1, Fingerprint: "finger",
+			Email: &state.EmailValue{Fingerprint: "finger", Holder: true, Envelope: []byte{}, EnvelopeTag: odd, Links: []linker.Link{{
+				Record: linker.Record{Kind: linker.Contact, ID: odd}, By: linker.ByAddress, Evidence: odd}}}}
+		e, err := h.s.Email(h.Context(), org, h.settle(l, b, st)[0].Email)
+		h.ok(err)
+		h.equal("envelope", len(e.Envelope), 0)
+		h.ok(h.s.Failed(h.Context(), org, []state.Failure{{ID: e.ID, Error: odd}}))
+		// Its fingerprint alone names it, so its copy in another mailbox is the same email.
+		m := h.claim(h.connect("v").ID)
+		h.page(m, bare)
+		b = h.pending(m)
+		st.Row, st.Due = b.Rows[0].ID, b.Rows[0].Due
+		h.equal("email of the copy", h.settle(m, b, st)[0].Email, e.ID)
+		h.equal("found by the odd record", h.change(state.Change{Records: []linker.Record{{Kind: linker.Contact, ID: odd}}}), 2)
+		n, err := h.s.Leave(h.Context(), l, []provider.Removal{{ID: "bare", Folder: odd}})
+		h.ok(err)
+		h.equal("left the odd folder", n, 1)
+		h.ok(h.s.SetState(h.Context(), org, c.ID, state.Paused, odd))
 	}},
 	{"UnknownToHost", "an email the host doesn't know is delivered in full (rule 3)", func(h *house) {
 		l := h.claim(h.connect("u").ID)

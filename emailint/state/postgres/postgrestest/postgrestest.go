@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/intellicon/email-integration/emailint/state"
@@ -31,8 +32,8 @@ func URL(t testing.TB) string {
 // Database makes schemas in a database, for stores that are thrown away.
 type Database struct{ pool *pgxpool.Pool }
 
-// Connect opens a pool. conns is how many connections it has at most; 0 leaves it to the URL.
-func Connect(ctx context.Context, url string, conns int32) (*Database, error) {
+// Connect opens a pool. conns is how many connections it has at most; 0 leaves it to the URL. tracer may be nil.
+func Connect(ctx context.Context, url string, conns int32, tracer pgx.QueryTracer) (*Database, error) {
 	c, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, err
@@ -42,6 +43,7 @@ func Connect(ctx context.Context, url string, conns int32) (*Database, error) {
 	}
 	// What is thrown away need not be on a disk.
 	c.ConnConfig.RuntimeParams["synchronous_commit"] = "off"
+	c.ConnConfig.Tracer = tracer
 	pool, err := pgxpool.NewWithConfig(ctx, c)
 	if err != nil {
 		return nil, err
@@ -66,6 +68,16 @@ func (d *Database) Open(ctx context.Context) (state.Store, error) {
 		return nil, err
 	}
 	return &dropped{Store: s, pool: d.pool, schema: schema}, nil
+}
+
+// Reopen opens the schema of a store that Open opened again, as another process would. Only one of the two is to be closed.
+func (d *Database) Reopen(ctx context.Context, s state.Store) (state.Store, error) {
+	schema := s.(*dropped).schema
+	again, err := postgres.Open(ctx, d.pool, &postgres.Options{Schema: schema})
+	if err != nil {
+		return nil, err
+	}
+	return &dropped{Store: again, pool: d.pool, schema: schema}, nil
 }
 
 type dropped struct {
