@@ -89,11 +89,12 @@ func skeleton(q string) string {
 func (c *collector) plans(t *testing.T, pool *pgxpool.Pool) {
 	// What may: a part of the statement, and why.
 	allowed := map[string]string{
-		"FROM s.connection WHERE $1 = ''":      "Connections of all organisations",
-		"count(*) FILTER (WHERE due > settled": "Counts counts a mailbox",
-		"SELECT id, org, epoch + 1, wake":      "Claim looks at all connections: each may be woken",
-		" s.change ":                           "what is not spread is little",
-		" s.org ":                              "organisations are few",
+		"FROM s.connection WHERE $1 = ''":       "Connections of all organisations",
+		"count(*) FILTER (WHERE due > settled":  "Counts counts a mailbox",
+		"SELECT id, org, epoch + 1, wake":       "Claim looks at all connections: each may be woken",
+		" s.change ":                            "what is not spread is little",
+		" s.org ":                               "organisations are few",
+		"SELECT DISTINCT org FROM s.connection": "EndPause, of all organisations",
 	}
 	source, err := sqltext.Statements("../internal/sqlstate")
 	if err != nil {
@@ -159,7 +160,7 @@ func (c *collector) plans(t *testing.T, pool *pgxpool.Pool) {
 			continue
 		}
 		for _, line := range plan {
-			if strings.Contains(line, "Seq Scan on ") {
+			if strings.Contains(line, "Seq Scan on ") && !strings.Contains(line, "Seq Scan on pause") { // few, and read once: see pause_test.go
 				t.Errorf("%s\n\tin %s", strings.Join(plan, "\n\t"), q)
 				break
 			}

@@ -9,13 +9,16 @@ import (
 )
 
 // The table of pauses is the one place that says what is paused: claims and leases ask it each time. It has a few rows, and mostly none, so that costs
-// less than to mark every mailbox, and a mailbox that is connected meanwhile is not forgotten.
+// less than to mark every mailbox, and a mailbox that is connected meanwhile is not forgotten. The four scopes are looked up one by one: so PostgreSQL
+// reads the table once for all rows, and SQLite asks its key. A join was dearer by half where thousands are due.
 const (
+	scopes = `(SELECT org, provider FROM pause)`
 	// unpaused is true of a connection c under no pause.
-	unpaused = `NOT EXISTS (SELECT 1 FROM pause p WHERE p.org IN ('', c.org) AND p.provider IN ('', c.provider))`
-	// unpausedOut is true of an outbox row o under none. A row whose connection is gone has no provider.
-	unpausedOut = `NOT EXISTS (SELECT 1 FROM pause p WHERE p.org IN ('', o.org)
-		AND p.provider IN ('', (SELECT provider FROM connection WHERE id = o.conn)))`
+	unpaused = `(c.org, c.provider) NOT IN ` + scopes + ` AND (c.org, '') NOT IN ` + scopes + `
+		AND ('', c.provider) NOT IN ` + scopes + ` AND ('', '') NOT IN ` + scopes
+	// unpausedOut is true of an outbox row o under none, c being its connection. Where that is gone the row has no provider.
+	unpausedOut = `(o.org, coalesce(c.provider, '')) NOT IN ` + scopes + ` AND (o.org, '') NOT IN ` + scopes + `
+		AND ('', coalesce(c.provider, '')) NOT IN ` + scopes + ` AND ('', '') NOT IN ` + scopes
 )
 
 // SetPause implements state.Controls. It writes no connection, so it waits for nobody who is at work: from its commit on tx.holds finds every lease in

@@ -157,7 +157,8 @@ func (s *Store) OutboxStep(ctx context.Context, org, key string, from, to state.
 		}
 		if to == state.OutSending {
 			var may bool
-			if err := t.row(`SELECT EXISTS (SELECT 1 FROM outbox o WHERE o.org = ? AND o.key = ? AND `+unpausedOut+`)`, org, key).Scan(&may); err != nil {
+			if err := t.row(`SELECT EXISTS (SELECT 1 FROM outbox o LEFT JOIN connection c ON c.id = o.conn
+				WHERE o.org = ? AND o.key = ? AND `+unpausedOut+`)`, org, key).Scan(&may); err != nil {
 				return err
 			}
 			if !may {
@@ -214,7 +215,7 @@ func nilIfEmpty(b []byte) any {
 // OutboxDue implements state.Outbox.
 func (s *Store) OutboxDue(ctx context.Context, org string, now time.Time, limit int) (os []state.Outgoing, err error) {
 	err = s.read(ctx, func(t *tx) error {
-		os, err = list(t, scanOut, `SELECT `+outColumns+` FROM outbox o JOIN email e ON e.id = o.email
+		os, err = list(t, scanOut, `SELECT `+outColumns+` FROM outbox o JOIN email e ON e.id = o.email LEFT JOIN connection c ON c.id = o.conn
 			WHERE o.state IN ('queued', 'staged', 'sending', 'unknown') AND o.next_try <= ? AND (? = '' OR o.org = ?) AND `+unpausedOut+`
 			ORDER BY o.next_try, o.id LIMIT ?`, stamp(now), org, org, limit)
 		return err
@@ -225,7 +226,7 @@ func (s *Store) OutboxDue(ctx context.Context, org string, now time.Time, limit 
 // CopiesDue implements state.Outbox.
 func (s *Store) CopiesDue(ctx context.Context, org string, now time.Time, limit int) (os []state.Outgoing, err error) {
 	err = s.read(ctx, func(t *tx) error {
-		os, err = list(t, scanOut, `SELECT `+outColumns+` FROM outbox o JOIN email e ON e.id = o.email
+		os, err = list(t, scanOut, `SELECT `+outColumns+` FROM outbox o JOIN email e ON e.id = o.email LEFT JOIN connection c ON c.id = o.conn
 			WHERE o.copy IN ('due', 'tried') AND o.copy_at <= ? AND (? = '' OR o.org = ?) AND `+unpausedOut+`
 			ORDER BY o.copy_at, o.id LIMIT ?`, stamp(now), org, org, limit)
 		return err
