@@ -102,7 +102,20 @@ func (k *Keeper) Source(ctx context.Context, c state.Connection) oauth2.TokenSou
 		s = &source{keeper: k, org: c.Org, id: c.ID, turn: make(chan struct{}, 1)}
 		k.held[c.ID] = s
 	}
-	return bound{ctx, s}
+	return bound{ctx, s, c.CredentialVersion}
+}
+
+// Doubt is for a service that refused an access token before its time: it is not used again, so that the token endpoint says what became of the grant.
+func (k *Keeper) Doubt(id int64) {
+	k.mu.Lock()
+	s := k.held[id]
+	k.mu.Unlock()
+	if s == nil {
+		return
+	}
+	s.turn <- struct{}{}
+	s.doubted = s.grant.Access
+	<-s.turn
 }
 
 // Forget drops what is known of a connection that ended.
@@ -112,14 +125,15 @@ func (k *Keeper) Forget(id int64) {
 	delete(k.held, id)
 }
 
-// bound is a source for the calls of one context.
+// bound is a source for the calls of one context. A credential of another version than least, or a later one, was replaced: its owner connected anew.
 type bound struct {
-	ctx context.Context
-	s   *source
+	ctx   context.Context
+	s     *source
+	least int64
 }
 
 // Token implements oauth2.TokenSource.
-func (b bound) Token() (*oauth2.Token, error) { return b.s.token(b.ctx) }
+func (b bound) Token() (*oauth2.Token, error) { return b.s.token(b.ctx, b.least) }
 
 // source is one connection's tokens in this process. turn is held by whoever reads or writes the rest.
 type source struct {
@@ -129,9 +143,16 @@ type source struct {
 	turn    chan struct{}
 	version int64
 	grant   Grant
+	unsaved state.Connection // grant could not be stored in it, and what is stored may be worth nothing any more; zero: all is stored
+	doubted string           // an access token that the service refused
 }
 
-func (s *source) token(ctx context.Context) (*oauth2.Token, error) {
+// usable reports whether the access token may be used.
+func (s *source) usable() bool {
+	return s.grant.fresh(s.keeper.Now()) && s.grant.Access != s.doubted
+}
+
+func (s *source) token(ctx context.Context, least int64) (*oauth2.Token, error) {
 	select {
 	case s.turn <- struct{}{}:
 		defer func() { <-s.turn }()
@@ -139,7 +160,12 @@ func (s *source) token(ctx context.Context) (*oauth2.Token, error) {
 		return nil, ctx.Err()
 	}
 	k := s.keeper
-	if s.version > 0 && s.grant.fresh(k.Now()) {
+	if s.unsaved.ID != 0 {
+		if err := s.save(ctx, s.unsaved); err != nil && !errors.Is(err, state.ErrStale) {
+			return nil, err
+		}
+	}
+	if s.version > 0 && s.version >= least && s.usable() {
 		return s.grant.token(), nil
 	}
 	for {
@@ -151,7 +177,7 @@ func (s *source) token(ctx context.Context) (*oauth2.Token, error) {
 		if err != nil {
 			return nil, err
 		}
-		if s.grant.fresh(k.Now()) {
+		if s.usable() {
 			return s.grant.token(), nil
 		}
 		if k.Observing != nil {
@@ -177,13 +203,15 @@ func (s *source) token(ctx context.Context) (*oauth2.Token, error) {
 		if err := s.read(c); err != nil {
 			return nil, errors.Join(err, k.Store.EndRefresh(context.WithoutCancel(ctx), s.org, s.id, k.Worker))
 		}
-		if s.grant.fresh(k.Now()) {
+		if s.usable() {
 			return s.grant.token(), k.Store.EndRefresh(context.WithoutCancel(ctx), s.org, s.id, k.Worker)
 		}
 		switch err := s.refresh(ctx, c); {
 		case err != nil && s.replaced(ctx, c):
 			s.version = 0
 			continue
+		case err != nil && s.unsaved.ID != 0: // who refreshes what is stored may end the grant: others wait as long as they do for a slow refresh
+			return nil, err
 		case err != nil:
 			return nil, errors.Join(err, k.Store.EndRefresh(context.WithoutCancel(ctx), s.org, s.id, k.Worker))
 		}
@@ -236,17 +264,28 @@ func (s *source) refresh(ctx context.Context, c state.Connection) error {
 			return k.Refusal(c, code, description)
 		})
 	}
-	g := Of(t, app.ClientID, k.Now(), s.grant)
-	sealed, err := k.Seal(c, g)
+	s.grant, s.version = Of(t, app.ClientID, k.Now(), s.grant), c.CredentialVersion
+	return s.save(ctx, c)
+}
+
+// save stores the grant in the connection from which it was refreshed. Where that fails the next call tries again: a service that rotates takes no
+// older refresh token.
+func (s *source) save(ctx context.Context, c state.Connection) error {
+	s.unsaved = c
+	sealed, err := s.keeper.Seal(c, s.grant)
 	if err != nil {
 		return err
 	}
-	v, err := k.Store.SetCredential(asking, s.org, s.id, c.CredentialVersion, sealed)
-	if err != nil {
-		return err
+	storing, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience/4)
+	defer cancel()
+	v, err := s.keeper.Store.SetCredential(storing, s.org, s.id, c.CredentialVersion, sealed)
+	switch {
+	case err == nil:
+		s.version, s.unsaved = v, state.Connection{}
+	case errors.Is(err, state.ErrStale), errors.Is(err, state.ErrNotFound): // its owner connected it anew, or it is no more
+		s.version, s.unsaved = 0, state.Connection{}
 	}
-	s.grant, s.version = g, v
-	return nil
+	return err
 }
 
 // Explain says what an error of a token endpoint means. A *provider.NeedsAction says who must act; anything else may pass.
