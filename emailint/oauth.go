@@ -206,7 +206,7 @@ func (e *Engine) Finish(ctx context.Context, r Return) (c Connection, path strin
 	}
 	g := token.Of(t, app.ClientID, e.o.Now(), asked)
 	if err := granted(how, g); err != nil {
-		e.revoke(ctx, how, g) // half an access is of no use, and would stand in the person's list
+		e.dismiss(ctx, p, how, t, g, b)
 		return c, b.Return, err
 	}
 	c, err = e.attach(ctx, p, t, g, b)
@@ -231,6 +231,18 @@ func granted(how provider.OAuth, g token.Grant) error {
 		return &provider.NeedsAction{Who: provider.User, Reason: "the service gave no right to stay connected: remove the app from your account at the service, and connect again"}
 	}
 	return nil
+}
+
+// dismiss ends an access that is not enough: it is of no use, and would stand in the person's list. Where a mailbox lives by the same grant, or nobody
+// knows whether one does, it stands: a service ends all of a person's grant to an app (facts 1.2).
+func (e *Engine) dismiss(ctx context.Context, p provider.Authorizer, how provider.OAuth, t *oauth2.Token, g token.Grant, b begun) {
+	subject, err := p.Subject(t)
+	if err != nil || subject == "" || e.observing(ctx) != nil {
+		return
+	}
+	if others, err := e.sharing(ctx, Connection{Provider: b.Provider, Client: g.Client, Subject: subject}); err == nil && !others {
+		e.revoke(ctx, how, g)
+	}
 }
 
 // attach stores the mailbox to which a grant opens.
@@ -289,46 +301,59 @@ func (e *Engine) Disconnect(ctx context.Context, org string, connection int64) (
 	if err := e.o.State.SetState(ctx, org, connection, state.Disconnected, "disconnected by its user"); err != nil {
 		return fail(err)
 	}
-	out.Kept = "the credential is a password: change it at the service if it is not used elsewhere"
-	if g, err := e.grant(c); err == nil && len(c.Credential) > 0 {
-		others, err := e.sharing(ctx, c)
-		if err != nil {
-			return fail(err)
-		}
-		how, _, err := e.signIn(ctx, org, c.Provider)
-		switch {
-		case err != nil:
-			out.Kept = "the app is no longer set up: remove it from your account at the service"
-		case others:
-			out.Kept = "another mailbox is connected by the same account and app, and would end with it"
-		case how.Revoke == "":
-			out.Kept = "the service has no way to end it from here: remove the app from your account at the service"
-		default:
-			if out.Revoked = e.revoke(ctx, how, g); out.Revoked {
-				out.Kept = ""
-			} else {
-				out.Kept = "the service did not confirm the end: remove the app from your account at the service"
-			}
-		}
+	others, err := e.sharing(ctx, c)
+	if err != nil {
+		return fail(err)
 	}
+	// It goes first: of a refresh that is under way nothing is stored any more, and what is ended is what was stored last.
 	for {
-		_, err := e.o.State.SetCredential(ctx, org, connection, c.CredentialVersion, nil)
-		if !errors.Is(err, state.ErrStale) {
-			if err != nil {
-				return fail(err)
-			}
-			break
-		}
-		// A refresh that was under way came in between.
 		if c, err = e.o.State.Connection(ctx, org, connection); err != nil {
 			return fail(err)
 		}
 		if c.State != state.Disconnected {
 			return fail(errors.New("it was connected again meanwhile"))
 		}
+		_, err := e.o.State.SetCredential(ctx, org, connection, c.CredentialVersion, nil)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, state.ErrStale) {
+			return fail(err)
+		}
 	}
 	e.tokens.Forget(connection)
+	out.Revoked, out.Kept = e.end(ctx, c, others)
 	return out, nil
+}
+
+// end ends the access of a connection at the service; where it stands, kept says why.
+func (e *Engine) end(ctx context.Context, c Connection, others bool) (revoked bool, kept string) {
+	if _, ok := e.provs[c.Provider].(provider.Authorizer); !ok {
+		return false, "the credential is a password: change it at the service if it is not used elsewhere"
+	}
+	if len(c.Credential) == 0 {
+		return false, "it was disconnected before: whether the app has access still, your account at the service shows"
+	}
+	const remove = ": remove the app from your account at the service"
+	g, err := e.grant(c)
+	if err != nil {
+		return false, "the stored credential does not open" + remove
+	}
+	if e.observing(ctx) != nil {
+		return false, "this installation only observes, and the access is another's"
+	}
+	how, _, err := e.signIn(ctx, c.Org, c.Provider)
+	switch {
+	case err != nil:
+		return false, "the app is no longer set up" + remove
+	case others:
+		return false, "another mailbox is connected by the same account and app, and would end with it"
+	case how.Revoke == "":
+		return false, "the service has no way to end it from here" + remove
+	case !e.revoke(ctx, how, g):
+		return false, "the service did not confirm the end" + remove
+	}
+	return true, ""
 }
 
 // sharing reports whether another connection lives by the grant of this one: a service has one for each person and app (facts 1.2).
