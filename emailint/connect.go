@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/intellicon/email-integration/emailint/state"
 	"github.com/intellicon/email-integration/provider"
@@ -19,6 +20,14 @@ type NewConnection struct {
 	Provider   string // provider.Provider.Name
 	Credential []byte // the provider's own JSON, imap.Config for example; sealed before it is stored
 }
+
+func (n NewConnection) text() string { return "mailbox of " + n.User + " at " + n.Provider }
+
+// Format implements fmt.Formatter for every verb: the credential does not print.
+func (n NewConnection) Format(f fmt.State, _ rune) { fmt.Fprint(f, n.text()) }
+
+// LogValue implements slog.LogValuer.
+func (n NewConnection) LogValue() slog.Value { return slog.StringValue(n.text()) }
 
 // Connect signs in, asks whose mailbox it is, and stores the connection. Nothing is stored when that fails. The same mailbox
 // of the same user again is a reconnection: it keeps cursor, ledger and links and is not imported a second time. Mail of others that has one of its

@@ -99,6 +99,12 @@ type Options struct {
 	Progress func(org string, connection int64)
 }
 
+// Format implements fmt.Formatter for every verb: options hold keys, and do not print.
+func (o Options) Format(f fmt.State, _ rune) { fmt.Fprint(f, "options of worker ", o.Worker) }
+
+// LogValue implements slog.LogValuer.
+func (o Options) LogValue() slog.Value { return slog.StringValue("options of worker " + o.Worker) }
+
 // Engine is safe for concurrent use.
 type Engine struct {
 	o      Options
@@ -112,6 +118,9 @@ type Engine struct {
 	health health
 	lists  health // how the lists of changes are that hosts keep
 }
+
+// Format implements fmt.Formatter for every verb: an engine holds keys and secrets, and does not print.
+func (e *Engine) Format(f fmt.State, _ rune) { fmt.Fprint(f, "engine of worker ", e.o.Worker) }
 
 // New checks the options and returns an engine. It starts nothing.
 func New(o Options) (*Engine, error) {

@@ -2,6 +2,8 @@ package provider
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
 
 	"golang.org/x/oauth2"
 )
@@ -9,16 +11,16 @@ import (
 // OAuthApp is a registration of the host's at a service, as OAuth needs it (RFC 6749, 2). It does not print its secret.
 type OAuthApp struct {
 	ClientID     string
-	ClientSecret string
+	ClientSecret string `json:"-"`
 	Tenant       string // Microsoft: "common" where it is empty
 	RedirectURI  string // sent exactly as it is
 }
 
-// String leaves the secret out.
-func (a OAuthApp) String() string { return a.ClientID }
+// Format implements fmt.Formatter for every verb, and leaves the secret out.
+func (a OAuthApp) Format(f fmt.State, _ rune) { fmt.Fprint(f, a.ClientID) }
 
-// GoString leaves the secret out.
-func (a OAuthApp) GoString() string { return a.ClientID }
+// LogValue implements slog.LogValuer.
+func (a OAuthApp) LogValue() slog.Value { return slog.StringValue(a.ClientID) }
 
 // OAuthScope is something that an app asks a person's leave for.
 type OAuthScope struct {
