@@ -84,7 +84,7 @@ func (e *Engine) store(ctx context.Context, org string, n NewConnection, client 
 }
 
 func credentialRow(org, user, prov string) string {
-	return "credential/" + org + "/" + user + "/" + prov
+	return row("credential", org, user, prov)
 }
 
 // open opens the mailbox of a connection.

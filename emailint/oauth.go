@@ -67,6 +67,10 @@ func (e *Engine) Consent(ctx context.Context, r ConsentRequest) (string, error) 
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", where, err)
 	}
+	// An app that was saved when Handler was mounted elsewhere.
+	if want := e.RedirectURI(r.Provider); app.RedirectURI != want {
+		return "", fmt.Errorf("%s: %w", where, &provider.NeedsAction{Who: provider.Operator, Reason: "the redirect URI in the settings is not served any more: enter " + want + " there and at the service"})
+	}
 	if r.Reconnect != 0 {
 		c, err := e.o.State.Connection(ctx, r.Session.Org, r.Reconnect)
 		if err == nil && (c.User != r.Session.User || c.Provider != r.Provider) {
@@ -431,7 +435,7 @@ func stateKey(param string) state.Hash {
 	return state.Hash(sum[:16])
 }
 
-func consentRow(org, param string) string { return "consent/" + org + "/" + digest(param) }
+func consentRow(org, param string) string { return row("consent", org, digest(param)) }
 
 // ownPath reports whether a path stays on the host's own site: one that a browser reads as another host's does not.
 func ownPath(path string) bool {

@@ -1,12 +1,15 @@
 package emailint
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/intellicon/email-integration/emailint/state"
@@ -25,9 +28,18 @@ func (s *Settings) eachSecret(f func(path string, x Secret) Secret) {
 	}
 }
 
-func secretRow(org, path string) string { return "setting/" + org + "/" + path }
+func secretRow(org, path string) string { return row("setting", org, path) }
 
-// sealed returns what is stored. Secrets stand apart, each bound to its organisation and field; one that is SecretSet is the one that was there before.
+// row is what a sealed value is bound to. Parts are escaped: ids are the host's own and may hold a slash, and no two places have one name.
+func row(kind string, parts ...string) string {
+	for _, p := range parts {
+		kind += "/" + url.PathEscape(p)
+	}
+	return kind
+}
+
+// sealed returns what is stored. Secrets stand apart, each bound to its organisation and field; one that is SecretSet is the one that was there before,
+// sealed by the first key: Reseal may have passed since it was read.
 func (e *Engine) sealed(org string, s Settings, before state.Settings) (state.Settings, error) {
 	out := state.Settings{Secrets: map[string][]byte{}, Version: before.Version}
 	var errs []error
@@ -35,6 +47,10 @@ func (e *Engine) sealed(org string, s Settings, before state.Settings) (state.Se
 		switch {
 		case x == SecretSet:
 			out.Secrets[path] = before.Secrets[path]
+			if plain, err := e.keys.Open(before.Secrets[path], secretRow(org, path)); err == nil && !bytes.HasPrefix(before.Secrets[path], e.keys.Prefix()) {
+				out.Secrets[path], err = e.keys.Seal(plain, secretRow(org, path))
+				errs = append(errs, err)
+			}
 		case x != "":
 			b, err := e.keys.Seal([]byte(x), secretRow(org, path))
 			out.Secrets[path] = b
@@ -112,7 +128,15 @@ func (e *Engine) settings(ctx context.Context, org string) (s Settings, saved st
 func (s *Settings) clone() Settings {
 	out := *s
 	out.Apps = maps.Clone(s.Apps)
-	out.Inbox = append([]InboxRule(nil), s.Inbox...)
+	out.Inbox = slices.Clone(s.Inbox)
+	for i := range out.Inbox {
+		out.Inbox[i].Kinds, out.Inbox[i].Users = slices.Clone(out.Inbox[i].Kinds), slices.Clone(out.Inbox[i].Users)
+	}
+	r := &out.Rules
+	r.Custom, r.Own, r.ExcludedDomains = slices.Clone(r.Custom), slices.Clone(r.Own), slices.Clone(r.ExcludedDomains)
+	for _, list := range []*[]message.Key{&r.OwnDomains, &r.ExcludedAddresses, &r.SharedDomains, &r.CompanyDomains} {
+		*list = slices.Clone(*list)
+	}
 	return out
 }
 
@@ -122,6 +146,10 @@ func (e *Engine) SetSettings(ctx context.Context, org string, s Settings, versio
 	before, saved, err := e.settings(ctx, org)
 	if err != nil {
 		return 0, err
+	}
+	// What is kept, and what is refused, follows from what is there: of another version somebody decided without having seen it.
+	if saved.Version != version {
+		return 0, changed(org, state.ErrStale)
 	}
 	// One that was read and comes back is the one that is there.
 	s.eachSecret(func(path string, x Secret) Secret {
@@ -147,17 +175,16 @@ func (e *Engine) SetSettings(ctx context.Context, org string, s Settings, versio
 	if err := errors.Join(v.errs...); err != nil {
 		return 0, fmt.Errorf("emailint: settings: %w", err)
 	}
-	// What is compared is what version says; should somebody have changed it since, the save finds out.
 	s.Inbox = switchedOn(s.Inbox, before.Inbox, e.o.Now())
 	to, err := e.sealed(org, s, saved)
 	if err != nil {
 		return 0, fmt.Errorf("emailint: settings: %w", err)
 	}
-	relink := saved.Version == 0 || saved.Version != version || !reflect.DeepEqual(before.Rules, s.Rules)
+	relink := version == 0 || !reflect.DeepEqual(before.Rules, s.Rules)
 	to.Version = version
 	n, err := e.o.State.SaveSettings(ctx, org, to, relink)
 	if errors.Is(err, state.ErrStale) {
-		return 0, fmt.Errorf("emailint: settings of %s were changed by somebody else, read them again: %w", org, err)
+		return 0, changed(org, err)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("emailint: settings of %s: %w", org, err)
@@ -170,6 +197,10 @@ func (e *Engine) SetSettings(ctx context.Context, org string, s Settings, versio
 	}
 	e.hurry()
 	return n, nil
+}
+
+func changed(org string, err error) error {
+	return fmt.Errorf("emailint: settings of %s were changed by somebody else, read them again: %w", org, err)
 }
 
 func (e *Engine) wakeAll(ctx context.Context, org string) error {
@@ -189,7 +220,7 @@ func (e *Engine) PatchSettings(ctx context.Context, org string, patch []byte, ve
 	if err != nil {
 		return before, 0, err
 	}
-	s, err := before.patched(patch)
+	s, err := before.patched(patch, e.o.Defaults.clone())
 	if err != nil {
 		return before, saved.Version, fmt.Errorf("emailint: settings: %w", err)
 	}

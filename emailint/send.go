@@ -174,7 +174,7 @@ func (e *Engine) sent(ctx context.Context, org string, row state.Outgoing, sent 
 	var staged provider.Staged
 	if err := json.Unmarshal(row.Staged, &staged); err == nil && staged.ID == "" {
 		// The mail is out: settings that can't be read must not keep that from being stored.
-		if s, _, err := e.Settings(context.WithoutCancel(ctx), org); err != nil || s.FileSent {
+		if s, _, err := e.settings(context.WithoutCancel(ctx), org); err != nil || s.FileSent {
 			step.CopyAt = e.o.Now().Add(copyGrace)
 		}
 	}

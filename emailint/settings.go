@@ -108,6 +108,10 @@ func (s Settings) Validate() error {
 	}
 	slices.Sort(names)
 	for _, name := range names {
+		if !appName.MatchString(name) {
+			v.wrong("apps", "%q is no name of a provider", name)
+			continue
+		}
 		v.app("apps."+name, s.Apps[name])
 	}
 	v.smtp(s.SMTP)
@@ -171,6 +175,9 @@ func (v *validator) text(path, s string, most int) bool {
 
 // secret checks a secret, without showing it. Spaces around it are a slip of the clipboard.
 func (v *validator) secret(path string, s Secret) bool { return v.text(path, string(s), maxSecret) }
+
+// appName: a provider's name stands in paths, of fields and of the redirect URI.
+var appName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_-]{0,63}$`)
 
 var tenant = regexp.MustCompile(`^(common|organizations|consumers|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$`)
 

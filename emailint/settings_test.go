@@ -287,7 +287,7 @@ func TestPatchesThatAreNone(t *testing.T) {
 		`[]`:                                   "not a JSON object",
 		`null`:                                 "not a JSON object",
 		`{} {}`:                                "behind",
-		`{"smpt": {}}`:                         `unknown field "smpt"`,
+		`{"smpt": {}}`:                         `smpt: there is no such field`,
 		`{"sync": {"inbound_minutes": "5"}}`:   "sync.inbound_minutes",
 		`{"sync": {"inbound_minutes": 5.5}}`:   "sync.inbound_minutes",
 		`{"rules": {"contacts": "yes"}}`:       "rules.contacts",
