@@ -118,7 +118,7 @@ func TestAVersionOfTheFuture(t *testing.T) {
 	var opts emailint.Options
 	w := emailinttest.New(t, emailinttest.WithOptions(func(o *emailint.Options) { opts = *o }))
 	set := func(password string, version int64) {
-		if _, _, err := w.Engine.PatchSettings(t.Context(), "org", []byte(`{"smtp":{"host":"mx.example","username":"u","password":"`+password+`","from_address":"a@b.example"}}`), version); err != nil {
+		if _, _, err := w.Engine.PatchSettings(t.Context(), "future", []byte(`{"smtp":{"host":"mx.example","username":"u","password":"`+password+`","from_address":"a@b.example"}}`), version); err != nil {
 			t.Error(err)
 		}
 	}
@@ -128,11 +128,11 @@ func TestAVersionOfTheFuture(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := e.PatchSettings(t.Context(), "org", []byte(`{"smtp":{"from_name":"B"}}`), 2); !errors.Is(err, state.ErrStale) {
+	if _, _, err := e.PatchSettings(t.Context(), "future", []byte(`{"smtp":{"from_name":"B"}}`), 2); !errors.Is(err, state.ErrStale) {
 		t.Errorf("PatchSettings = %v", err)
 	}
 	set("second", 1)
-	if s, _, err := w.Engine.Settings(t.Context(), "org"); err != nil || s.SMTP.Password != "second" {
+	if s, _, err := w.Engine.Settings(t.Context(), "future"); err != nil || s.SMTP.Password != "second" {
 		t.Errorf("the password that was set last is lost: %v", err)
 	}
 }
