@@ -248,7 +248,7 @@ var teeth = []tooth{
 	{rule: "16a", quick: true, off: "a lease that another worker holds by now still commits", promise: "R13",
 		edits: []edit{{connGo, `err == nil && epoch != l.Epoch {`, `err == nil && epoch < l.Epoch {`}}},
 	{rule: "16c", quick: true, off: "two workers may hold one mailbox", promise: "R13",
-		edits: []edit{{connGo, "lease_until <= ? AND id = ? /*lock*/`", "(lease_until <= ? OR true) AND id = ? /*lock*/`"}}},
+		edits: []edit{{connGo, "lease_until <= ? AND id = ?\n", "(lease_until <= ? OR true) AND id = ?\n"}}},
 	{rule: "16d", profile: "inbox", seeds: 150, off: "the lease is not looked at right before a mailbox is changed", promise: "R13",
 		edits: []edit{{intentGo, `if err := r.Renew(ctx); err != nil {
 		return err

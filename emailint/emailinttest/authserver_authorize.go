@@ -72,12 +72,10 @@ func (s *AuthServer) authorize(r *http.Request) answer {
 		return back("unsupported_response_type", "the only response_type is code")
 	}
 	switch {
-	case get("code_challenge") == "": // RFC 7636, 4.4.1; RFC 9700, 2.1.1
-		return back("invalid_request", "code_challenge is missing")
+	case !challengeForm.MatchString(get("code_challenge")): // RFC 7636, 4.4.1; RFC 9700, 2.1.1: it must be there
+		return back("invalid_request", "code_challenge is missing or no S256 hash")
 	case get("code_challenge_method") != "S256": // absent means plain, RFC 7636, 4.3
 		return back("invalid_request", "the only code_challenge_method is S256")
-	case !challengeForm.MatchString(get("code_challenge")):
-		return back("invalid_request", "code_challenge is no S256 hash")
 	}
 	asked := strings.Fields(get("scope"))
 	if len(asked) == 0 { // RFC 6749, 3.3: there is no default here

@@ -93,6 +93,8 @@ func TestAuthServerDeaths(t *testing.T) {
 		{name: "another's sessions ended", happens: func(a *app) { a.s.EndSessions("other") }},
 		{name: "password changed", happens: func(a *app) { a.s.ChangePassword("owner") },
 			dies: map[emailinttest.AuthKind]bool{emailinttest.AuthGoogle: true, emailinttest.AuthRotating: true}},
+		{name: "password changed, all of Gmail", scopes: []string{"https://mail.google.com/", "offline_access"}, happens: func(a *app) { a.s.ChangePassword("owner") },
+			dies: map[emailinttest.AuthKind]bool{emailinttest.AuthGoogle: true, emailinttest.AuthRotating: true}},
 		{name: "password changed, no Gmail scope", scopes: []string{"openid", "offline_access"}, happens: func(a *app) { a.s.ChangePassword("owner") },
 			dies: map[emailinttest.AuthKind]bool{emailinttest.AuthRotating: true}},
 		{name: "just under seven days in testing", testing: true, happens: func(*app) { time.Sleep(7*day - 1) }},
@@ -132,6 +134,9 @@ func TestAuthServerDeaths(t *testing.T) {
 					if k == emailinttest.AuthMicrosoft && !strings.Contains(err.Error(), c.aadsts) || k != emailinttest.AuthMicrosoft && strings.Contains(err.Error(), "AADSTS") {
 						t.Errorf("in words: %v", err)
 					}
+					if k == emailinttest.AuthGoogle && !strings.Contains(err.Error(), "the token has expired or was revoked") {
+						t.Errorf("Google tells why: %v", err) // facts 1.2: all of them look the same
+					}
 					// Another consent makes it good.
 					if _, err := a.again(a.connect().RefreshToken); err != nil {
 						t.Errorf("after another consent: %v", err)
@@ -139,6 +144,27 @@ func TestAuthServerDeaths(t *testing.T) {
 				})
 			})
 		}
+	}
+	// These are counted from when it was given, however much it is used.
+	for k, c := range map[emailinttest.AuthKind]struct {
+		testing bool
+		days    int
+	}{emailinttest.AuthGoogle: {true, 7}, emailinttest.AuthMicrosoft: {false, 90}} {
+		synctest.Test(t, func(t *testing.T) {
+			a := newApp(t, k)
+			a.s.Register(emailinttest.AuthClient{ID: "crm", Secret: "crm secret+%", Redirects: []string{callback}, Testing: c.testing})
+			tok := a.connect()
+			lived := 0
+			for range c.days + 3 {
+				time.Sleep(day)
+				if _, err := a.again(tok.RefreshToken); err == nil {
+					lived++
+				}
+			}
+			if lived != c.days-1 {
+				t.Errorf("%s: it was good on %d days", k, lived)
+			}
+		})
 	}
 	// The clocks of the two services: Google's counts from the last use, Microsoft's new token has ninety days of its own.
 	for _, k := range []emailinttest.AuthKind{emailinttest.AuthGoogle, emailinttest.AuthMicrosoft} {
@@ -200,7 +226,8 @@ func TestAuthServerRevokes(t *testing.T) {
 				}
 				return
 			}
-			me, own, other := url.Values{}, url.Values{"client_id": {"crm"}, "client_secret": {"crm secret+%"}}, url.Values{"client_id": {"stranger"}, "client_secret": {"its own"}}
+			me, own := url.Values{}, url.Values{"client_id": {"crm"}, "client_secret": {"crm secret+%"}}
+			other := url.Values{"client_id": {"stranger"}, "client_secret": {"its own"}}
 			if k == emailinttest.AuthRotating {
 				me = own
 			}
@@ -224,6 +251,10 @@ func TestAuthServerRevokes(t *testing.T) {
 				}
 				if status, e := revoke(token, url.Values{"client_id": {"crm"}, "client_secret": {"no"}}); status != 401 || e != "invalid_client" {
 					t.Errorf("%s token, wrong secret: %d %v", which, status, e)
+				}
+				wrong := func(r *http.Request) { r.SetBasicAuth("crm", "no") }
+				if status, _, _ := a.post(a.s.RevokeURL(), url.Values{"token": {token}}, wrong); status != 401 || !a.valid(tok) {
+					t.Errorf("%s token, wrong Basic: %d", which, status)
 				}
 				if status, _ := revoke(token, url.Values{}); k == emailinttest.AuthRotating && (status != 401 || !a.valid(tok)) {
 					t.Errorf("%s token, no client: %d", which, status)

@@ -160,7 +160,7 @@ func TestAuthProviderAsksBeforeEachCall(t *testing.T) {
 			}
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
-			if _, err := p.OpenToken(ctx, oauth2.StaticTokenSource(a.connect())); !errors.Is(err, context.Canceled) {
+			if _, err := p.OpenToken(ctx, failing{dead}); !errors.Is(err, context.Canceled) {
 				t.Errorf("cancelled: %v", err)
 			}
 			// A source whose person changes.

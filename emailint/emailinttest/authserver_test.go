@@ -44,6 +44,7 @@ func newApp(t *testing.T, k emailinttest.AuthKind) *app {
 	s.Register(emailinttest.AuthClient{ID: "crm", Secret: "crm secret+%", Redirects: []string{callback, "https://crm.example.com/other"},
 		Scopes: []string{modify, labels, "openid", "email", "offline_access"}})
 	s.Register(emailinttest.AuthClient{ID: "stranger", Secret: "its own", Redirects: []string{callback}})
+	s.Register(emailinttest.AuthClient{ID: "stranger+2", Secret: "its own"})
 	return &app{t: t, s: s, ctx: context.WithValue(t.Context(), oauth2.HTTPClient, s.Client()), cfg: oauth2.Config{
 		ClientID: "crm", ClientSecret: "crm secret+%", Endpoint: s.Endpoint(), RedirectURL: callback,
 		Scopes: []string{modify, labels, "openid", "email", "offline_access"},
@@ -212,10 +213,14 @@ func TestAuthServerFlow(t *testing.T) {
 				if fresh.AccessToken == tok.AccessToken || !a.valid(fresh) || fresh.Extra("scope") != scope || claims(t, fresh, "crm secret+%")["aud"] != "crm" {
 					t.Errorf("refreshing gave scope %q", fresh.Extra("scope"))
 				}
-				if n := a.s.Refreshes(tok.RefreshToken); n != 1 {
-					t.Errorf("%d refreshes", n)
+				for token, want := range map[string]int{tok.RefreshToken: 1, back.Get("code"): 0, "refresh-0": 0} {
+					if n := a.s.Refreshes(token); n != want {
+						t.Errorf("%d refreshes with %s", n, token)
+					}
 				}
-				for step, n := range map[emailinttest.AuthStep]int{emailinttest.AuthAuthorize: 1, emailinttest.AuthExchange: 1, emailinttest.AuthRefresh: 1, emailinttest.AuthRevoke: 0} {
+				for step, n := range map[emailinttest.AuthStep]int{
+					emailinttest.AuthAuthorize: 1, emailinttest.AuthExchange: 1, emailinttest.AuthRefresh: 1, emailinttest.AuthRevoke: 0,
+				} {
 					if got := a.s.Count(step); got != n {
 						t.Errorf("%d requests to %s, want %d", got, step, n)
 					}
@@ -270,6 +275,11 @@ func TestAuthServerClientStaysHome(t *testing.T) {
 			t.Errorf("%s was answered", at)
 		}
 	}
+	ctx, cancel := context.WithCancel(a.ctx)
+	cancel()
+	if _, err := a.cfg.Exchange(ctx, "x"); !errors.Is(err, context.Canceled) || len(a.s.Log()) != 0 {
+		t.Errorf("cancelled: %v, %v", err, a.s.Log())
+	}
 }
 
 // What the consent page refuses, by a page or at the callback.
@@ -283,21 +293,21 @@ func TestAuthServerConsentRefusals(t *testing.T) {
 	del := func(k string) func(url.Values) { return func(q url.Values) { q.Del(k) } }
 	twice := func(k string) func(url.Values) { return func(q url.Values) { q.Add(k, q.Get(k)) } }
 	for _, c := range []struct {
-		name, want string // the error at the callback; "page": none; "": a code
+		name, want string // the error at the callback, "" for a code; or what a page names
 		change     func(url.Values)
 	}{
 		{"nothing changed", "", func(url.Values) {}},
 		{"unknown parameters are ignored", "", set("x", "y")},
 		{"another registered redirect", "", set("redirect_uri", "https://crm.example.com/other")},
-		{"unknown client", "page", set("client_id", "nobody")},
-		{"no client", "page", del("client_id")},
-		{"two clients", "page", twice("client_id")},
-		{"no redirect", "page", del("redirect_uri")},
-		{"two redirects", "page", twice("redirect_uri")},
-		{"redirect with a slash more", "page", set("redirect_uri", "https://crm.example.com/other/")},
-		{"redirect with a query more", "page", set("redirect_uri", "https://crm.example.com/other?x=y")},
-		{"redirect in capitals", "page", set("redirect_uri", "https://CRM.example.com/other")},
-		{"redirect elsewhere", "page", set("redirect_uri", "https://evil.example/")},
+		{"unknown client", "page: client_id", set("client_id", "nobody")},
+		{"no client", "page: client_id", del("client_id")},
+		{"two clients", "page: Two", twice("client_id")},
+		{"no redirect", "page: redirect_uri", del("redirect_uri")},
+		{"two redirects", "page: Two", twice("redirect_uri")},
+		{"redirect with a slash more", "page: redirect_uri", set("redirect_uri", "https://crm.example.com/other/")},
+		{"redirect with a query more", "page: redirect_uri", set("redirect_uri", "https://crm.example.com/other?x=y")},
+		{"redirect in capitals", "page: redirect_uri", set("redirect_uri", "https://CRM.example.com/other")},
+		{"redirect elsewhere", "page: redirect_uri https://evil.example/", set("redirect_uri", "https://evil.example/")},
 		{"state twice", "invalid_request", twice("state")},
 		{"no response_type", "invalid_request", del("response_type")},
 		{"implicit", "unsupported_response_type", set("response_type", "token")},
@@ -308,14 +318,19 @@ func TestAuthServerConsentRefusals(t *testing.T) {
 		{"no scope", "invalid_scope", del("scope")},
 		{"a scope that is not the app's", "invalid_scope", set("scope", "openid https://mail.google.com/")},
 		{"a scope of forbidden characters", "invalid_scope", set("scope", `openid "x"`)},
+		{"the same for an app that may ask for anything", "invalid_scope", func(q url.Values) {
+			q.Set("client_id", "stranger")
+			q.Set("scope", `openid "x"`)
+		}},
+		{"a redirect with markup", "page: redirect_uri &lt;b&gt;", set("redirect_uri", "<b>")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			u, q := *good, good.Query()
 			c.change(q)
 			u.RawQuery = q.Encode()
 			back, err := a.s.Visit(t.Context(), u.String())
-			if c.want == "page" {
-				if err == nil || !strings.Contains(err.Error(), "400") {
+			if names, ok := strings.CutPrefix(c.want, "page: "); ok {
+				if err == nil || !strings.Contains(err.Error(), "400") || !strings.Contains(err.Error(), names) {
 					t.Errorf("it went to %q, %v", back, err)
 				}
 				return
@@ -357,6 +372,10 @@ func TestAuthServerConsentOfPeople(t *testing.T) {
 			t.Errorf("%s came as %v", refused, back)
 		}
 	}
+	a.s.Refuse("access_denied", "")
+	if back := a.visit(); back.Has("error_description") {
+		t.Errorf("no description came as %v", back)
+	}
 	// A test's own mistakes don't pass for people's decisions.
 	for _, d := range []emailinttest.AuthDecision{{}, {User: emailinttest.AuthUser{Subject: "u"}, Scopes: []string{"gmail.modify"}}} {
 		a.s.OnConsent(func(emailinttest.AuthRequest) emailinttest.AuthDecision { return d })
@@ -379,6 +398,7 @@ func TestAuthServerGranularConsent(t *testing.T) {
 		{"one of two", []string{modify, labels, "openid", "email"}, []string{labels}, labels + " openid " + mailAddr},
 		{"none of two", []string{modify, labels, "openid", "email"}, []string{}, "openid " + mailAddr},
 		{"none of two and no sign-in", []string{modify, labels}, []string{}, ""},
+		{"no sign-in", []string{modify}, nil, modify},
 		{"a single one can't be unticked", []string{modify, "openid"}, []string{"openid"}, ""},
 		{"a long name for a short one", []string{modify, "email"}, []string{modify, mailAddr}, modify + " openid " + mailAddr},
 	} {

@@ -42,7 +42,7 @@ type access struct {
 type refresh struct {
 	family       *family
 	issued, used time.Time
-	rotated      bool // another has taken its place
+	rotated      bool // another has taken its place (AuthRotating)
 	died         death
 }
 
@@ -242,7 +242,7 @@ func (s *AuthServer) renew(cl *client, get func(string) string) (map[string]any,
 	if t == nil || t.family.grant.key.client != cl.ID {
 		return nil, &authError{code: "invalid_grant", description: "there is no such refresh token for this client"}
 	}
-	if t.rotated && s.kind == AuthRotating { // RFC 9700, 4.14.2
+	if t.rotated { // RFC 9700, 4.14.2
 		t.family.died = reused
 	}
 	if d := s.ended(cl, t); d != alive {

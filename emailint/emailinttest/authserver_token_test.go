@@ -45,6 +45,7 @@ func TestAuthServerTokenRefusals(t *testing.T) {
 		}{
 			{"nothing changed", "", 200, func(url.Values, *http.Request) {}},
 			{"Basic", "", 200, basic("crm", "crm secret+%")},
+			{"Basic, an id to be encoded", "invalid_grant", 400, basic("stranger+2", "its own")},
 			{"Basic and the same id", "", 200, basic("crm", "crm secret+%", "client_id")},
 			{"Basic and params", "invalid_request", 400, basic("crm", "crm secret+%", "client_id", "client_secret")},
 			{"Basic and another id", "invalid_request", 400, basic("stranger", "its own", "client_id")},
@@ -144,8 +145,7 @@ func TestAuthServerCodes(t *testing.T) {
 		}
 		young, old := a.visit().Get("code"), a.visit().Get("code")
 		time.Sleep(10*time.Minute - time.Nanosecond)
-		tok, err := redeem(young)
-		if err != nil {
+		if _, err := redeem(young); err != nil {
 			t.Fatalf("just before ten minutes: %v", err)
 		}
 		time.Sleep(time.Nanosecond)
@@ -154,6 +154,11 @@ func TestAuthServerCodes(t *testing.T) {
 		}
 		// RFC 6749, 4.1.2: a second use takes back what the first one gave, and what that gave.
 		other := a.connect()
+		young = a.visit().Get("code")
+		tok, err := redeem(young)
+		if err != nil {
+			t.Fatal(err)
+		}
 		fresh, err := a.again(tok.RefreshToken)
 		if err != nil {
 			t.Fatal(err)
@@ -169,6 +174,16 @@ func TestAuthServerCodes(t *testing.T) {
 		}
 		if _, err := a.again(other.RefreshToken); err != nil || !a.valid(other) {
 			t.Errorf("another consent died with it: %v", err)
+		}
+		withdrawn := a.visit().Get("code")
+		a.s.Withdraw("owner", "crm")
+		if _, err := redeem(withdrawn); code(err) != "invalid_grant" {
+			t.Errorf("after the consent was withdrawn: %v", err)
+		}
+		// RFC 7636, 4.1: a verifier that can be guessed is none, even if it fits.
+		short := a.visit("code_challenge", oauth2.S256ChallengeFromVerifier("short")).Get("code")
+		if _, err := a.cfg.Exchange(a.ctx, short, oauth2.VerifierOption("short")); code(err) != "invalid_grant" {
+			t.Errorf("a short verifier: %v", err)
 		}
 
 		s := emailinttest.NewAuthServer(emailinttest.AuthGoogle, &emailinttest.AuthOptions{CodeLife: time.Minute, AccessLife: time.Second})

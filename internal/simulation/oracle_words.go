@@ -222,12 +222,15 @@ func (t *Truth) tear(before []holds, o Observed) {
 	after := t.heldFor(o)
 	for i, had := range before {
 		w := &t.Words[i]
+		left := 0 // of those that were seen before; what came while the mailbox was erased may have come too late for the word
 		for _, m := range had.seen {
-			if !slices.Contains(after[i].seen, m) {
-				w.Perhaps = append(w.Perhaps, m.MessageID, m.Renamed)
+			if slices.Contains(after[i].seen, m) {
+				left++
+				continue
 			}
+			w.Perhaps = append(w.Perhaps, m.MessageID, m.Renamed)
 		}
-		if len(had.seen) > 0 && len(after[i].seen) == 0 || !maps.Equal(had.kept, after[i].kept) {
+		if len(had.seen) > 0 && left == 0 || !maps.Equal(had.kept, after[i].kept) {
 			w.Torn = true
 			for id, top := range had.kept {
 				if top {

@@ -103,7 +103,7 @@ func (d *Deliverer) settle(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	if d.items == nil || len(d.items) >= keepEnvelopes {
-		d.items = map[int64]state.Row{} // a chunk of saves is smaller than one of decisions: earlier ones may wait still
+		d.items, d.fresh = map[int64]state.Row{}, nil // a chunk of saves is smaller than one of decisions: earlier ones may wait still
 	}
 	d.stuck++
 	for i, s := range settled {
@@ -112,6 +112,9 @@ func (d *Deliverer) settle(ctx context.Context) (int, error) {
 		}
 		if s.Email != 0 && i < len(ws) {
 			d.items[s.Email] = ws[i].row
+			if ws[i].row.Email == 0 && len(ws[i].dec.Links) > 0 && !state.IsOutbox(ws[i].row.Item) {
+				d.fresh = append(d.fresh, s.Email)
+			}
 		}
 	}
 	return len(ws), trouble

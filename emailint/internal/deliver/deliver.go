@@ -20,7 +20,7 @@ const (
 	chunkRows  = 200
 	chunkBytes = 16 << 20
 	saveChunk  = 50
-	aheadBytes = 4 << 20 // of mail that is read in one round trip; what is kept of it is a part
+	aheadBytes = 8 << 20 // of mail that is read before it is wanted; what is kept of it is a part
 	spreadRows = 500
 	// patience is how often decisions may find that they are overtaken before the pass ends and the next one tries again.
 	patience = 50
@@ -76,7 +76,9 @@ type Deliverer struct {
 
 	known   map[provider.ItemID]message.Envelope
 	content map[provider.ItemID]*message.Message
-	items   map[int64]state.Row // by Email: the row that was settled last
+	items   map[int64]state.Row      // by Email: the row that was settled last
+	fresh   []int64                  // Emails that were decided for the first time, and whose content was not asked for yet
+	ahead   map[provider.ItemID]bool // contents that the mailbox was told of
 	created map[message.Key]linker.Record
 	refusal error // the last of CreateContacts
 	renewed time.Time
