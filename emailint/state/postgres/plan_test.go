@@ -57,7 +57,7 @@ func (c *collector) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQu
 func (c *collector) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}
 
 func (c *collector) saw(q string) {
-	if !schemaOf.MatchString(q) {
+	if !schemaOf.MatchString(q) || strings.Contains(q, ";") { // not ours, or what empties a schema
 		return
 	}
 	c.mu.Lock()

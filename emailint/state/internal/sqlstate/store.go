@@ -37,8 +37,10 @@ var _ state.Store = (*Store)(nil)
 
 // DB is a database with the state's tables.
 type DB interface {
-	// Begin begins a transaction that writes, and waits until it is alone with the organisation. "" waits for nobody: see Claim.
+	// Begin begins a transaction that writes, and waits until it is alone with the organisation.
 	Begin(ctx context.Context, org string) (Tx, error)
+	// BeginAnywhere begins one that writes, and waits for nobody: see Claim.
+	BeginAnywhere(ctx context.Context) (Tx, error)
 	// Snapshot begins one that reads, and sees one moment.
 	Snapshot(ctx context.Context) (Tx, error)
 	// Again reports whether a transaction that ended with this error may be tried once more: it lost to another.
@@ -100,6 +102,11 @@ const tries = 5
 // write runs f in a transaction that is alone with an organisation. f may run again, and begins anew then.
 func (s *Store) write(ctx context.Context, org string, f func(t *tx) error) error {
 	return s.run(ctx, true, func() (Tx, error) { return s.db.Begin(ctx, org) }, f)
+}
+
+// writeAnywhere runs f in a transaction that looks at all organisations.
+func (s *Store) writeAnywhere(ctx context.Context, f func(t *tx) error) error {
+	return s.run(ctx, true, func() (Tx, error) { return s.db.BeginAnywhere(ctx) }, f)
 }
 
 // read runs f on one snapshot.
