@@ -365,7 +365,7 @@ func (e *Engine) revoke(ctx context.Context, how provider.OAuth, g token.Grant) 
 
 // grant opens the credential of a connection that was made by OAuth.
 func (e *Engine) grant(c Connection) (token.Grant, error) {
-	plain, err := e.keys.Open(c.Credential, credentialRow(c.Org, c.User, c.Provider))
+	plain, err := e.keys.Open(c.Credential, credentialOf(c))
 	if err != nil {
 		return token.Grant{}, &provider.NeedsAction{Who: provider.Operator, Reason: "the stored credential does not open: is its sealing key in Options.Keys?", Err: err}
 	}
@@ -381,7 +381,7 @@ func (e *Engine) keeper() *token.Keeper {
 			if err != nil {
 				return nil, err
 			}
-			return e.keys.Seal(plain, credentialRow(c.Org, c.User, c.Provider))
+			return e.keys.Seal(plain, credentialOf(c))
 		},
 		App: func(ctx context.Context, c Connection) (provider.OAuth, provider.OAuthApp, error) {
 			return e.signIn(ctx, c.Org, c.Provider)
