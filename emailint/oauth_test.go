@@ -392,6 +392,27 @@ func TestRefusedTokens(t *testing.T) {
 	}
 }
 
+// A token that the service takes no more before its time is over is refreshed at once, not when it would have ended.
+func TestATokenThatIsRefusedEarly(t *testing.T) {
+	h := signingIn(t, emailinttest.AuthGoogle)
+	h.auth.SignIn(emailinttest.AuthUser{Subject: "owner", Address: emailinttest.Owner})
+	c := h.connection(h.connect("ann-1", "").Get("connected"))
+	if err := h.sync(c); err != nil {
+		t.Fatal(err)
+	}
+	h.auth.Withdraw("owner", app)
+	if err := h.sync(c); err == nil {
+		t.Fatal("a withdrawn access is still good")
+	}
+	if got := h.connection(fmt.Sprint(c.ID)); got.State != state.NeedsUser {
+		t.Errorf("the mailbox is %q (%s), want that its user is asked at once", got.State, got.Reason)
+	}
+	h.connect("ann-1", "")
+	if err := h.sync(c); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestDisconnect(t *testing.T) {
 	h := signingIn(t, emailinttest.AuthGoogle)
 	h.auth.SignIn(emailinttest.AuthUser{Subject: "owner", Address: emailinttest.Owner})
