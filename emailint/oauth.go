@@ -200,11 +200,7 @@ func (e *Engine) Finish(ctx context.Context, r Return) (c Connection, path strin
 	if err != nil {
 		return c, b.Return, token.Explain(err, p.Refusal)
 	}
-	asked := token.Grant{}
-	for _, s := range how.Scopes {
-		asked.Scopes = append(asked.Scopes, s.Name)
-	}
-	g := token.Of(t, app.ClientID, e.o.Now(), asked)
+	g := token.Of(t, app.ClientID, e.o.Now(), token.Grant{Scopes: config(how, app).Scopes})
 	if err := granted(how, g); err != nil {
 		e.revoke(ctx, how, g) // half an access is of no use, and would stand in the person's list
 		return c, b.Return, err

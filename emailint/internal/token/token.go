@@ -121,6 +121,13 @@ type bound struct {
 // Token implements oauth2.TokenSource.
 func (b bound) Token() (*oauth2.Token, error) { return b.s.token(b.ctx) }
 
+// Refuse is for provider.RefuseToken.
+func (b bound) Refuse(access string) {
+	b.s.mu.Lock()
+	defer b.s.mu.Unlock()
+	b.s.refused = access
+}
+
 // source is one connection's tokens in this process. turn is held by whoever reads or writes the rest.
 type source struct {
 	keeper  *Keeper
@@ -129,6 +136,16 @@ type source struct {
 	turn    chan struct{}
 	version int64
 	grant   Grant
+
+	mu      sync.Mutex // guards refused
+	refused string     // an access token that the service took no more
+}
+
+// fresh reports whether the grant's access token is good for a call.
+func (s *source) fresh() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.grant.fresh(s.keeper.Now()) && s.grant.Access != s.refused
 }
 
 func (s *source) token(ctx context.Context) (*oauth2.Token, error) {
@@ -139,7 +156,7 @@ func (s *source) token(ctx context.Context) (*oauth2.Token, error) {
 		return nil, ctx.Err()
 	}
 	k := s.keeper
-	if s.version > 0 && s.grant.fresh(k.Now()) {
+	if s.version > 0 && s.fresh() {
 		return s.grant.token(), nil
 	}
 	for {
@@ -151,7 +168,7 @@ func (s *source) token(ctx context.Context) (*oauth2.Token, error) {
 		if err != nil {
 			return nil, err
 		}
-		if s.grant.fresh(k.Now()) {
+		if s.fresh() {
 			return s.grant.token(), nil
 		}
 		if k.Observing != nil {
@@ -177,7 +194,7 @@ func (s *source) token(ctx context.Context) (*oauth2.Token, error) {
 		if err := s.read(c); err != nil {
 			return nil, errors.Join(err, k.Store.EndRefresh(context.WithoutCancel(ctx), s.org, s.id, k.Worker))
 		}
-		if s.grant.fresh(k.Now()) {
+		if s.fresh() {
 			return s.grant.token(), k.Store.EndRefresh(context.WithoutCancel(ctx), s.org, s.id, k.Worker)
 		}
 		switch err := s.refresh(ctx, c); {
