@@ -1,6 +1,7 @@
 package emailint
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -57,7 +58,7 @@ func (e *Engine) Connect(ctx context.Context, org string, n NewConnection) (Conn
 
 // store stores a mailbox that was opened. client is the OAuth app by which.
 func (e *Engine) store(ctx context.Context, org string, n NewConnection, client string, prof provider.Profile) (Connection, error) {
-	sealed, err := e.keys.Seal(n.Credential, credentialRow(org, n.User, n.Provider))
+	sealed, err := e.keys.Seal(n.Credential, credentialRow(org, n.User, n.Provider, cmp.Or(prof.Subject, prof.Address)))
 	if err != nil {
 		return Connection{}, err
 	}
@@ -83,8 +84,13 @@ func (e *Engine) store(ctx context.Context, org string, n NewConnection, client 
 	return c, nil
 }
 
-func credentialRow(org, user, prov string) string {
-	return row("credential", org, user, prov)
+// credentialRow is what a credential is bound to: moved to another mailbox it does not open.
+func credentialRow(org, user, prov, mailbox string) string {
+	return row("credential", org, user, prov, mailbox)
+}
+
+func credentialOf(c Connection) string {
+	return credentialRow(c.Org, c.User, c.Provider, cmp.Or(c.Subject, c.Address))
 }
 
 // open opens the mailbox of a connection.
@@ -96,7 +102,7 @@ func (e *Engine) open(ctx context.Context, c Connection) (provider.Mailbox, erro
 	if a, ok := p.(provider.Authorizer); ok {
 		return a.OpenToken(ctx, e.tokens.Source(context.WithoutCancel(ctx), c))
 	}
-	cred, err := e.keys.Open(c.Credential, credentialRow(c.Org, c.User, c.Provider))
+	cred, err := e.keys.Open(c.Credential, credentialOf(c))
 	if err != nil {
 		return nil, &provider.NeedsAction{Who: provider.Operator, Reason: "the stored credential does not open: is its sealing key in Options.Keys?", Err: err}
 	}

@@ -166,7 +166,7 @@ func (e *Engine) say(ctx context.Context, org string, c Correction, word state.C
 
 // sender returns who wrote an email.
 func (e *Engine) sender(org string, m state.Email) (message.Key, error) {
-	env, err := e.keys.OpenEnvelope(org, m.Envelope)
+	env, err := e.keys.OpenEnvelope(org, string(m.Fingerprint), m.Envelope)
 	if err != nil {
 		return "", errors.New("the email's header is no longer here")
 	}

@@ -2,10 +2,11 @@
 // them in step, sends, and can say of every mail where it is and why.
 //
 // What a host brings: a CRMStore (four methods; emailinttest.TestCRMStore checks it), a state.Store to remember in
-// (emailint/state/sqlite), sealing and index keys, and the providers it wants (provider/imap).
+// (emailint/state/sqlite or emailint/state/postgres), sealing and index keys, and the providers it wants (provider/imap).
 //
-// In order of use: New, Connect, Run or Sync, Wake, Status, Explain, Reconcile, Send, Undo and Mutations for what rules of the
-// inbox did; RecordsChanged when the CRM's records change, Correct when a person knows better, Erase when a mailbox is to go.
+// In order of use: New, Settings and PatchSettings, Connect or Handler (for services where people sign in), Run or Sync, Wake, Status, Explain, Reconcile, Send, Undo and Mutations for what rules of the
+// inbox did; RecordsChanged when the CRM's records change, Correct when a person knows better, Disconnect or Erase when a mailbox is to go. As is the engine for one
+// person, who may not do everything.
 //
 // What the engine promises: a cursor never passes a message without a row in the ledger; a CRM that is down, hangs, panics or
 // refuses single mails delays and loses nothing; an email is saved under one id however many mailboxes hold it; mail that moved

@@ -204,11 +204,7 @@ func (e *Engine) Finish(ctx context.Context, r Return) (c Connection, path strin
 	if err != nil {
 		return c, b.Return, token.Explain(err, p.Refusal)
 	}
-	asked := token.Grant{}
-	for _, s := range how.Scopes {
-		asked.Scopes = append(asked.Scopes, s.Name)
-	}
-	g := token.Of(t, app.ClientID, e.o.Now(), asked)
+	g := token.Of(t, app.ClientID, e.o.Now(), token.Grant{Scopes: config(how, app).Scopes})
 	if err := granted(how, g); err != nil {
 		e.dismiss(ctx, p, how, t, g, b)
 		return c, b.Return, err
@@ -394,7 +390,7 @@ func (e *Engine) revoke(ctx context.Context, how provider.OAuth, g token.Grant) 
 
 // grant opens the credential of a connection that was made by OAuth.
 func (e *Engine) grant(c Connection) (token.Grant, error) {
-	plain, err := e.keys.Open(c.Credential, credentialRow(c.Org, c.User, c.Provider))
+	plain, err := e.keys.Open(c.Credential, credentialOf(c))
 	if err != nil {
 		return token.Grant{}, &provider.NeedsAction{Who: provider.Operator, Reason: "the stored credential does not open: is its sealing key in Options.Keys?", Err: err}
 	}
@@ -410,7 +406,7 @@ func (e *Engine) keeper() *token.Keeper {
 			if err != nil {
 				return nil, err
 			}
-			return e.keys.Seal(plain, credentialRow(c.Org, c.User, c.Provider))
+			return e.keys.Seal(plain, credentialOf(c))
 		},
 		App: func(ctx context.Context, c Connection) (provider.OAuth, provider.OAuthApp, error) {
 			return e.signIn(ctx, c.Org, c.Provider)

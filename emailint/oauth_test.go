@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/oauth2"
+
 	"github.com/intellicon/email-integration/emailint"
 	"github.com/intellicon/email-integration/emailint/emailinttest"
 	"github.com/intellicon/email-integration/emailint/state"
@@ -389,6 +391,77 @@ func TestRefusedTokens(t *testing.T) {
 				t.Errorf("it does not heal: %v", err)
 			}
 		})
+	}
+}
+
+// What another program was given is taken over without another consent.
+func TestAdopt(t *testing.T) {
+	for _, kind := range []emailinttest.AuthKind{emailinttest.AuthGoogle, emailinttest.AuthMicrosoft, emailinttest.AuthRotating} {
+		h := signingIn(t, kind)
+		h.auth.SignIn(emailinttest.AuthUser{Subject: "owner", Address: emailinttest.Owner})
+		how := h.opts.Providers[1].(provider.Authorizer).OAuth(provider.OAuthApp{ClientID: app})
+		conf := oauth2.Config{ClientID: app, ClientSecret: "app-secret", Endpoint: how.Endpoint, RedirectURL: base + "/oauth/" + h.name + "/callback"}
+		for _, s := range how.Scopes {
+			conf.Scopes = append(conf.Scopes, s.Name)
+		}
+		verifier := oauth2.GenerateVerifier()
+		opts := []oauth2.AuthCodeOption{oauth2.S256ChallengeOption(verifier)}
+		for k, v := range how.Params {
+			opts = append(opts, oauth2.SetAuthURLParam(k, v))
+		}
+		back, err := h.auth.Visit(t.Context(), conf.AuthCodeURL("x", opts...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		u, err := url.Parse(back)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tok, err := conf.Exchange(context.WithValue(t.Context(), oauth2.HTTPClient, h.auth.Client()), u.Query().Get("code"), oauth2.VerifierOption(verifier))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := emailint.Adoption{User: "ann", Provider: h.name, RefreshToken: emailint.Secret(tok.RefreshToken)}
+		if strings.Contains(fmt.Sprintf("%+v", a), tok.RefreshToken) {
+			t.Error("an Adoption prints its token")
+		}
+		c, err := h.Engine.Adopt(t.Context(), emailinttest.Org, a)
+		if err != nil {
+			t.Fatalf("%s: %v", kind, err)
+		}
+		if c.Address != emailinttest.Owner || c.Subject == "" || c.Client != app {
+			t.Errorf("%s: the connection is %+v", kind, c)
+		}
+		h.Advance(2 * time.Hour)
+		if err := h.sync(c); err != nil {
+			t.Errorf("%s: %v", kind, err)
+		}
+		var action *provider.NeedsAction
+		a.RefreshToken = "another's"
+		if _, err := h.Engine.Adopt(t.Context(), emailinttest.Org, a); !errors.As(err, &action) || action.Who != provider.User || strings.Contains(err.Error(), "another's") {
+			t.Errorf("%s: a token that is none: %v", kind, err)
+		}
+	}
+}
+
+// A token that the service takes no more before its time is over is refreshed at once, not when it would have ended.
+func TestATokenThatIsRefusedEarly(t *testing.T) {
+	h := signingIn(t, emailinttest.AuthGoogle)
+	h.auth.SignIn(emailinttest.AuthUser{Subject: "owner", Address: emailinttest.Owner})
+	c := h.connection(h.connect("ann-1", "").Get("connected"))
+	if err := h.sync(c); err != nil {
+		t.Fatal(err)
+	}
+	h.auth.Withdraw("owner", app)
+	if err := h.sync(c); err == nil {
+		t.Fatal("a withdrawn access is still good")
+	}
+	if got := h.connection(fmt.Sprint(c.ID)); got.State != state.NeedsUser {
+		t.Errorf("the mailbox is %q (%s), want that its user is asked at once", got.State, got.Reason)
+	}
+	h.connect("ann-1", "")
+	if err := h.sync(c); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -36,9 +36,9 @@ func (e *Engine) Reseal(ctx context.Context) (out Resealed, err error) {
 			row := ""
 			switch v.Kind {
 			case "credential":
-				row = credentialRow(v.Org, v.User, v.Provider)
+				row = credentialRow(v.Org, v.User, v.Provider, v.Mailbox)
 			case "envelope":
-				row = seal.EnvelopeRow(v.Org)
+				row = seal.EnvelopeRow(v.Org, string(v.Fingerprint))
 			case "secret":
 				row = secretRow(v.Org, v.Name)
 			default:

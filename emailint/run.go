@@ -179,9 +179,6 @@ func (e *Engine) work(ctx context.Context, l state.Lease, box *provider.Mailbox,
 	if errors.Is(err, state.ErrStale) {
 		return fmt.Errorf("emailint: %s: another worker took over: %w", c.Address, err)
 	}
-	if errors.As(err, new(*provider.SignInError)) {
-		e.tokens.Doubt(c.ID)
-	}
 	r := e.released(ctx, err, c, l.SentOnly, settings.Sync)
 	if err == nil && !l.SentOnly {
 		r.RulesVersion = version

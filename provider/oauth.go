@@ -57,3 +57,13 @@ type Authorizer interface {
 	// by RFC 6749.
 	Refusal(code, description string) *NeedsAction
 }
+
+// RefuseToken tells a token source that the service did not take an access token though its time isn't over, and reports whether the source will have
+// another the next time. The engine's sources will: a provider that is answered 401 asks once more (Gmail: "refresh once, then re-auth").
+func RefuseToken(tokens oauth2.TokenSource, access string) bool {
+	r, ok := tokens.(interface{ Refuse(access string) })
+	if ok {
+		r.Refuse(access)
+	}
+	return ok
+}

@@ -88,7 +88,7 @@ func run(ctx context.Context, args []string) error {
 		if err != nil {
 			return err
 		}
-		defer db.Close()
+		defer db.Close() //nolint:errcheck // at worst schemas are left over
 		script = func(seed uint64) simulation.Script {
 			s := simulation.GenerateAs(seed, *profile)
 			s.Open = db.Open

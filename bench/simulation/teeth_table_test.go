@@ -313,8 +313,8 @@ var blunt = []tooth{
 		edits: []edit{{saveGo, `Error: "saved in full next", Unknown: true}`, `Error: "saved in full next"}`}}},
 
 	{rule: "4a", profile: "races", seeds: 150, off: "content that is gone is not delivered from the sealed envelope", promise: "drain|R7",
-		edits: []edit{{saveGo, `	env, err := d.Keys.OpenEnvelope(d.Lease.Org, e.Envelope)
-	if err != nil {`, `	env, err := d.Keys.OpenEnvelope(d.Lease.Org, e.Envelope)
+		edits: []edit{{saveGo, `	env, err := d.Keys.OpenEnvelope(d.Lease.Org, string(e.Fingerprint), e.Envelope)
+	if err != nil {`, `	env, err := d.Keys.OpenEnvelope(d.Lease.Org, string(e.Fingerprint), e.Envelope)
 	if err == nil {
 		err = errors.New("the mailbox no longer has it")
 	}

@@ -187,6 +187,12 @@ func (b *tokenMailbox) holder(ctx context.Context, scope string) (string, error)
 		return "", err
 	}
 	subject, scopes, ok := b.p.server.Valid(t.AccessToken)
+	if !ok && provider.RefuseToken(b.tokens, t.AccessToken) {
+		if t, err = b.tokens.Token(); err != nil {
+			return "", err
+		}
+		subject, scopes, ok = b.p.server.Valid(t.AccessToken)
+	}
 	switch {
 	case !ok: // facts 1.6: 401, "refresh once, then re-auth": only the token endpoint can say that someone must act
 		return "", &provider.SignInError{Reason: "the mail service refuses the access token: connect the mailbox again if this lasts",

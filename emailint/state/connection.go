@@ -127,8 +127,9 @@ type Sealed struct {
 	Org  string
 	ID   int64  // of the connection, or the email
 	Name string // of a secret
-	// User and Provider are those of a credential, to which it is bound.
-	User, Provider string
-	Value          []byte
-	New            []byte // for Reseal
+	// User and Provider are those of a credential, and Mailbox its subject, or else its address: to these it is bound. An envelope is to Fingerprint.
+	User, Provider, Mailbox string
+	Fingerprint             Hash
+	Value                   []byte
+	New                     []byte // for Reseal
 }

@@ -1,5 +1,5 @@
 // Package state is the engine's own memory: connections, the ledger, emails and their delivery, the outbox. It is for
-// the engine and for those who add a place where it can live; a host only opens one (see sqlite) and hands it over.
+// the engine and for those who add a place where it can live; a host only opens one (see sqlite and postgres) and hands it over.
 //
 // Each method of Store is one transaction, named after what the engine does with it, and says which rule it keeps.
 // What a store must do under two workers and crashes is in statetest. Until v1 the interface is sealed: it will

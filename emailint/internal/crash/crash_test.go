@@ -183,13 +183,17 @@ func TestCrashOnAFile(t *testing.T) {
 	}, o)
 }
 
-// A server's database, which every life opens anew. All of it takes long: a schema is made for each crash.
+// A server's database, which every life opens anew. All of it takes long.
 func TestCrashOnPostgres(t *testing.T) {
 	d, err := postgrestest.Connect(t.Context(), postgrestest.URL(t), 8, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(d.Close)
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	for _, p := range services {
 		t.Run(string(p), func(t *testing.T) {
 			t.Parallel()

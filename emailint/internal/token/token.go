@@ -105,19 +105,6 @@ func (k *Keeper) Source(ctx context.Context, c state.Connection) oauth2.TokenSou
 	return bound{ctx, s, c.CredentialVersion}
 }
 
-// Doubt is for a service that refused an access token before its time: it is not used again, so that the token endpoint says what became of the grant.
-func (k *Keeper) Doubt(id int64) {
-	k.mu.Lock()
-	s := k.held[id]
-	k.mu.Unlock()
-	if s == nil {
-		return
-	}
-	s.turn <- struct{}{}
-	s.doubted = s.grant.Access
-	<-s.turn
-}
-
 // Forget drops what is known of a connection that ended.
 func (k *Keeper) Forget(id int64) {
 	k.mu.Lock()
@@ -135,6 +122,13 @@ type bound struct {
 // Token implements oauth2.TokenSource.
 func (b bound) Token() (*oauth2.Token, error) { return b.s.token(b.ctx, b.least) }
 
+// Refuse is for provider.RefuseToken.
+func (b bound) Refuse(access string) {
+	b.s.mu.Lock()
+	defer b.s.mu.Unlock()
+	b.s.refused = access
+}
+
 // source is one connection's tokens in this process. turn is held by whoever reads or writes the rest.
 type source struct {
 	keeper  *Keeper
@@ -144,12 +138,16 @@ type source struct {
 	version int64
 	grant   Grant
 	unsaved state.Connection // grant could not be stored in it, and what is stored may be worth nothing any more; zero: all is stored
-	doubted string           // an access token that the service refused
+
+	mu      sync.Mutex // guards refused
+	refused string     // an access token that the service took no more
 }
 
-// usable reports whether the access token may be used.
-func (s *source) usable() bool {
-	return s.grant.fresh(s.keeper.Now()) && s.grant.Access != s.doubted
+// fresh reports whether the grant's access token is good for a call.
+func (s *source) fresh() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.grant.fresh(s.keeper.Now()) && s.grant.Access != s.refused
 }
 
 func (s *source) token(ctx context.Context, least int64) (*oauth2.Token, error) {
@@ -165,7 +163,7 @@ func (s *source) token(ctx context.Context, least int64) (*oauth2.Token, error) 
 			return nil, err
 		}
 	}
-	if s.version > 0 && s.version >= least && s.usable() {
+	if s.version > 0 && s.version >= least && s.fresh() {
 		return s.grant.token(), nil
 	}
 	for {
@@ -177,7 +175,7 @@ func (s *source) token(ctx context.Context, least int64) (*oauth2.Token, error) 
 		if err != nil {
 			return nil, err
 		}
-		if s.usable() {
+		if s.fresh() {
 			return s.grant.token(), nil
 		}
 		if k.Observing != nil {
@@ -203,7 +201,7 @@ func (s *source) token(ctx context.Context, least int64) (*oauth2.Token, error) 
 		if err := s.read(c); err != nil {
 			return nil, errors.Join(err, k.Store.EndRefresh(context.WithoutCancel(ctx), s.org, s.id, k.Worker))
 		}
-		if s.usable() {
+		if s.fresh() {
 			return s.grant.token(), k.Store.EndRefresh(context.WithoutCancel(ctx), s.org, s.id, k.Worker)
 		}
 		switch err := s.refresh(ctx, c); {

@@ -24,34 +24,38 @@ type database struct {
 
 // Begin implements sqlstate.DB.
 func (d *database) Begin(ctx context.Context, org string) (sqlstate.Tx, error) {
-	t := &tx{texts: d.texts, queue: &pgx.Batch{}, ended: func() {}}
-	if org != "" {
-		var err error
-		if t.ended, err = d.turns.take(ctx, org); err != nil {
-			return nil, err
-		}
-	}
-	var err error
-	if t.conn, err = d.pool.Acquire(ctx); err != nil {
-		t.ended()
+	giveBack, err := d.turns.take(ctx, org)
+	if err != nil {
 		return nil, err
 	}
-	t.put(nil, `begin isolation level read committed`)
-	if org != "" {
-		t.put(nil, `SELECT pg_advisory_xact_lock($1)`, lockOf(d.texts.schema, org))
+	t, err := d.begin(ctx, giveBack, `begin isolation level read committed`)
+	if err != nil {
+		giveBack()
+		return nil, err
 	}
+	t.put(nil, `SELECT pg_advisory_xact_lock($1)`, lockOf(d.texts.schema, org))
 	t.begin = len(t.reads)
 	return t, nil
 }
 
+// BeginAnywhere implements sqlstate.DB.
+func (d *database) BeginAnywhere(ctx context.Context) (sqlstate.Tx, error) {
+	return d.begin(ctx, func() {}, `begin isolation level read committed`)
+}
+
 // Snapshot implements sqlstate.DB.
 func (d *database) Snapshot(ctx context.Context) (sqlstate.Tx, error) {
+	return d.begin(ctx, func() {}, `begin isolation level repeatable read, read only`)
+}
+
+func (d *database) begin(ctx context.Context, ended func(), q string) (*tx, error) {
 	conn, err := d.pool.Acquire(ctx)
 	if err != nil {
 		return nil, err
 	}
-	t := &tx{texts: d.texts, conn: conn, queue: &pgx.Batch{}, begin: 1, ended: func() {}}
-	t.put(nil, `begin isolation level repeatable read, read only`)
+	t := &tx{texts: d.texts, conn: conn, queue: &pgx.Batch{}, ended: ended}
+	t.put(nil, q)
+	t.begin = len(t.reads)
 	return t, nil
 }
 

@@ -1,4 +1,4 @@
-// Package postgres keeps the engine's state in a PostgreSQL database (13 or later), on the host's own pool: for any number of processes on any
+// Package postgres keeps the engine's state in a PostgreSQL database (15; older ones back to 12 should do, and are not tested), on the host's own pool: for any number of processes on any
 // number of machines.
 //
 // The tables lie in a schema of their own, "emailint" unless Options say otherwise; nothing else of the database is touched. Open makes what

@@ -23,7 +23,11 @@ func connectWith(t testing.TB, tracer pgx.QueryTracer) *postgrestest.Database {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(d.Close)
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	return d
 }
 

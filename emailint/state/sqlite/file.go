@@ -33,6 +33,9 @@ const maxPrepared = 500
 // Begin implements sqlstate.DB.
 func (f *file) Begin(ctx context.Context, _ string) (sqlstate.Tx, error) { return f.begin(ctx, f.w) }
 
+// BeginAnywhere implements sqlstate.DB.
+func (f *file) BeginAnywhere(ctx context.Context) (sqlstate.Tx, error) { return f.begin(ctx, f.w) }
+
 // Snapshot implements sqlstate.DB.
 func (f *file) Snapshot(ctx context.Context) (sqlstate.Tx, error) { return f.begin(ctx, f.r) }
 

@@ -539,7 +539,11 @@ func sentOnly(h *house) {
 func reseal(h *house) {
 	old := func(what string) []byte { return []byte("old:" + what) }
 	for _, user := range []string{"u", "v"} {
-		c, err := h.s.AddConnection(h.Context(), state.Connection{Org: org, User: user, Provider: "fake", Address: user + "@own.example",
+		subject := ""
+		if user == "v" {
+			subject = "17"
+		}
+		c, err := h.s.AddConnection(h.Context(), state.Connection{Org: org, User: user, Provider: "fake", Address: user + "@own.example", Subject: subject,
 			Credential: old(user), ConnectedAt: start}, state.Change{})
 		h.ok(err)
 		l := h.claim(c.ID)
@@ -559,13 +563,16 @@ func reseal(h *house) {
 			"a": old("a of " + of), "b": []byte("new:b"), "c": old("c of " + of)}}, false)
 		h.ok(err)
 	}
-	want := []string{"credential acme u/fake: old:u", "credential acme v/fake: old:v", "envelope acme: old:mail of u", "envelope acme: old:mail of v",
+	want := []string{"credential acme u/fake/u@own.example: old:u", "credential acme v/fake/17: old:v",
+		"envelope acme finger-id-of-of u: old:mail of u", "envelope acme finger-id-of-of v: old:mail of v",
 		"secret acme a: old:a of acme", "secret acme c: old:c of acme", "secret beta a: old:a of beta", "secret beta c: old:c of beta"}
 	text := func(v state.Sealed) string {
 		name := ""
 		switch v.Kind {
 		case "credential":
-			name = " " + v.User + "/" + v.Provider
+			name = " " + v.User + "/" + v.Provider + "/" + v.Mailbox
+		case "envelope":
+			name = " " + string(v.Fingerprint)
 		case "secret":
 			name = " " + v.Name
 		}
@@ -628,7 +635,7 @@ func reseal(h *house) {
 	page, err = h.s.Sealed(h.Context(), []byte("new:"), nil, 100)
 	h.ok(err)
 	h.equal("left", len(page), 2)
-	h.equal("left", text(page[0]), "credential acme v/fake: old:refreshed")
+	h.equal("left", text(page[0]), "credential acme v/fake/17: old:refreshed")
 	h.equal("left", text(page[1]), want[7])
 	// Nothing else has changed.
 	u, err := h.s.Connection(h.Context(), org, all[0].ID)

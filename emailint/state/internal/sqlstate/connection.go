@@ -187,10 +187,18 @@ const nextPoll = `CASE WHEN next_sent > 0 AND next_sent < next_due THEN next_sen
 // Claim implements state.Connections. A connection that somebody else is about to claim, or writes to, is passed over: it is his, or is found the
 // next time.
 func (s *Store) Claim(ctx context.Context, worker string, now time.Time, ttl time.Duration) (state.Lease, error) {
-	return s.claim(ctx, "", worker, now, ttl, `SELECT id, org, epoch + 1, wake, nudge, NOT (wake > served OR next_due <= ?1) FROM connection c
-		WHERE state = 'connected' AND lease_until <= ?1 AND not_before <= ?1 AND (wake > served OR next_due <= ?1 OR next_sent > 0 AND next_sent <= ?1)
-		AND `+unpaused+` ORDER BY CASE WHEN wake > served AND (`+nextPoll+` > ?2 OR not_before > ?2) THEN ?2
-		WHEN `+nextPoll+` > not_before THEN `+nextPoll+` ELSE not_before END, id LIMIT 1 /*claim*/`, stamp(now), stamp(now.Add(-time.Minute)))
+	var l state.Lease
+	err := s.writeAnywhere(ctx, func(t *tx) (err error) {
+		l, err = t.claim(worker, now, ttl, `SELECT id, org, epoch + 1, wake, nudge, NOT (wake > served OR next_due <= ?1) FROM connection c
+			WHERE state = 'connected' AND lease_until <= ?1 AND not_before <= ?1 AND (wake > served OR next_due <= ?1 OR next_sent > 0 AND next_sent <= ?1)
+			AND `+unpaused+` ORDER BY CASE WHEN wake > served AND (`+nextPoll+` > ?2 OR not_before > ?2) THEN ?2
+			WHEN `+nextPoll+` > not_before THEN `+nextPoll+` ELSE not_before END, id LIMIT 1 /*claim*/`, stamp(now), stamp(now.Add(-time.Minute)))
+		return err
+	})
+	if err != nil {
+		return state.Lease{}, err
+	}
+	return l, nil
 }
 
 // ClaimConnection implements state.Connections.
@@ -198,26 +206,29 @@ func (s *Store) ClaimConnection(ctx context.Context, org string, id int64, worke
 	if _, err := s.Connection(ctx, org, id); err != nil {
 		return state.Lease{}, err
 	}
-	return s.claim(ctx, org, worker, now, ttl, `SELECT id, org, epoch + 1, wake, nudge, false FROM connection c WHERE state = 'connected' AND lease_until <= ? AND id = ?
-		AND `+unpaused+` /*lock*/`, stamp(now), id)
-}
-
-// claim leases the connection that a query finds.
-func (s *Store) claim(ctx context.Context, org, worker string, now time.Time, ttl time.Duration, q string, args ...any) (l state.Lease, err error) {
-	err = s.write(ctx, org, func(t *tx) error {
-		l = state.Lease{Worker: worker, Until: now.Add(ttl)}
-		err := t.row(q, args...).Scan(&l.Connection, &l.Org, &l.Epoch, &l.Wake, &l.Nudge, &l.SentOnly)
-		if errors.Is(err, sql.ErrNoRows) {
-			return state.ErrNoneDue
-		} else if err != nil {
-			return err
-		}
-		return t.do(`UPDATE connection SET worker = ?, lease_until = ?, epoch = ? WHERE id = ?`, worker, stamp(l.Until), l.Epoch, l.Connection)
+	var l state.Lease
+	err := s.write(ctx, org, func(t *tx) (err error) {
+		l, err = t.claim(worker, now, ttl, `SELECT id, org, epoch + 1, wake, nudge, false FROM connection c WHERE state = 'connected' AND lease_until <= ? AND id = ?
+			AND `+unpaused+` /*lock*/`, stamp(now), id)
+		return err
 	})
 	if err != nil {
 		return state.Lease{}, err
 	}
 	return l, nil
+}
+
+// claim leases the connection that a query finds.
+func (t *tx) claim(worker string, now time.Time, ttl time.Duration, q string, args ...any) (state.Lease, error) {
+	l := state.Lease{Worker: worker, Until: now.Add(ttl)}
+	err := t.row(q, args...).Scan(&l.Connection, &l.Org, &l.Epoch, &l.Wake, &l.Nudge, &l.SentOnly)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = state.ErrNoneDue
+	}
+	if err != nil {
+		return state.Lease{}, err
+	}
+	return l, t.do(`UPDATE connection SET worker = ?, lease_until = ?, epoch = ? WHERE id = ?`, worker, stamp(l.Until), l.Epoch, l.Connection)
 }
 
 // Renew implements state.Connections.

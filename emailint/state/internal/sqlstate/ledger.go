@@ -101,8 +101,8 @@ func (s *Store) Pending(ctx context.Context, l state.Lease, now time.Time, limit
 
 // Counts implements state.Ledger.
 func (s *Store) Counts(ctx context.Context, org string, connection int64) (c state.Counts, err error) {
-	c.Fates = map[state.Fate]int{}
 	err = s.read(ctx, func(t *tx) error {
+		c = state.Counts{Fates: map[state.Fate]int{}}
 		_, err := list(t, func(s scanner) (f state.Fate, err error) {
 			var n, due, left int
 			err = s.Scan(&f, &n, &due, &left)

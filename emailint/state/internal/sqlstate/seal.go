@@ -34,9 +34,9 @@ func (s *Store) Sealed(ctx context.Context, prefix []byte, after *state.Sealed, 
 		if from.Kind <= kindCredential {
 			if err := more(list(t, func(s scanner) (v state.Sealed, err error) {
 				v.Kind = kindCredential
-				err = s.Scan(&v.Org, &v.ID, &v.User, &v.Provider, &v.Value)
+				err = s.Scan(&v.Org, &v.ID, &v.User, &v.Provider, &v.Mailbox, &v.Value)
 				return v, err
-			}, `SELECT org, id, owner, provider, credential FROM connection WHERE id > ? AND credential IS NOT NULL AND substr(credential, 1, ?) <> ?
+			}, `SELECT org, id, owner, provider, CASE WHEN subject <> '' THEN subject ELSE address END, credential FROM connection WHERE id > ? AND credential IS NOT NULL AND substr(credential, 1, ?) <> ?
 				ORDER BY id LIMIT ?`, from.ID, n, prefix, limit)); err != nil {
 				return err
 			}
@@ -45,9 +45,11 @@ func (s *Store) Sealed(ctx context.Context, prefix []byte, after *state.Sealed, 
 		if from.Kind <= kindEnvelope && len(vs) < limit {
 			if err := more(list(t, func(s scanner) (v state.Sealed, err error) {
 				v.Kind = kindEnvelope
-				err = s.Scan(&v.Org, &v.ID, &v.Value)
+				var fingerprint []byte
+				err = s.Scan(&v.Org, &v.ID, &fingerprint, &v.Value)
+				v.Fingerprint = state.Hash(fingerprint)
 				return v, err
-			}, `SELECT org, id, envelope FROM email WHERE id > ? AND envelope IS NOT NULL AND substr(envelope, 1, ?) <> ? ORDER BY id LIMIT ?`,
+			}, `SELECT org, id, fingerprint, envelope FROM email WHERE id > ? AND envelope IS NOT NULL AND substr(envelope, 1, ?) <> ? ORDER BY id LIMIT ?`,
 				from.ID, n, prefix, limit-len(vs))); err != nil {
 				return err
 			}

@@ -17,7 +17,8 @@
 // The logic is written for one writer in an organisation: it reads, decides, and writes what it decided. So a transaction that writes is
 // begun for an organisation, and is alone with it until it ends. Nothing that it reads or writes belongs to another. Only
 // Claim has no organisation, as it looks for work in all of them: it writes who has a connection, and nothing else. That is
-// what tx.holds reads, and locks.
+// what tx.holds reads, and locks. And consents, pauses and the deployment belong to none: they have tables of their own, and each statement on
+// them stands for itself.
 package sqlstate
 
 import (
@@ -37,8 +38,10 @@ var _ state.Store = (*Store)(nil)
 
 // DB is a database with the state's tables.
 type DB interface {
-	// Begin begins a transaction that writes, and waits until it is alone with the organisation. "" waits for nobody: see Claim.
+	// Begin begins a transaction that writes, and waits until it is alone with the organisation.
 	Begin(ctx context.Context, org string) (Tx, error)
+	// BeginAnywhere begins one that writes, and waits for nobody: see Claim.
+	BeginAnywhere(ctx context.Context) (Tx, error)
 	// Snapshot begins one that reads, and sees one moment.
 	Snapshot(ctx context.Context) (Tx, error)
 	// Again reports whether a transaction that ended with this error may be tried once more: it lost to another.
@@ -100,6 +103,11 @@ const tries = 5
 // write runs f in a transaction that is alone with an organisation. f may run again, and begins anew then.
 func (s *Store) write(ctx context.Context, org string, f func(t *tx) error) error {
 	return s.run(ctx, true, func() (Tx, error) { return s.db.Begin(ctx, org) }, f)
+}
+
+// writeAnywhere runs f in a transaction that looks at all organisations.
+func (s *Store) writeAnywhere(ctx context.Context, f func(t *tx) error) error {
+	return s.run(ctx, true, func() (Tx, error) { return s.db.BeginAnywhere(ctx) }, f)
 }
 
 // read runs f on one snapshot.
