@@ -216,10 +216,7 @@ func (a *Acting) PatchSettings(ctx context.Context, patch []byte, version int64)
 	if err := a.actor.May(ToSetSettings, ""); err != nil {
 		return Settings{}, 0, err
 	}
-	if _, _, err := a.engine.PatchSettings(ctx, a.actor.Org, patch, version); err != nil {
-		return Settings{}, 0, err
-	}
-	return a.Settings(ctx)
+	return a.engine.patch(ctx, a.actor.Org, patch, version)
 }
 
 // TestSMTP is Engine.TestSMTP.

@@ -104,6 +104,8 @@ func (e *Engine) problem(w http.ResponseWriter, r *http.Request, path string, er
 		text, who = action.Reason, string(action.Who)
 	} else if errors.As(err, &said) {
 		text = string(said)
+	} else if errors.Is(err, ErrObserving) {
+		text = "This installation only observes: connect the mailbox where it is at work."
 	}
 	if path != "" {
 		http.Redirect(w, r, with(path, url.Values{"problem": {text}, "who": {who}}), http.StatusFound)

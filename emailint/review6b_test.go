@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -210,5 +211,62 @@ func TestACredentialOfAnotherUserDoesNotOpen(t *testing.T) {
 	}
 	if err := w.Engine.Sync(t.Context(), "a/b", two.ID); err == nil {
 		t.Error("a row that was moved opens")
+	}
+}
+
+// A patch that was saved is not answered by an error because of a secret that it doesn't name and nobody is shown.
+func TestAPatchBesideASecretThatDoesNotOpen(t *testing.T) {
+	var opts emailint.Options
+	w := emailinttest.New(t, emailinttest.WithOptions(func(o *emailint.Options) { opts = *o }))
+	if _, _, err := w.Engine.PatchSettings(t.Context(), "lost", []byte(`{"smtp":{"host":"mx.example","username":"u","password":"p","from_address":"a@b.example"}}`), 0); err != nil {
+		t.Fatal(err)
+	}
+	opts.Keys = []emailint.Key{{ID: "other", Secret: bytes.Repeat([]byte{9}, 32)}}
+	e, err := emailint.New(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, version, err := e.As(emailint.Actor{Org: "lost", User: "boss", Admin: true}).PatchSettings(t.Context(), []byte(`{"sync":{"import_days":60}}`), 1)
+	if err != nil || version != 2 || s.Sync.ImportDays != 60 || s.SMTP.Password != emailint.SecretSet {
+		t.Errorf("the page is told version %d, %+v, %v", version, s.Sync, err)
+	}
+}
+
+// However a path is written, the browser ends on the CRM's own host.
+func TestPathsThatLookLikeHosts(t *testing.T) {
+	h := signingIn(t, emailinttest.AuthGoogle)
+	home, err := url.Parse("https://crm.example.com/email/oauth/gmail/callback")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, to := range []string{"/..//evil.example", "/%09/evil.example", "/%2F/evil.example", "/%5C/evil.example", "/.//evil.example", "/x/../..//evil.example", "/%2e%2e//evil.example",
+		"/;//evil.example", "/@evil.example", "/:80//evil.example", "/?//evil.example", "/#//evil.example", "/\u2028/evil.example", "/%00", "/settings?x=%0d%0aSet-Cookie:a"} {
+		h.auth.Refuse("access_denied", "")
+		u := base + "/oauth/gmail/start?return=" + url.QueryEscape(to)
+		res := h.get("ann-1", u)
+		if res.StatusCode >= 400 {
+			continue
+		}
+		res = h.get("ann-1", h.start("ann-1", "return="+url.QueryEscape(to)))
+		at := res.Header.Get("Location")
+		end, err := home.Parse(at)
+		if err != nil || end.Host != home.Host || end.Scheme != "https" || strings.HasPrefix(at, "//") || strings.ContainsAny(at, "\\\r\n\t") {
+			t.Errorf("return=%q leads to %q, %v", to, at, err)
+		}
+	}
+}
+
+// What a pause forbids says so.
+func TestReconcileWhilePaused(t *testing.T) {
+	w := emailinttest.New(t)
+	if err := w.Engine.Pause(t.Context(), emailint.Pause{By: "operator", Reason: "to see"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Engine.Reconcile(t.Context(), emailinttest.Org, w.Connection.ID, provider.Window{}); !errors.Is(err, emailint.ErrPaused) {
+		t.Errorf("Reconcile = %v", err)
+	}
+	// A password of digits alone is one as well.
+	if _, _, err := w.Engine.PatchSettings(t.Context(), emailinttest.Org, []byte(`{"smtp":{"password":31415926}}`), 1); err == nil || strings.Contains(err.Error(), "31415926") {
+		t.Errorf("PatchSettings = %v", err)
 	}
 }

@@ -30,6 +30,17 @@ func (e *Engine) hurry() {
 // Sync runs one full pass over a connection: live changes, the whole history that is planned, and delivery. It is what a host
 // with a queue of its own calls. state.ErrNoneDue when another worker holds the mailbox, ErrPaused while a Pause stands.
 func (e *Engine) Sync(ctx context.Context, org string, connection int64) error {
+	l, err := e.claim(ctx, org, connection)
+	if err != nil {
+		return fmt.Errorf("emailint: syncing connection %d: %w", connection, err)
+	}
+	var box provider.Mailbox
+	defer closeBox(&box)
+	return e.work(ctx, l, &box, func(ctx context.Context, v *visit) error { return v.pass(ctx) })
+}
+
+// claim leases one connection: state.ErrNoneDue when another worker holds it, ErrPaused while a Pause stands.
+func (e *Engine) claim(ctx context.Context, org string, connection int64) (state.Lease, error) {
 	l, err := e.o.State.ClaimConnection(ctx, org, connection, e.o.Worker, e.o.Now(), e.o.Lease)
 	if errors.Is(err, state.ErrNoneDue) {
 		if c, cerr := e.o.State.Connection(ctx, org, connection); cerr == nil {
@@ -38,12 +49,7 @@ func (e *Engine) Sync(ctx context.Context, org string, connection int64) error {
 			}
 		}
 	}
-	if err != nil {
-		return fmt.Errorf("emailint: syncing connection %d: %w", connection, err)
-	}
-	var box provider.Mailbox
-	defer closeBox(&box)
-	return e.work(ctx, l, &box, func(ctx context.Context, v *visit) error { return v.pass(ctx) })
+	return l, err
 }
 
 func closeBox(box *provider.Mailbox) {

@@ -216,6 +216,15 @@ func (e *Engine) wakeAll(ctx context.Context, org string) error {
 // PatchSettings changes what a JSON merge patch names (RFC 7396), if version is still the stored one, and returns the settings as they are then. What
 // a form sends back for a secret, "" or SecretSet, leaves it; null takes it away.
 func (e *Engine) PatchSettings(ctx context.Context, org string, patch []byte, version int64) (Settings, int64, error) {
+	s, n, err := e.patch(ctx, org, patch, version)
+	if err != nil {
+		return s, n, err
+	}
+	return e.Settings(ctx, org)
+}
+
+// patch saves, and returns settings without secrets: as they were and the version that is stored, where it did not.
+func (e *Engine) patch(ctx context.Context, org string, patch []byte, version int64) (Settings, int64, error) {
 	before, saved, err := e.settings(ctx, org)
 	if err != nil {
 		return before, 0, err
@@ -227,7 +236,8 @@ func (e *Engine) PatchSettings(ctx context.Context, org string, patch []byte, ve
 	if _, err := e.SetSettings(ctx, org, s, version); err != nil {
 		return before, saved.Version, err
 	}
-	return e.Settings(ctx, org)
+	s, saved, err = e.settings(ctx, org)
+	return s, saved.Version, err
 }
 
 // kept refuses to send a secret that was not typed anew to another server than that for which it was typed: whoever may edit settings could read it

@@ -112,7 +112,7 @@ func (k *Keeper) Forget(id int64) {
 	delete(k.held, id)
 }
 
-// bound is a source for the calls of one context. A credential of another version than least, or a later one, was replaced: its owner connected anew.
+// bound is a source for the calls of one context. least is the version of the credential with which it was asked for: what is older was replaced.
 type bound struct {
 	ctx   context.Context
 	s     *source
