@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/intellicon/email-integration/emailint"
 	"github.com/intellicon/email-integration/emailint/emailinttest"
@@ -268,5 +270,48 @@ func TestReconcileWhilePaused(t *testing.T) {
 	// A password of digits alone is one as well.
 	if _, _, err := w.Engine.PatchSettings(t.Context(), emailinttest.Org, []byte(`{"smtp":{"password":31415926}}`), 1); err == nil || strings.Contains(err.Error(), "31415926") {
 		t.Errorf("PatchSettings = %v", err)
+	}
+}
+
+// Where the app was wrong and is mended, its mailboxes work again without their users: nobody but the operator had anything to do.
+func TestTheAppIsMended(t *testing.T) {
+	h := signingIn(t, emailinttest.AuthGoogle)
+	s := emailint.DefaultSettings()
+	s.Apps = map[string]emailint.App{"gmail": {ClientID: app, ClientSecret: "app-secret", RedirectURI: base + "/oauth/gmail/callback"}}
+	if _, err := h.Engine.SetSettings(t.Context(), emailinttest.Org, s, 1); err != nil {
+		t.Fatal(err)
+	}
+	c := h.connection(h.connect("ann-1", "").Get("connected"))
+	if err := h.sync(c); err != nil {
+		t.Fatal(err)
+	}
+	h.Advance(2 * time.Hour)
+	h.auth.ExpireSecret(app)
+	if err := h.sync(c); err == nil {
+		t.Fatal("it works by an expired secret")
+	}
+	h.auth.Register(emailinttest.AuthClient{ID: app, Secret: "new-secret", Redirects: []string{base + "/oauth/gmail/callback"}})
+	if _, _, err := h.Engine.PatchSettings(t.Context(), emailinttest.Org, []byte(`{"apps":{"gmail":{"client_secret":"new-secret"}}}`), 2); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.sync(c); err != nil {
+		t.Errorf("the app is right again: %v", err)
+	}
+	if c := h.connection(fmt.Sprint(c.ID)); c.State != state.Connected {
+		t.Errorf("the mailbox is %s: %s", c.State, c.Reason)
+	}
+	// The operator's own app, and keys, are mended by a start.
+	if err := h.State.SetState(t.Context(), emailinttest.Org, c.ID, state.Misconfigured, "the key was missing"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	h.opts.Progress = func(string, int64) { cancel() } // of whatever mailbox: the start is over
+	e, err := emailint.New(h.opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Run(ctx) //nolint:errcheck // it was told to stop
+	if c := h.connection(fmt.Sprint(c.ID)); c.State != state.Connected {
+		t.Errorf("after a start the mailbox is %s: %s", c.State, c.Reason)
 	}
 }

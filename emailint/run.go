@@ -85,8 +85,13 @@ func (e *Engine) TakeOver(ctx context.Context) error {
 }
 
 // Run works on due mailboxes until ctx ends, and returns after the last worker has. Several processes may run on one state.
+// Mailboxes that waited for the operator (state.Misconfigured) are tried again at its start.
 func (e *Engine) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
+	// What was wrong with the operator's apps and keys may be mended since.
+	if err := e.mended(ctx, "", func(string) bool { return true }); err != nil && ctx.Err() == nil {
+		e.o.Logger.WarnContext(ctx, "trying misconfigured mailboxes again", "error", err)
+	}
 	wait := &waiters{engine: e, running: map[int64]*waiting{}, vain: map[int64]int{}, parked: map[int64]*parked{}, said: map[int64]string{}}
 	if e.o.Sender != nil {
 		wg.Go(func() {

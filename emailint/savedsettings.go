@@ -141,7 +141,7 @@ func (s *Settings) clone() Settings {
 }
 
 // SetSettings replaces the settings if version is still the stored one, and returns the new version. A secret that is SecretSet stays as it was. Where the
-// rules of linking changed, earlier mail is decided again. It sets InboxRule.Since. Every wrong field is named in one error.
+// rules of linking changed, earlier mail is decided again; where an app did, mailboxes are tried again that were misconfigured. It sets InboxRule.Since. Every wrong field is named in one error.
 func (e *Engine) SetSettings(ctx context.Context, org string, s Settings, version int64) (int64, error) {
 	before, saved, err := e.settings(ctx, org)
 	if err != nil {
@@ -195,6 +195,9 @@ func (e *Engine) SetSettings(ctx context.Context, org string, s Settings, versio
 			return n, fmt.Errorf("emailint: settings of %s: %w", org, err)
 		}
 	}
+	if err := e.mended(ctx, org, func(provider string) bool { return before.Apps[provider] != s.Apps[provider] }); err != nil {
+		return n, fmt.Errorf("emailint: settings of %s: %w", org, err)
+	}
 	e.hurry()
 	return n, nil
 }
@@ -208,6 +211,20 @@ func (e *Engine) wakeAll(ctx context.Context, org string) error {
 	for _, c := range conns {
 		if err == nil && c.State == state.Connected {
 			err = e.o.State.Wake(ctx, org, c.ID)
+		}
+	}
+	return err
+}
+
+// mended tries mailboxes again that waited for the operator, of an organisation or with "" all: whose app is another one by now, or whose key is there. No user
+// has anything to do.
+func (e *Engine) mended(ctx context.Context, org string, of func(provider string) bool) error {
+	conns, err := e.o.State.Connections(ctx, org)
+	for _, c := range conns {
+		if err == nil && c.State == state.Misconfigured && of(c.Provider) {
+			if err = e.o.State.SetState(ctx, c.Org, c.ID, state.Connected, ""); errors.Is(err, state.ErrNotFound) {
+				err = nil // it is being erased
+			}
 		}
 	}
 	return err
