@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/message"
 )
 
 // Actor is somebody of an organisation who asks for something.
@@ -112,10 +113,29 @@ func (a *Acting) Erase(ctx context.Context, connection int64) (Erasure, error) {
 	return a.engine.Erase(ctx, a.actor.Org, connection)
 }
 
-// Send is Engine.Send.
+// Send is Engine.Send for mail that comes from an address of the mailbox, or from the one that the organisation's SMTP server sends as.
 func (a *Acting) Send(ctx context.Context, m Outgoing) (Sending, error) {
-	if _, err := a.mailbox(ctx, ToSend, m.Connection); err != nil {
+	c, err := a.mailbox(ctx, ToSend, m.Connection)
+	if err != nil {
 		return Sending{}, err
+	}
+	s, _, err := a.engine.settings(ctx, a.actor.Org)
+	if err != nil {
+		return Sending{}, err
+	}
+	own := []message.Key{message.AddressKey(s.SMTP.FromAddress), message.AddressKey(c.Address)}
+	for _, alias := range c.Aliases {
+		own = append(own, message.AddressKey(alias))
+	}
+	env := message.ParseHeader(m.Raw)
+	from := []string{m.From}
+	for _, as := range append(env.From, env.Sender...) {
+		from = append(from, as.Addr)
+	}
+	for _, f := range from {
+		if k := message.AddressKey(f); k == "" || len(env.From) == 0 || !slices.Contains(own, k) {
+			return Sending{}, &ForbiddenError{ToSend}
+		}
 	}
 	return a.engine.Send(ctx, a.actor.Org, m)
 }

@@ -315,3 +315,44 @@ func TestTheAppIsMended(t *testing.T) {
 		t.Errorf("after a start the mailbox is %s: %s", c.State, c.Reason)
 	}
 }
+
+// Who sends from a mailbox of their own sends as themselves, whatever the server would let them write.
+func TestNobodySendsAsAnother(t *testing.T) {
+	w := emailinttest.New(t)
+	a := w.Engine.As(emailint.Actor{Org: emailinttest.Org, User: "user"})
+	ok := answerTo(w, "own")
+	for name, change := range map[string]func(*emailint.Outgoing){
+		"the envelope": func(m *emailint.Outgoing) { m.From = "boss@example.com" },
+		"the header": func(m *emailint.Outgoing) {
+			m.Raw = bytes.Replace(m.Raw, []byte(emailinttest.Owner), []byte("boss@example.com"), 1)
+		},
+		"a second From": func(m *emailint.Outgoing) { m.Raw = append([]byte("From: boss@example.com\r\n"), m.Raw...) },
+		"two in one": func(m *emailint.Outgoing) {
+			m.Raw = bytes.Replace(m.Raw, []byte("From: "), []byte("From: boss@example.com, "), 1)
+		},
+		"Sender": func(m *emailint.Outgoing) { m.Raw = append([]byte("Sender: boss@example.com\r\n"), m.Raw...) },
+		"nobody": func(m *emailint.Outgoing) { m.Raw = bytes.Replace(m.Raw, []byte("From: "), []byte("X-From: "), 1) },
+	} {
+		m := answerTo(w, name)
+		change(&m)
+		if bytes.Equal(m.Raw, ok.Raw) && m.From == ok.From {
+			t.Fatalf("%s: nothing is forged in %s", name, m.Raw)
+		}
+		if _, err := a.Send(t.Context(), m); !errors.As(err, new(*emailint.ForbiddenError)) {
+			t.Errorf("%s: Send = %v", name, err)
+		}
+	}
+	if _, err := a.Send(t.Context(), ok); err != nil || len(w.Fake.Sent()) != 1 {
+		t.Errorf("their own: %v, %d sent", err, len(w.Fake.Sent()))
+	}
+	// Nor does anybody learn by a key what became of another's mail.
+	other, err := w.Engine.Connect(t.Context(), emailinttest.Org, emailint.NewConnection{User: "bob", Provider: w.Connection.Provider, Credential: []byte("{}")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	peek := answerTo(w, "own")
+	peek.Connection = other.ID
+	if got, err := w.Engine.As(emailint.Actor{Org: emailinttest.Org, User: "bob"}).Send(t.Context(), peek); err == nil || got != (emailint.Sending{}) {
+		t.Errorf("by another's key: %+v, %v", got, err)
+	}
+}

@@ -82,6 +82,9 @@ func (e *Engine) Send(ctx context.Context, org string, m Outgoing) (Sending, err
 		return Sending{}, err
 	}
 	row, _, err = e.o.State.OutboxAdd(ctx, org, row)
+	if err == nil && row.Connection != m.Connection {
+		err = errors.New("the key is that of another mailbox's mail")
+	}
 	if err != nil {
 		return Sending{}, fmt.Errorf("emailint: sending: %w", err)
 	}
