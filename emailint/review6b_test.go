@@ -356,3 +356,41 @@ func TestNobodySendsAsAnother(t *testing.T) {
 		t.Errorf("by another's key: %+v, %v", got, err)
 	}
 }
+
+// Where Handler is mounted decides which redirect URIs are right: nobody could enter one that is.
+func TestBaseURLs(t *testing.T) {
+	var opts emailint.Options
+	emailinttest.New(t, emailinttest.WithOptions(func(o *emailint.Options) { opts = *o }))
+	for at, good := range map[string]bool{"": true, base: true, base + "/": true, "http://localhost:8080/email": true, "http://crm.example.com": false, "crm.example.com": false,
+		"https://crm.example.com/?x=": false, "https://crm.example.com/#x": false, "https://ann@crm.example.com/": false, "/email": false} {
+		opts.BaseURL = at
+		if _, err := emailint.New(opts); (err == nil) != good || err != nil && !strings.Contains(err.Error(), "BaseURL") {
+			t.Errorf("%q: %v", at, err)
+		}
+	}
+}
+
+// What is disconnected sends no more, also where mail goes by the organisation's own server.
+func TestADisconnectedMailboxDoesNotSend(t *testing.T) {
+	w := emailinttest.New(t)
+	if _, err := w.Engine.Disconnect(t.Context(), emailinttest.Org, w.Connection.ID); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := w.Engine.Send(t.Context(), emailinttest.Org, answerTo(w, "late")); err == nil || len(w.Fake.Sent()) != 0 {
+		t.Errorf("Send = %+v, %v", got, err)
+	}
+}
+
+// A service that asks for years is asked again the next day.
+func TestAWaitOfYears(t *testing.T) {
+	h := signingIn(t, emailinttest.AuthGoogle)
+	c := h.connection(h.connect("ann-1", "").Get("connected"))
+	h.Advance(2 * time.Hour)
+	h.auth.Fail(emailinttest.AuthRefresh, 1, emailinttest.AuthFault{Status: 429, RetryAfter: 30000 * time.Hour})
+	if err := h.sync(c); err == nil {
+		t.Fatal("the pass says that all is well")
+	}
+	if c := h.connection(fmt.Sprint(c.ID)); c.State != state.Connected || c.NotBefore.Sub(h.Now()) != 24*time.Hour {
+		t.Errorf("the mailbox is %s and waits for %s", c.State, c.NotBefore.Sub(h.Now()))
+	}
+}

@@ -217,6 +217,9 @@ var errTurn = errors.New("other mailboxes have their turn")
 // right passwords on bad days, and lock those out who try too often.
 var patience = []time.Duration{10 * time.Minute, time.Hour, 4 * time.Hour}
 
+// longest is how long a mailbox waits because its service says so: what asks for more is a slip, and would go unseen for years.
+const longest = 24 * time.Hour
+
 // released turns the end of a pass into what the connection does next. Only NeedsAction, and a sign-in that is refused again and
 // again, ask anyone for anything.
 func (e *Engine) released(ctx context.Context, err error, c Connection, sentOnly bool, s SyncSettings) state.Released {
@@ -258,7 +261,7 @@ func (e *Engine) released(ctx context.Context, err error, c Connection, sentOnly
 		return state.Released{NotBefore: next, State: state.Connected, Refused: n,
 			Reason: fmt.Sprintf("the sign-in was refused, which may pass; try %d of %d is after %s", n+1, len(patience)+1, next.UTC().Format("15:04 MST"))}
 	case errors.As(err, &limit):
-		return state.Released{NotBefore: now.Add(max(limit.RetryAfter, time.Minute)), State: state.Connected, Reason: "rate limited by the provider",
+		return state.Released{NotBefore: now.Add(min(max(limit.RetryAfter, time.Minute), longest)), State: state.Connected, Reason: "rate limited by the provider",
 			Refused: c.Refused}
 	default:
 		return state.Released{NotBefore: now.Add(time.Minute), State: state.Connected, Reason: err.Error(), Refused: c.Refused}

@@ -324,6 +324,11 @@ func (e *Engine) checkDefaults() error {
 			return x
 		})
 	}
+	if problem := redirectProblem(e.o.BaseURL); e.o.BaseURL != "" && problem != "" {
+		v.wrong("option BaseURL", "%s", problem)
+	} else if strings.Contains(e.o.BaseURL, "?") {
+		v.wrong("option BaseURL", "it must not have a query (?)")
+	}
 	for name, a := range e.o.Apps {
 		v.app("option Apps."+name, a)
 		e.redirect(v, "option Apps."+name, name, a)

@@ -55,8 +55,11 @@ func (e *Engine) Send(ctx context.Context, org string, m Outgoing) (Sending, err
 		return Sending{}, fmt.Errorf("emailint: sending: %w", err)
 	}
 	c, err := e.o.State.Connection(ctx, org, m.Connection)
-	if err == nil && c.State == state.Erasing {
+	switch {
+	case err == nil && c.State == state.Erasing:
 		err = errErasing
+	case err == nil && c.State == state.Disconnected:
+		err = errors.New("the mailbox is disconnected")
 	}
 	if err != nil {
 		return Sending{}, fmt.Errorf("emailint: sending: connection %d: %w", m.Connection, err)
