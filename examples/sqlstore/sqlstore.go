@@ -82,8 +82,7 @@ func (s *Store) Find(ctx context.Context, org string, q linker.Query) (linker.Di
 	holders, err1 := s.list(ctx, 3, `SELECT kind, id, key FROM address WHERE org = $1 AND key IN (SELECT value->>0 FROM rows($2))`,
 		org, param(slices.Concat(q.Addresses, q.Domains)))
 	for _, r := range holders {
-		k := message.Key(r[2])
-		d.Holders[k], found = append(d.Holders[k], record(r[0:])), append(found, record(r[0:]))
+		d.Holders[message.Key(r[2])], found = append(d.Holders[message.Key(r[2])], record(r[0:])), append(found, record(r[0:]))
 	}
 	records, err2 := s.list(ctx, 4, `SELECT kind, id, kind, CASE merged_into WHEN '' THEN id ELSE merged_into END FROM record
 		WHERE org = $1 AND (kind, id) IN (SELECT value->0->>'kind', value->0->>'id' FROM rows($2))`, org, param(q.Records))
@@ -109,13 +108,14 @@ func date(text string) time.Time {
 	return t
 }
 
-// CreateContacts makes the id of the address, so that two who meet it at once make one contact.
+// CreateContacts makes the id of the address, so that two who meet it at once make one contact. Sorted, they don't deadlock over many.
 func (s *Store) CreateContacts(ctx context.Context, org string, cs []emailint.NewContact) ([]linker.Record, error) {
 	var asked [][]any
 	for _, c := range cs {
 		asked = append(asked, []any{c.Address, c.Name})
 	}
-	const missing = `FROM rows($2) WHERE NOT EXISTS (SELECT 1 FROM address WHERE org = $1 AND key = value->0->>0 AND kind = 'contact') ON CONFLICT DO NOTHING`
+	const missing = `FROM rows($2) WHERE NOT EXISTS (SELECT 1 FROM address WHERE org = $1 AND key = value->0->>0 AND kind = 'contact')
+		ORDER BY 3, 2 ON CONFLICT DO NOTHING`
 	_, err1 := s.db.ExecContext(ctx, s.text(`INSERT INTO record (org, kind, id, name)
 		SELECT $1, 'contact', 'new:' || (value->0->>0), value->0->>1 `+missing), org, param(asked))
 	_, err2 := s.db.ExecContext(ctx, s.text(`INSERT INTO address (org, key, kind, id)

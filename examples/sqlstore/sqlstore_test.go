@@ -268,6 +268,33 @@ func TestCreateContactsAtOnce(t *testing.T) {
 	})
 }
 
+// Two mailboxes have mail of the same people in any order: neither waits for the other for ever.
+func TestCreateContactsInAnyOrder(t *testing.T) {
+	databases(t, func(t *testing.T, open func(t *testing.T) *database) {
+		d := open(t)
+		for round := range 20 {
+			var cs []crm.NewContact
+			for i := range 300 {
+				cs = append(cs, crm.NewContact{Address: message.Key(fmt.Sprintf("%d@%d.example", i, round))})
+			}
+			back := slices.Clone(cs)
+			slices.Reverse(back)
+			var wg sync.WaitGroup
+			for _, order := range [][]crm.NewContact{cs, back, cs, back} {
+				wg.Go(func() {
+					if _, err := d.CreateContacts(t.Context(), "o", order); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			if t.Failed() {
+				return
+			}
+		}
+	})
+}
+
 func TestSaveKeepsContent(t *testing.T) {
 	databases(t, func(t *testing.T, open func(t *testing.T) *database) {
 		d := open(t)

@@ -213,6 +213,10 @@ func (m *Mailbox) once(ctx context.Context, f func(c *imapclient.Client) error) 
 	if client == nil {
 		return net.ErrClosed
 	}
+	// What is cancelled already is not begun: the connection might be quicker than its end.
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	stop := context.AfterFunc(ctx, conn.abort)
 	conn.watch(true)
 	err := f(client)

@@ -11,6 +11,10 @@ import (
 	"github.com/intellicon/email-integration/provider"
 )
 
+// maxAhead bounds the bytes that are kept of messages read ahead, beside one as long as it may be. Whoever called Prefetch chose by the sizes that
+// the server listed, and a server may list what it likes.
+const maxAhead = 8 << 20
+
 // Prefetch has the contents of these messages read with the first of them that Content is asked for, as far as they lie in its folder.
 func (m *Mailbox) Prefetch(ids []provider.ItemID) {
 	m.wanted, m.ahead = nil, map[id]*message.Message{}
@@ -53,11 +57,13 @@ func (m *Mailbox) fetchAhead(c *imapclient.Client, first id, uids map[uint32]id)
 	for uid := range uids {
 		set.AddNum(goimap.UID(uid))
 	}
+	room := maxAhead + m.cfg.ContentLimit
 	cmd := c.Fetch(set, &goimap.FetchOptions{UID: true, InternalDate: true, RFC822Size: true, BodySection: []*goimap.FetchItemBodySection{m.whole()}})
 	for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
 		r, whole := readRow(msg, m.cfg.ContentLimit)
 		// One without its date is the last before the connection ended.
-		if asked, ok := uids[r.uid]; ok && whole && r.body && !r.date.IsZero() {
+		if asked, ok := uids[r.uid]; ok && whole && r.body && !r.date.IsZero() && int64(len(r.header)) <= room {
+			room -= int64(len(r.header))
 			m.ahead[asked] = r.message(m.cfg.ContentLimit)
 		}
 	}

@@ -1,6 +1,7 @@
 package imap_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"reflect"
@@ -65,6 +66,23 @@ func fetches(s *imaptest.Server) (n int) {
 	return n
 }
 
+// What is cancelled already is not begun, and costs no connection.
+func TestCancelledIsNotBegun(t *testing.T) {
+	s, box, ids, _ := prefetchWorld(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s.Commands()
+	if _, err := box.Content(ctx, ids[0]); !errors.Is(err, context.Canceled) {
+		t.Errorf("a cancelled reading returns %v", err)
+	}
+	contents(t, box, ids[:1])
+	for _, c := range s.Commands() {
+		if strings.HasPrefix(c, "LOGIN") || strings.HasPrefix(c, "AUTHENTICATE") {
+			t.Error("the connection was given up")
+		}
+	}
+}
+
 // What was announced comes with one FETCH a folder, and is the same as what is asked for one by one.
 func TestPrefetchReadsInOneRoundTrip(t *testing.T) {
 	s, box, ids, _ := prefetchWorld(t)
@@ -80,6 +98,30 @@ func TestPrefetchReadsInOneRoundTrip(t *testing.T) {
 	}
 	if again, _ := contents(t, box, ids[:3]); len(again) != 3 || fetches(s) != 3 {
 		t.Error("what was handed out should be read again when it is asked for again")
+	}
+}
+
+// A server that lists its messages as small doesn't fill the memory: what is too much is read again, alone.
+func TestPrefetchIsBounded(t *testing.T) {
+	s := imaptest.Start(t, nil)
+	const mails, size = 16, 1 << 20
+	for i := range mails {
+		s.Deliver([]byte(mail(fmt.Sprint("m", i))+strings.Repeat("0123456\r\n", size/9)), noon, provider.RoleInbox)
+	}
+	box := dial(t, s, func(c *imap.Config) { c.ContentLimit = size })
+	var ids []provider.ItemID
+	for it, err := range box.Inventory(t.Context(), provider.Scope{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, it.ID)
+	}
+	fetches(s)
+	box.Prefetch(ids)
+	read, _ := contents(t, box, ids)
+	// Eight and one are kept.
+	if n := fetches(s); len(read) != mails || n != 1+mails-9 {
+		t.Errorf("%d of %d mails were read in %d FETCHes, want %d", len(read), mails, n, 1+mails-9)
 	}
 }
 

@@ -2,7 +2,8 @@
 // number of machines.
 //
 // The tables lie in a schema of their own, "emailint" unless Options say otherwise; nothing else of the database is touched. Open makes what
-// is missing. A role that may not create schemas is given one that it owns.
+// is missing. A role that may not create schemas is given one that it owns; one that may only read and write the rows opens what another role
+// has brought up to date.
 //
 // # Several at once
 //
@@ -76,15 +77,20 @@ func migrate(ctx context.Context, pool *pgxpool.Pool, schema string) error {
 	if err != nil {
 		return err
 	}
-	return pgx.BeginFunc(ctx, pool, func(t pgx.Tx) error {
+	// What the one before made is to be seen after the wait, also where the host's transactions see one moment.
+	return pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(t pgx.Tx) error {
 		if _, err := t.Exec(ctx, `SELECT pg_advisory_xact_lock($1)`, lockOf(schema, "")); err != nil { // "" is no organisation
 			return err
 		}
-		var there bool
-		if err := t.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1)`, schema).Scan(&there); err != nil {
+		var reserved, there, made bool
+		if err := t.QueryRow(ctx, `SELECT quote_ident($1) <> $1, EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1), EXISTS (SELECT 1 FROM pg_tables
+			WHERE schemaname = $1 AND tablename = 'schema_version')`, schema).Scan(&reserved, &there, &made); err != nil {
 			return err
 		}
-		// CREATE SCHEMA IF NOT EXISTS asks for the right to create it also where it exists.
+		if reserved {
+			return errors.New("SQL reserves that word: use another name")
+		}
+		// IF NOT EXISTS asks for the right to create also where it exists.
 		if !there {
 			if _, err := t.Exec(ctx, `CREATE SCHEMA `+schema); err != nil {
 				return err
@@ -93,8 +99,10 @@ func migrate(ctx context.Context, pool *pgxpool.Pool, schema string) error {
 		if _, err := t.Exec(ctx, `SET LOCAL search_path TO `+schema+`, pg_catalog`); err != nil {
 			return err
 		}
-		if _, err := t.Exec(ctx, `CREATE TABLE IF NOT EXISTS schema_version (number BIGINT NOT NULL)`); err != nil {
-			return err
+		if !made {
+			if _, err := t.Exec(ctx, `CREATE TABLE schema_version (number BIGINT NOT NULL)`); err != nil {
+				return err
+			}
 		}
 		have := 0
 		err := t.QueryRow(ctx, `SELECT number FROM schema_version`).Scan(&have)
@@ -106,6 +114,9 @@ func migrate(ctx context.Context, pool *pgxpool.Pool, schema string) error {
 		}
 		if have > len(names) {
 			return fmt.Errorf("it is version %d and this program knows %d: use a newer program", have, len(names))
+		}
+		if have == len(names) {
+			return nil
 		}
 		for i := have; i < len(names); i++ {
 			text, err := migrations.ReadFile(names[i])

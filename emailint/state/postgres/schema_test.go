@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/intellicon/email-integration/emailint/state"
 	"github.com/intellicon/email-integration/emailint/state/postgres"
 	"github.com/intellicon/email-integration/emailint/state/postgres/postgrestest"
 	"github.com/intellicon/email-integration/emailint/state/statetest"
@@ -117,23 +118,70 @@ func TestNewerSchemaIsRefusedInOneLine(t *testing.T) {
 
 func TestSchemaNames(t *testing.T) {
 	pool := connect(t).Pool()
-	for _, name := range []string{"A", "a-b", `a"; DROP SCHEMA public; --`, "1a", "ä", strings.Repeat("a", 64), "a b", "pg_own"} {
-		if _, err := postgres.Open(t.Context(), pool, &postgres.Options{Schema: name}); err == nil {
-			t.Errorf("%q is taken for a name", name)
+	for _, name := range []string{"A", "a-b", `a"; DROP SCHEMA public; --`, "1a", "ä", strings.Repeat("a", 64), "a b", "pg_own", "user", "order"} {
+		if _, err := postgres.Open(t.Context(), pool, &postgres.Options{Schema: name}); err == nil || strings.Contains(err.Error(), "syntax error") {
+			t.Errorf("%q as a name gets %v", name, err)
 		}
 	}
 }
 
-// Processes that start at once wait for the one that makes the tables.
+// Who runs migrations may be another role than who runs the engine.
+func TestOpenWithoutRightToCreate(t *testing.T) {
+	admin, schema := newSchema(t)
+	role := schema
+	exec := func(q string) {
+		t.Helper()
+		if _, err := admin.Exec(context.Background(), q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o := &postgres.Options{Schema: schema}
+	if _, err := postgres.Open(t.Context(), admin, o); err != nil {
+		t.Fatal(err)
+	}
+	exec(`CREATE ROLE ` + role)
+	t.Cleanup(func() { exec(`DROP OWNED BY ` + role + `; DROP ROLE ` + role) })
+	exec(`GRANT USAGE ON SCHEMA ` + schema + ` TO ` + role + `; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ` + schema + ` TO ` + role)
+	c := admin.Config()
+	c.ConnConfig.RuntimeParams["role"] = role
+	pool, err := pgxpool.NewWithConfig(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	s, err := postgres.Open(t.Context(), pool, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.AddConnection(t.Context(), state.Connection{Org: "o", User: "u", Provider: "fake"}, state.Change{}); err != nil {
+		t.Error(err)
+	}
+	if _, err := postgres.Open(t.Context(), pool, &postgres.Options{Schema: postgrestest.Name()}); err == nil {
+		t.Error("a schema is made by a role that may make none")
+	}
+}
+
+// Processes that start at once wait for the one that makes the tables, whatever the host's transactions see.
 func TestOpenAtOnce(t *testing.T) {
-	pool, schema := newSchema(t)
-	var wg sync.WaitGroup
-	for range 4 {
-		wg.Go(func() {
-			if _, err := postgres.Open(t.Context(), pool, &postgres.Options{Schema: schema}); err != nil {
-				t.Error(err)
+	for _, isolation := range []string{"read committed", "repeatable read", "serializable"} {
+		t.Run(isolation, func(t *testing.T) {
+			admin, schema := newSchema(t)
+			c := admin.Config()
+			c.ConnConfig.RuntimeParams["default_transaction_isolation"] = isolation
+			pool, err := pgxpool.NewWithConfig(t.Context(), c)
+			if err != nil {
+				t.Fatal(err)
 			}
+			defer pool.Close()
+			var wg sync.WaitGroup
+			for range 4 {
+				wg.Go(func() {
+					if _, err := postgres.Open(t.Context(), pool, &postgres.Options{Schema: schema}); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
 		})
 	}
-	wg.Wait()
 }

@@ -71,6 +71,16 @@ var cases = []testCase{
 		_, err = h.s.Claim(h.Context(), "w", start, time.Minute)
 		h.is(err, state.ErrNoneDue)
 	}},
+	{"OrganisationNames", "organisations whose names are no text are refused, as two of them would be one", func(h *house) {
+		for _, name := range []string{"a\xff", "a\x00"} {
+			if _, err := h.s.AddConnection(h.Context(), state.Connection{Org: name, User: "u", Provider: "fake"}, state.Change{}); err == nil {
+				h.Errorf("%q is taken for a name", name)
+			}
+		}
+		cs, err := h.s.Connections(h.Context(), "a\uFFFD")
+		h.ok(err)
+		h.equal("connections", len(cs), 0)
+	}},
 	{"NotBefore", "a rate limit holds back a wake too", func(h *house) {
 		c := h.connect("u")
 		h.ok(h.s.Release(h.Context(), h.claim(c.ID), state.Released{NotBefore: start.Add(time.Minute)}))
@@ -348,19 +358,20 @@ var cases = []testCase{
 	{"OutboxRow", "what is sent is a row of the ledger until a mailbox shows it, so that what changes later reaches it", func(h *house) {
 		l := h.claim(h.connect("u").ID)
 		h.page(l)
+		const key = "🔑" // sorts behind \uffff
 		add := func(key, fingerprint string, change int64) {
 			_, _, err := h.s.OutboxAdd(h.Context(), org, state.Outgoing{Key: key, Connection: l.Connection, Raw: []byte("mail"), Created: start, Change: change,
 				Value: state.EmailValue{MessageID: state.Hash(key), Fingerprint: state.Hash(fingerprint), Links: []linker.Link{ada}, Holder: true},
 				Row:   state.Row{Fate: state.FateLinked, Participants: []state.Hash{"hash-of-ada"}}})
 			h.ok(err)
 		}
-		add("k", "finger-id-of-1", 1)
+		add(key, "finger-id-of-1", 1)
 		h.equal("pending", len(h.pending(l).Rows), 0)
 		h.equal("touched", h.change(state.Change{Participants: []state.Hash{"hash-of-ada"}}), 1)
 		b := h.pending(l)
 		h.equal("pending", len(b.Rows), 1)
-		h.equal("item", b.Rows[0].Item, state.OutboxItem("k"))
-		h.settle(l, b, state.Settlement{Row: b.Rows[0].ID, Due: b.Rows[0].Due, Fate: state.FateLinked, Email: &state.EmailValue{MessageID: "k",
+		h.equal("item", b.Rows[0].Item, state.OutboxItem(key))
+		h.settle(l, b, state.Settlement{Row: b.Rows[0].ID, Due: b.Rows[0].Due, Fate: state.FateLinked, Email: &state.EmailValue{MessageID: state.Hash(key),
 			Fingerprint: "finger-id-of-1", Links: []linker.Link{bob}, Holder: true}})
 		add("late", "other", 1) // the change came after it was looked up
 		b = h.pending(l)

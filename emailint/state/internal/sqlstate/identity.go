@@ -198,13 +198,13 @@ func (t *tx) value(out *given, had, e state.Email, hashes []state.Hash, connecti
 // leftBehind takes off an Email that links again the mailboxes that it left while it linked to nothing: nobody could look for it there, as its header
 // was not kept.
 func (t *tx) leftBehind(e *state.Email, connection int64) error {
+	from, to := outboxItems()
 	for _, c := range slices.Clone(e.Holders) {
 		if c == connection {
 			continue
 		}
 		var here bool
-		if err := t.row(`SELECT EXISTS (SELECT 1 FROM ledger WHERE email = ? AND conn = ? AND (NOT away OR fate = 'linked' OR item >= ? AND item < ?))`, e.ID, c,
-			string(state.OutboxItem("")), string(state.OutboxItem(""))+"\uffff").Scan(&here); err != nil {
+		if err := t.row(`SELECT EXISTS (SELECT 1 FROM ledger WHERE email = ? AND conn = ? AND (NOT away OR fate = 'linked' OR item >= ? AND item < ?))`, e.ID, c, from, to).Scan(&here); err != nil {
 			return err
 		}
 		if here {

@@ -93,10 +93,17 @@ func (t *tx) unshown(org string, email int64, o state.Outgoing) error {
 	return t.late(org, id, maxID, r.MessageID, r.Cites)
 }
 
+// outboxItems returns between which items, sorted by bytes, those of the outbox lie. A key may begin with any letter.
+func outboxItems() (from, to string) {
+	from = string(state.OutboxItem(""))
+	last := len(from) - 1
+	return from, from[:last] + string(from[last]+1)
+}
+
 // shown ends that row: the mailbox has shown a copy.
 func (t *tx) shown(connection, email int64) error {
-	ids, err := list(t, one[int64], `SELECT id FROM ledger WHERE email = ? AND conn = ? AND item >= ? AND item < ?`, email, connection,
-		string(state.OutboxItem("")), string(state.OutboxItem(""))+"\uffff")
+	from, to := outboxItems()
+	ids, err := list(t, one[int64], `SELECT id FROM ledger WHERE email = ? AND conn = ? AND item >= ? AND item < ?`, email, connection, from, to)
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"time"
@@ -102,6 +103,10 @@ const tries = 5
 
 // write runs f in a transaction that is alone with an organisation. f may run again, and begins anew then.
 func (s *Store) write(ctx context.Context, org string, f func(t *tx) error) error {
+	if org != text(org) {
+		// Made valid it would be another's, whose turn this one doesn't wait for.
+		return fmt.Errorf("state: %q is no name of an organisation: it has to be UTF-8 without NUL", org)
+	}
 	return s.run(ctx, true, func() (Tx, error) { return s.db.Begin(ctx, org) }, f)
 }
 
