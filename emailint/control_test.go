@@ -108,6 +108,14 @@ func TestACopyOfProductionOnlyObserves(t *testing.T) {
 	if _, err := w.Engine.Send(t.Context(), emailinttest.Org, answerTo(w, "one")); err != nil {
 		t.Fatal(err)
 	}
+	options.Deployment = ""
+	nameless, err := emailint.New(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := nameless.Send(t.Context(), emailinttest.Org, answerTo(w, "nameless")); !errors.Is(err, emailint.ErrObserving) {
+		t.Errorf("without a name, Send = %v", err)
+	}
 	options.Deployment = "laptop"
 	laptop, err := emailint.New(options)
 	if err != nil {

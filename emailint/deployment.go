@@ -12,18 +12,16 @@ import (
 // mailboxes and links, and sends nothing, changes no mailbox and refreshes no token, for that would be done twice. AdoptState makes the state its own.
 var ErrObserving = errors.New("this state belongs to another deployment, which is only observed: see Engine.AdoptState")
 
-// observing returns ErrObserving where the state is another deployment's. The first deployment that names itself has it.
+// observing returns ErrObserving where the state is another deployment's. The first deployment that names itself has it; from then on one
+// without a name is another.
 func (e *Engine) observing(ctx context.Context) error {
-	if e.o.Deployment == "" {
-		return nil
-	}
 	for {
 		owner, err := e.o.State.Deployment(ctx)
 		if err != nil {
 			return err
 		}
 		switch owner {
-		case e.o.Deployment:
+		case e.o.Deployment: // also where nobody has a name
 			return nil
 		case "":
 			if err := e.o.State.SetDeployment(ctx, "", e.o.Deployment); err != nil && !errors.Is(err, state.ErrStale) {

@@ -81,7 +81,7 @@ type Options struct {
 	// Session says whose request it is, for Handler; nil: nobody can connect a mailbox by it.
 	Session func(*http.Request) (Session, error)
 	// Deployment names this installation, "production" for example: the state remembers whose it is, and a copy of it that is started under another name
-	// only observes. "": nobody looks.
+	// only observes, one without a name as well. "": this one has no name.
 	Deployment string
 	// HTTP is used for token endpoints; nil: a client that waits for 30 seconds.
 	HTTP *http.Client

@@ -101,7 +101,7 @@ var Points = []Point{
 	{Name: "state.SetPause", Means: "mailboxes are paused and the operator was not told", Unreached: noOperator},
 	{Name: "state.EndPause", Means: "mailboxes are due and the operator was not told", Unreached: noOperator},
 	{Name: "state.Pauses", Read: true, Means: "nothing"},
-	{Name: "state.Deployment", Read: true, Means: "nothing", Unreached: noOperator},
+	{Name: "state.Deployment", Read: true, Means: "nothing"},
 	{Name: "state.SetDeployment", Means: "the installation has its name and doesn't know", Unreached: noOperator},
 
 	{Name: "state.Sealed", Read: true, Means: "nothing", Unreached: noOperator},
