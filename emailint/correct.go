@@ -166,7 +166,7 @@ func (e *Engine) say(ctx context.Context, org string, c Correction, word state.C
 
 // sender returns who wrote an email.
 func (e *Engine) sender(org string, m state.Email) (message.Key, error) {
-	env, err := e.keys.OpenEnvelope(org, m.Envelope)
+	env, err := e.keys.OpenEnvelope(org, string(m.Fingerprint), m.Envelope)
 	if err != nil {
 		return "", errors.New("the email's header is no longer here")
 	}
@@ -179,7 +179,7 @@ func (e *Engine) sender(org string, m state.Email) (message.Key, error) {
 // never excludes an address in the organisation.
 func (e *Engine) never(ctx context.Context, org string, sender message.Key) error {
 	for range 20 {
-		s, version, err := e.Settings(ctx, org)
+		s, saved, err := e.settings(ctx, org)
 		if err != nil {
 			return err
 		}
@@ -187,7 +187,7 @@ func (e *Engine) never(ctx context.Context, org string, sender message.Key) erro
 			return nil
 		}
 		s.Rules.ExcludedAddresses = append(slices.Clone(s.Rules.ExcludedAddresses), sender)
-		if _, err = e.SetSettings(ctx, org, s, version); !errors.Is(err, state.ErrStale) {
+		if _, err = e.SetSettings(ctx, org, s, saved.Version); !errors.Is(err, state.ErrStale) {
 			return err
 		}
 	}

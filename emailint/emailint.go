@@ -4,8 +4,9 @@
 // What a host brings: a CRMStore (four methods; emailinttest.TestCRMStore checks it), a state.Store to remember in
 // (emailint/state/sqlite or emailint/state/postgres), sealing and index keys, and the providers it wants (provider/imap).
 //
-// In order of use: New, Connect, Run or Sync, Wake, Status, Explain, Reconcile, Send, Undo and Mutations for what rules of the
-// inbox did; RecordsChanged when the CRM's records change, Correct when a person knows better, Erase when a mailbox is to go.
+// In order of use: New, Settings and PatchSettings, Connect or Handler (for services where people sign in), Run or Sync, Wake, Status, Explain, Reconcile, Send, Undo and Mutations for what rules of the
+// inbox did; RecordsChanged when the CRM's records change, Correct when a person knows better, Disconnect or Erase when a mailbox is to go. As is the engine for one
+// person, who may not do everything.
 //
 // What the engine promises: a cursor never passes a message without a row in the ledger; a CRM that is down, hangs, panics or
 // refuses single mails delays and loses nothing; an email is saved under one id however many mailboxes hold it; mail that moved
@@ -15,19 +16,17 @@ package emailint
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"reflect"
+	"net/http"
 	"time"
 
 	"github.com/intellicon/email-integration/emailint/crm"
 	"github.com/intellicon/email-integration/emailint/internal/ident"
 	"github.com/intellicon/email-integration/emailint/internal/seal"
+	"github.com/intellicon/email-integration/emailint/internal/token"
 	"github.com/intellicon/email-integration/emailint/state"
-	"github.com/intellicon/email-integration/linker"
-	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
 )
 
@@ -71,6 +70,22 @@ type Options struct {
 	// Sender opens what sends for a connection; nil: Send is refused.
 	Sender func(ctx context.Context, c Connection) (provider.Sender, error)
 
+	// Defaults are what an organisation has that saved no settings; nil: DefaultSettings. They have no secrets: these are in Apps and SMTP.
+	Defaults *Settings
+	// SMTP opens the mail server of an organisation's settings, as smtp.New does; nil: none can be tested or used.
+	SMTP func(SMTP) (SMTPServer, error)
+	// Apps are the operator's own OAuth apps, by provider, for organisations that have none of their own.
+	Apps map[string]App
+	// BaseURL is where Handler is mounted, as in "https://crm.example.com/email". It is never taken from a request.
+	BaseURL string
+	// Session says whose request it is, for Handler; nil: nobody can connect a mailbox by it.
+	Session func(*http.Request) (Session, error)
+	// Deployment names this installation, "production" for example: the state remembers whose it is, and a copy of it that is started under another name
+	// only observes, one without a name as well. "": this one has no name.
+	Deployment string
+	// HTTP is used for token endpoints; nil: a client that waits for 30 seconds.
+	HTTP *http.Client
+
 	Logger  *slog.Logger     // nil: nothing is logged
 	Now     func() time.Time // nil: time.Now
 	Worker  string           // name of this process in leases; "": random
@@ -85,18 +100,28 @@ type Options struct {
 	Progress func(org string, connection int64)
 }
 
+// Format implements fmt.Formatter for every verb: options hold keys, and do not print.
+func (o Options) Format(f fmt.State, _ rune) { fmt.Fprint(f, "options of worker ", o.Worker) }
+
+// LogValue implements slog.LogValuer.
+func (o Options) LogValue() slog.Value { return slog.StringValue("options of worker " + o.Worker) }
+
 // Engine is safe for concurrent use.
 type Engine struct {
-	o     Options
-	keys  *seal.Keyring
-	provs map[string]provider.Provider
-	kick  chan struct{} // an idle worker looks for work now
+	o      Options
+	keys   *seal.Keyring
+	tokens *token.Keeper
+	provs  map[string]provider.Provider
+	kick   chan struct{} // an idle worker looks for work now
 	// relink lets Run relink now.
 	relink chan struct{}
 
 	health health
 	lists  health // how the lists of changes are that hosts keep
 }
+
+// Format implements fmt.Formatter for every verb: an engine holds keys and secrets, and does not print.
+func (e *Engine) Format(f fmt.State, _ rune) { fmt.Fprint(f, "engine of worker ", e.o.Worker) }
 
 // New checks the options and returns an engine. It starts nothing.
 func New(o Options) (*Engine, error) {
@@ -121,8 +146,13 @@ func New(o Options) (*Engine, error) {
 	if len(e.provs) == 0 {
 		errs = append(errs, errors.New("option Providers is empty: pass at least one, for example imap.New(nil)"))
 	}
+	errs = append(errs, e.checkDefaults())
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("emailint: %w", err)
+	}
+	if e.o.Defaults == nil {
+		d := DefaultSettings()
+		e.o.Defaults = &d
 	}
 	if e.o.Logger == nil {
 		e.o.Logger = slog.New(slog.DiscardHandler)
@@ -134,111 +164,11 @@ func New(o Options) (*Engine, error) {
 	e.o.Lease = cmp.Or(e.o.Lease, 2*time.Minute)
 	e.o.CRMTimeout = cmp.Or(e.o.CRMTimeout, time.Minute)
 	e.o.Worker = cmp.Or(e.o.Worker, randomName())
+	if e.o.HTTP == nil {
+		e.o.HTTP = &http.Client{Timeout: 30 * time.Second}
+	}
+	e.tokens = e.keeper()
 	return e, nil
-}
-
-// Settings of an organisation, a complete value: start from DefaultSettings.
-type Settings struct {
-	Rules linker.Rules `json:"rules"`
-	// ImportDays is how far the first import reaches back: days, 0 for none, -1 for everything.
-	ImportDays int `json:"import_days"`
-	// PollMinutes is how often a mailbox is looked at without a hint.
-	PollMinutes int `json:"poll_minutes"`
-	// Inbox are the rules that archive or label mail in its mailbox once it is linked. None by default.
-	Inbox []InboxRule `json:"inbox,omitempty"`
-	// OnDelete says what follows when a mail was deleted from its mailbox for good: "keep" by default.
-	OnDelete Deletion `json:"on_delete"`
-	// FileSent has a copy of what is sent by SMTP filed in Sent where the service doesn't do that itself. On by default.
-	FileSent bool `json:"file_sent"`
-}
-
-// DefaultSettings returns the settings of an organisation that has chosen nothing yet.
-func DefaultSettings() Settings {
-	return Settings{Rules: linker.DefaultRules(), ImportDays: 30, PollMinutes: 5, OnDelete: KeepDeleted, FileSent: true}
-}
-
-// Validate reports every wrong field by its JSON path, joined.
-func (s Settings) Validate() error {
-	var errs []error
-	if err := s.Rules.Validate(); err != nil {
-		errs = append(errs, fmt.Errorf("rules: %w", err))
-	}
-	if s.ImportDays < -1 || s.ImportDays > 36500 {
-		errs = append(errs, fmt.Errorf("import_days: %d is not a number of days, 0 for none or -1 for all", s.ImportDays))
-	}
-	if s.PollMinutes < 1 || s.PollMinutes > 24*60 {
-		errs = append(errs, fmt.Errorf("poll_minutes: %d is not between 1 and 1440", s.PollMinutes))
-	}
-	if s.OnDelete != KeepDeleted && s.OnDelete != ReleaseDeleted {
-		errs = append(errs, fmt.Errorf("on_delete: %q is neither \"keep\" nor \"release\"", s.OnDelete))
-	}
-	if err := validateInbox(s.Inbox); err != nil {
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
-}
-
-// Settings returns an organisation's settings and their version, 0 when it has saved none.
-func (e *Engine) Settings(ctx context.Context, org string) (Settings, int64, error) {
-	raw, version, err := e.o.State.Settings(ctx, org)
-	if err != nil {
-		return Settings{}, 0, fmt.Errorf("emailint: settings of %s: %w", org, err)
-	}
-	s := DefaultSettings()
-	if version > 0 {
-		if err := json.Unmarshal(raw, &s); err != nil {
-			return s, version, fmt.Errorf("emailint: settings of %s: %w", org, err)
-		}
-	}
-	return s, version, nil
-}
-
-// SetSettings replaces the settings if version is still the stored one. Where the rules of linking changed, earlier mail is decided
-// again. It sets InboxRule.Since.
-func (e *Engine) SetSettings(ctx context.Context, org string, s Settings, version int64) (int64, error) {
-	if err := s.Validate(); err != nil {
-		return 0, fmt.Errorf("emailint: settings: %w", err)
-	}
-	// What is compared is what version says; should somebody have changed it since, the save finds out.
-	before, stored, err := e.Settings(ctx, org)
-	if err != nil {
-		return 0, err
-	}
-	s.Inbox = switchedOn(s.Inbox, before.Inbox, e.o.Now())
-	raw, err := json.Marshal(s)
-	if err != nil {
-		return 0, fmt.Errorf("emailint: settings: %w", err)
-	}
-	relink := stored == 0 || stored != version || !reflect.DeepEqual(before.Rules, s.Rules)
-	v, err := e.o.State.SaveSettings(ctx, org, raw, version, relink)
-	if errors.Is(err, state.ErrStale) {
-		return 0, fmt.Errorf("emailint: settings of %s were changed by somebody else, read them again: %w", org, err)
-	}
-	return v, err
-}
-
-// rules returns the organisation's rules with its own addresses.
-func (e *Engine) rules(ctx context.Context, org string) (linker.Rules, Settings, int64, error) {
-	s, version, err := e.Settings(ctx, org)
-	if err != nil {
-		return linker.Rules{}, s, 0, err
-	}
-	conns, err := e.o.State.Connections(ctx, org)
-	if err != nil {
-		return linker.Rules{}, s, 0, err
-	}
-	r := s.Rules
-	for _, c := range conns {
-		if c.State == state.Erasing {
-			continue
-		}
-		for _, a := range append([]string{c.Address}, c.Aliases...) {
-			if k := message.AddressKey(a); k != "" {
-				r.Own = append(r.Own, k)
-			}
-		}
-	}
-	return r, s, version, nil
 }
 
 func (e *Engine) hasher(org string) *ident.Hasher {

@@ -33,6 +33,7 @@ const erasePage = 200
 // told by their next passes. What was to be sent from the mailbox is not sent any more. The same mailbox may be connected anew at any time.
 func (e *Engine) Erase(ctx context.Context, org string, connection int64) (Erasure, error) {
 	r, err := e.erase(ctx, org, connection)
+	e.tokens.Forget(connection)
 	e.relinkSoon()
 	e.hurry()
 	if err == nil && r.Outstanding > 0 {

@@ -42,7 +42,9 @@ func validateInbox(rules []InboxRule) error {
 	var errs []error
 	seen := map[string]bool{}
 	for i, r := range rules {
-		wrong := func(field, problem string) { errs = append(errs, fmt.Errorf("inbox[%d].%s: %s", i, field, problem)) }
+		wrong := func(field, problem string) {
+			errs = append(errs, &FieldError{Field: fmt.Sprintf("inbox[%d].%s", i, field), Problem: problem})
+		}
 		switch {
 		case r.ID == "":
 			wrong("id", "a rule needs an id")

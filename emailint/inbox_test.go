@@ -213,7 +213,7 @@ func TestRuleKeepsItsTime(t *testing.T) {
 	}
 	first := since()
 	w.Advance(time.Hour)
-	change(t, w, func(s *emailint.Settings) { s.PollMinutes = 7; s.Inbox[0].Since = time.Time{} })
+	change(t, w, func(s *emailint.Settings) { s.Sync.InboundMinutes = 7; s.Inbox[0].Since = time.Time{} })
 	if !since().Equal(first) {
 		t.Errorf("since = %s, want %s", since(), first)
 	}

@@ -118,10 +118,26 @@ func (s *waiters) start(ctx context.Context, c Connection, box provider.Mailbox,
 		default:
 			box.Close() //nolint:errcheck // nothing is written by closing
 		}
-		if err := s.engine.Wake(context.WithoutCancel(ctx), c.Org, c.ID); err != nil && ctx.Err() == nil {
+		if err := s.engine.heard(context.WithoutCancel(ctx), c.Org, c.ID); err != nil && ctx.Err() == nil {
 			s.engine.o.Logger.WarnContext(ctx, "waking a connection", "connection", c.ID, "error", err)
 		}
 	})
+}
+
+// heard makes due what news of a mailbox is wanted for at once; the rest is found by the poll.
+func (e *Engine) heard(ctx context.Context, org string, connection int64) error {
+	s, _, err := e.settings(ctx, org)
+	if err != nil {
+		return err
+	}
+	switch full, sent := s.Sync.hint(); {
+	case full:
+		err = e.o.State.Wake(ctx, org, connection)
+	case sent:
+		err = e.o.State.Nudge(ctx, org, connection, e.o.Now())
+	}
+	e.hurry()
+	return err
 }
 
 const (

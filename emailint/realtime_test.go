@@ -16,7 +16,7 @@ import (
 // running runs an engine in a bubble whose time is the engine's. f runs beside it.
 func running(t *testing.T, p providertest.Personality, f func(t *testing.T, w *emailinttest.World)) {
 	synctest.Test(t, func(t *testing.T) {
-		w := emailinttest.New(t, emailinttest.WithPersonality(p), emailinttest.WithClock(time.Now))
+		w := emailinttest.New(t, emailinttest.WithPersonality(p), emailinttest.WithClock(time.Now), emailinttest.WithSettings(inRealTime()))
 		w.CRM.Add(emailinttest.Org, ada, "Ada", "ada@customer.example")
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
@@ -28,6 +28,13 @@ func running(t *testing.T, p providertest.Personality, f func(t *testing.T, w *e
 			t.Errorf("Run = %v", err)
 		}
 	})
+}
+
+// inRealTime are settings by which inbound mail is wanted at once.
+func inRealTime() emailint.Settings {
+	s := emailint.DefaultSettings()
+	s.Sync.InboundMinutes = 0
+	return s
 }
 
 func realTime(t *testing.T, w *emailinttest.World) string {

@@ -22,12 +22,13 @@ type Reconciliation = reconcile.Report
 
 // Reconcile runs a pass, lists what the mailbox holds in the window, and compares it with the ledger: what has no row gets one
 // and is delivered, what is no longer there has left, and deletions are confirmed. The window begins no earlier than what was
-// to be imported; a zero window is all of that. It holds the mailbox's lease; state.ErrNoneDue when another worker has it.
+// to be imported; a zero window is all of that. It holds the mailbox's lease; state.ErrNoneDue when another worker has it, ErrPaused while a Pause
+// stands.
 //
 // A CRM that does not answer is an error beside a report whose Delivered is short.
 func (e *Engine) Reconcile(ctx context.Context, org string, connection int64, w provider.Window) (Reconciliation, error) {
 	var rep Reconciliation
-	l, err := e.o.State.ClaimConnection(ctx, org, connection, e.o.Worker, e.o.Now(), e.o.Lease)
+	l, err := e.claim(ctx, org, connection)
 	if err != nil {
 		return rep, fmt.Errorf("emailint: reconciling connection %d: %w", connection, err)
 	}

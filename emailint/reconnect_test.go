@@ -41,6 +41,9 @@ func TestReconnectedWhileWaiting(t *testing.T) {
 			}
 			return byCredential{counted{b, &after}}
 		})
+		if _, err := e.SetSettings(t.Context(), emailinttest.Org, inRealTime(), 1); err != nil {
+			t.Fatal(err)
+		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- e.Run(ctx) }()

@@ -28,15 +28,28 @@ func (e *Engine) hurry() {
 }
 
 // Sync runs one full pass over a connection: live changes, the whole history that is planned, and delivery. It is what a host
-// with a queue of its own calls. state.ErrNoneDue when another worker holds the mailbox.
+// with a queue of its own calls. state.ErrNoneDue when another worker holds the mailbox, ErrPaused while a Pause stands.
 func (e *Engine) Sync(ctx context.Context, org string, connection int64) error {
-	l, err := e.o.State.ClaimConnection(ctx, org, connection, e.o.Worker, e.o.Now(), e.o.Lease)
+	l, err := e.claim(ctx, org, connection)
 	if err != nil {
 		return fmt.Errorf("emailint: syncing connection %d: %w", connection, err)
 	}
 	var box provider.Mailbox
 	defer closeBox(&box)
 	return e.work(ctx, l, &box, func(ctx context.Context, v *visit) error { return v.pass(ctx) })
+}
+
+// claim leases one connection: state.ErrNoneDue when another worker holds it, ErrPaused while a Pause stands.
+func (e *Engine) claim(ctx context.Context, org string, connection int64) (state.Lease, error) {
+	l, err := e.o.State.ClaimConnection(ctx, org, connection, e.o.Worker, e.o.Now(), e.o.Lease)
+	if errors.Is(err, state.ErrNoneDue) {
+		if c, cerr := e.o.State.Connection(ctx, org, connection); cerr == nil {
+			if perr := e.paused(ctx, org, c.Provider); perr != nil {
+				err = perr
+			}
+		}
+	}
+	return l, err
 }
 
 func closeBox(box *provider.Mailbox) {
@@ -72,8 +85,13 @@ func (e *Engine) TakeOver(ctx context.Context) error {
 }
 
 // Run works on due mailboxes until ctx ends, and returns after the last worker has. Several processes may run on one state.
+// Mailboxes that waited for the operator (state.Misconfigured) are tried again at its start.
 func (e *Engine) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
+	// What was wrong with the operator's apps and keys may be mended since.
+	if err := e.mended(ctx, "", func(string) bool { return true }); err != nil && ctx.Err() == nil {
+		e.o.Logger.WarnContext(ctx, "trying misconfigured mailboxes again", "error", err)
+	}
 	wait := &waiters{engine: e, running: map[int64]*waiting{}, vain: map[int64]int{}, parked: map[int64]*parked{}, said: map[int64]string{}}
 	if e.o.Sender != nil {
 		wg.Go(func() {
@@ -172,8 +190,8 @@ func (e *Engine) work(ctx context.Context, l state.Lease, box *provider.Mailbox,
 	if errors.Is(err, state.ErrStale) {
 		return fmt.Errorf("emailint: %s: another worker took over: %w", c.Address, err)
 	}
-	r := e.released(ctx, err, c, time.Duration(settings.PollMinutes)*time.Minute)
-	if err == nil {
+	r := e.released(ctx, err, c, l.SentOnly, settings.Sync)
+	if err == nil && !l.SentOnly {
 		r.RulesVersion = version
 	}
 	// The lease is given back also when we are told to stop.
@@ -199,17 +217,26 @@ var errTurn = errors.New("other mailboxes have their turn")
 // right passwords on bad days, and lock those out who try too often.
 var patience = []time.Duration{10 * time.Minute, time.Hour, 4 * time.Hour}
 
+// longest is how long a mailbox waits because its service says so: what asks for more is a slip, and would go unseen for years.
+const longest = 24 * time.Hour
+
 // released turns the end of a pass into what the connection does next. Only NeedsAction, and a sign-in that is refused again and
 // again, ask anyone for anything.
-func (e *Engine) released(ctx context.Context, err error, c Connection, poll time.Duration) state.Released {
+func (e *Engine) released(ctx context.Context, err error, c Connection, sentOnly bool, s SyncSettings) state.Released {
 	var limit *provider.RateLimitError
 	var action *provider.NeedsAction
 	var refused *provider.SignInError
 	var outage *deliver.OutageError
 	now := e.o.Now()
 	switch {
+	case err == nil && sentOnly:
+		_, sent := s.next(c.ID, now)
+		return state.Released{NextSent: sent, State: state.Connected}
 	case err == nil:
-		return state.Released{Served: true, NextDue: now.Add(poll), State: state.Connected}
+		full, sent := s.next(c.ID, now)
+		return state.Released{Served: true, NextDue: full, NextSent: sent, State: state.Connected}
+	case errors.Is(err, errTurn) && sentOnly:
+		return state.Released{NextSent: now}
 	case errors.Is(err, errTurn):
 		// Behind those that are due already, and behind those that are woken: its own wake is served by being due now.
 		return state.Released{Served: true, NextDue: now}
@@ -234,7 +261,7 @@ func (e *Engine) released(ctx context.Context, err error, c Connection, poll tim
 		return state.Released{NotBefore: next, State: state.Connected, Refused: n,
 			Reason: fmt.Sprintf("the sign-in was refused, which may pass; try %d of %d is after %s", n+1, len(patience)+1, next.UTC().Format("15:04 MST"))}
 	case errors.As(err, &limit):
-		return state.Released{NotBefore: now.Add(max(limit.RetryAfter, time.Minute)), State: state.Connected, Reason: "rate limited by the provider",
+		return state.Released{NotBefore: now.Add(min(max(limit.RetryAfter, time.Minute), longest)), State: state.Connected, Reason: "rate limited by the provider",
 			Refused: c.Refused}
 	default:
 		return state.Released{NotBefore: now.Add(time.Minute), State: state.Connected, Reason: err.Error(), Refused: c.Refused}

@@ -51,9 +51,15 @@ func (e *Engine) Send(ctx context.Context, org string, m Outgoing) (Sending, err
 	if env.MessageID == "" || len(m.Recipients) == 0 {
 		return Sending{}, errors.New("emailint: sending: the message needs a Message-ID and at least one recipient")
 	}
+	if err := e.observing(ctx); err != nil {
+		return Sending{}, fmt.Errorf("emailint: sending: %w", err)
+	}
 	c, err := e.o.State.Connection(ctx, org, m.Connection)
-	if err == nil && c.State == state.Erasing {
+	switch {
+	case err == nil && c.State == state.Erasing:
 		err = errErasing
+	case err == nil && c.State == state.Disconnected:
+		err = errors.New("the mailbox is disconnected")
 	}
 	if err != nil {
 		return Sending{}, fmt.Errorf("emailint: sending: connection %d: %w", m.Connection, err)
@@ -79,10 +85,17 @@ func (e *Engine) Send(ctx context.Context, org string, m Outgoing) (Sending, err
 		return Sending{}, err
 	}
 	row, _, err = e.o.State.OutboxAdd(ctx, org, row)
+	if err == nil && row.Connection != m.Connection {
+		err = errors.New("the key is that of another mailbox's mail")
+	}
 	if err != nil {
 		return Sending{}, fmt.Errorf("emailint: sending: %w", err)
 	}
-	if row, err = e.dispatch(ctx, org, row); err != nil {
+	// What is paused waits in the outbox.
+	if err = e.paused(ctx, org, c.Provider); err == nil {
+		row, err = e.dispatch(ctx, org, row)
+	}
+	if err != nil {
 		// It is stored: Run goes on with it.
 		e.o.Logger.WarnContext(ctx, "sending goes on later", "key", m.Key, "error", err)
 		if stored, gerr := e.o.State.OutboxGet(context.WithoutCancel(ctx), org, m.Key); gerr == nil {
@@ -167,7 +180,7 @@ func (e *Engine) sent(ctx context.Context, org string, row state.Outgoing, sent 
 	var staged provider.Staged
 	if err := json.Unmarshal(row.Staged, &staged); err == nil && staged.ID == "" {
 		// The mail is out: settings that can't be read must not keep that from being stored.
-		if s, _, err := e.Settings(context.WithoutCancel(ctx), org); err != nil || s.FileSent {
+		if s, _, err := e.settings(context.WithoutCancel(ctx), org); err != nil || s.FileSent {
 			step.CopyAt = e.o.Now().Add(copyGrace)
 		}
 	}
@@ -246,6 +259,11 @@ func (e *Engine) deliverSent(ctx context.Context, org string, row state.Outgoing
 func (e *Engine) Outbox(ctx context.Context) error {
 	if e.o.Sender == nil {
 		return nil
+	}
+	if err := e.observing(ctx); errors.Is(err, ErrObserving) {
+		return nil
+	} else if err != nil {
+		return err
 	}
 	return errors.Join(e.outbox(ctx), e.copies(ctx))
 }

@@ -71,16 +71,20 @@ func (e *Engine) copy(ctx context.Context, row state.Outgoing, shut map[int64]ti
 	if err != nil {
 		return err
 	}
+	paused := e.paused(ctx, row.Org, c.Provider)
+	if paused != nil && !errors.Is(paused, ErrPaused) {
+		return paused
+	}
 	// A mailbox that is not to be signed in to now isn't for this either; it costs no try.
 	switch now := e.o.Now(); {
 	case c.State == state.Disconnected, c.State == state.Erasing:
 		return step(state.CopyLost, state.CopyStep{Error: "the mailbox is no longer connected"})
-	case c.State != state.Connected, c.Refused > 0, c.NotBefore.After(now), shut[c.ID].After(now):
+	case c.State != state.Connected, c.Refused > 0, c.NotBefore.After(now), shut[c.ID].After(now), paused != nil:
 		return step(row.Copy, state.CopyStep{Error: "the mailbox is not to be asked now", NextTry: maxTime(shut[c.ID], maxTime(c.NotBefore, now.Add(10*time.Minute)))})
 	}
 	// Of mail that a copy proved to be sent it was not asked before whether one in Sent is wanted.
 	var staged provider.Staged
-	if s, _, err := e.Settings(ctx, row.Org); err == nil && !s.FileSent || json.Unmarshal(row.Staged, &staged) == nil && staged.ID != "" {
+	if s, _, err := e.settings(ctx, row.Org); err == nil && !s.FileSent || json.Unmarshal(row.Staged, &staged) == nil && staged.ID != "" {
 		return step(state.CopyNone, state.CopyStep{})
 	}
 	box, err := e.open(ctx, c)

@@ -63,10 +63,10 @@ func (e *Engine) visit(ctx context.Context, l state.Lease, c Connection, box pro
 	}
 	v.deliver = d
 	v.reader = &pass.Pass{Store: e.o.State, Mailbox: box, Lease: l, Hasher: d.Hasher, ConnectedAt: c.ConnectedAt,
-		Import: window(s.ImportDays, e.o.Now()), Seen: d.Know, Renew: renew}
+		Import: window(s.Sync.ImportDays, c.ConnectedAt), Seen: d.Know, Renew: renew}
 	v.intents = &intent.Runner{Store: e.o.State, Mailbox: box, Lease: l, Keys: e.keys, Now: e.o.Now, Renew: renew}
 	v.intents.Wanted = func(ctx context.Context, i state.Intent) (bool, error) {
-		s, _, err := e.Settings(ctx, l.Org)
+		s, _, err := e.settings(ctx, l.Org)
 		return wanted(s.Inbox, i), err
 	}
 	v.intents.Namesake = func(ctx context.Context, messageID string, m state.Email) (bool, error) {
@@ -83,6 +83,17 @@ func (e *Engine) visit(ctx context.Context, l state.Lease, c Connection, box pro
 // each is done after every step of reading: what is due is delivered, and what the rules of the inbox want is done.
 func (v *visit) each(ctx context.Context) error {
 	if err := v.drain(ctx); err != nil {
+		return err
+	}
+	return v.act(ctx)
+}
+
+// act does what the rules of the inbox want, unless the state is another deployment's.
+func (v *visit) act(ctx context.Context) error {
+	if err := v.engine.observing(ctx); err != nil {
+		if errors.Is(err, ErrObserving) {
+			return nil
+		}
 		return err
 	}
 	return v.intents.Run(ctx)
@@ -116,10 +127,20 @@ func (v *visit) drain(ctx context.Context) error {
 	return nil
 }
 
-// pass reads a mailbox to the end and delivers. Live changes go first, also between two pages of history: that is how history
+// pass reads a mailbox to the end and delivers; where only sent mail is due, what is new, and sent mail is delivered. Live changes go first, also between two pages of history: that is how history
 // yields to a wake.
 func (v *visit) pass(ctx context.Context) error {
 	if err := v.engine.pull(ctx, v.lease.Org); err != nil && !errors.As(err, &v.outage) {
+		return err
+	}
+	if v.lease.SentOnly {
+		err := v.reader.Live(ctx, v.between)
+		if err == nil {
+			err = v.drain(ctx)
+		}
+		if err == nil && v.outage != nil {
+			err = v.outage
+		}
 		return err
 	}
 	for more := true; more; {
@@ -134,7 +155,7 @@ func (v *visit) pass(ctx context.Context) error {
 		if err := v.recount(ctx); err != nil {
 			return err
 		}
-		if err := v.intents.Run(ctx); err != nil {
+		if err := v.act(ctx); err != nil {
 			return err
 		}
 		var err error
@@ -193,16 +214,6 @@ func (v *visit) confirm(ctx context.Context, limit int, early bool) error {
 		err = v.each(ctx)
 	}
 	return err
-}
-
-func window(days int, now time.Time) *provider.Window {
-	switch {
-	case days == 0:
-		return nil
-	case days < 0:
-		return &provider.Window{}
-	}
-	return &provider.Window{From: now.Add(-time.Duration(days) * 24 * time.Hour)}
 }
 
 // deliverer sets up delivery. Without a lease renew is nil.

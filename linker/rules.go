@@ -96,11 +96,11 @@ func DefaultRules() Rules {
 	}
 }
 
-// Validate reports every wrong field by its JSON path, joined.
+// Validate reports every wrong field, each as a *message.FieldError, joined.
 func (r Rules) Validate() error {
 	var errs []error
 	wrong := func(path, format string, args ...any) {
-		errs = append(errs, fmt.Errorf("%s: %s", path, fmt.Sprintf(format, args...)))
+		errs = append(errs, &message.FieldError{Field: path, Problem: fmt.Sprintf(format, args...)})
 	}
 	domain := func(path string, k message.Key) bool {
 		if k == "" || k.IsAddress() || message.DomainKey(string(k)) == "" {

@@ -210,6 +210,14 @@ func (p *parser) tag(tok html.Token) {
 	if tok.Data == "img" && !slices.ContainsFunc(n.attrs, func(a attr) bool { return a.key == "src" }) {
 		return
 	}
+	// A picture that isn't shown is read out, or a blank: many mail programs load none until they are asked.
+	if tok.Data == "img" && !slices.Contains(seen, "alt") {
+		alt := attr{key: "alt"}
+		if slices.ContainsFunc(n.attrs, func(a attr) bool { return a.key == "src" && len(a.parts) > 0 && a.parts[0].kind == variable }) {
+			alt.parts = []node{{kind: variable, text: "company_name"}}
+		}
+		n.attrs = append(n.attrs, alt)
+	}
 	p.nodes = append(p.nodes, n)
 	if !voidTags[tok.Data] {
 		p.stack = append(p.stack, tok.Data)

@@ -55,7 +55,7 @@ const maxReferences = 21
 // field is named in one error, each as a *FieldError.
 func Compose(o Outgoing) (raw []byte, messageID string, err error) {
 	var errs []error
-	wrong := func(field, problem string) { errs = append(errs, &FieldError{field, problem}) }
+	wrong := func(field, problem string) { errs = append(errs, &FieldError{Field: field, Problem: problem}) }
 	m := gomail.NewMsg(gomail.WithNoDefaultUserAgent(), gomail.WithEncoding(gomail.EncodingQP))
 	addresses := func(field string, as []message.Address) []*netmail.Address {
 		var out []*netmail.Address

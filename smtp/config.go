@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/net/idna"
+
+	"github.com/intellicon/email-integration/message"
 )
 
 // Secret is a password or token. It prints as "redacted"; encoding/json writes it, for storage that is sealed.
@@ -56,17 +58,12 @@ type Config struct {
 }
 
 // FieldError is a wrong field of a Config.
-type FieldError struct {
-	Field   string // its name in JSON
-	Problem string // a sentence, without the value
-}
-
-func (e *FieldError) Error() string { return e.Field + ": " + e.Problem }
+type FieldError = message.FieldError
 
 // Validate names every wrong field in one error, each as a *FieldError.
 func (c Config) Validate() error {
 	var errs []error
-	wrong := func(field, problem string) { errs = append(errs, &FieldError{field, problem}) }
+	wrong := func(field, problem string) { errs = append(errs, &FieldError{Field: field, Problem: problem}) }
 	if c.Host == "" {
 		wrong("host", "the name of the mail server is missing")
 	} else if net.ParseIP(c.Host) == nil && !isHostname(c.Host) {

@@ -59,7 +59,7 @@ func newEngine(ctx context.Context, srv *server, crmFile string) (*engine, error
 		return nil, err
 	}
 	settings := emailint.DefaultSettings()
-	settings.ImportDays = -1
+	settings.Sync.ImportDays, settings.Sync.InboundMinutes = -1, 0
 	if _, err := e.SetSettings(ctx, org, settings, 0); err != nil {
 		return nil, err
 	}

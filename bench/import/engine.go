@@ -56,7 +56,7 @@ func engine(ctx context.Context, j job) (r result, err error) {
 		return r, err
 	}
 	settings := emailint.DefaultSettings()
-	settings.ImportDays = -1
+	settings.Sync.ImportDays = -1
 	if _, err := e.SetSettings(ctx, org, settings, 0); err != nil {
 		return r, err
 	}

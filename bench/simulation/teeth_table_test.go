@@ -257,7 +257,7 @@ var teeth = []tooth{
 	{rule: "16a", quick: true, off: "a lease that another worker holds by now still commits", promise: "R13",
 		edits: []edit{{connGo, `err == nil && epoch != l.Epoch {`, `err == nil && epoch < l.Epoch {`}}},
 	{rule: "16c", quick: true, off: "two workers may hold one mailbox", promise: "R13",
-		edits: []edit{{connGo, "lease_until <= ? AND id = ? /*lock*/`", "(lease_until <= ? OR true) AND id = ? /*lock*/`"}}},
+		edits: []edit{{connGo, "lease_until <= ? AND id = ?\n", "(lease_until <= ? OR true) AND id = ?\n"}}},
 	{rule: "16d", profile: "inbox", seeds: 150, off: "the lease is not looked at right before a mailbox is changed", promise: "R13",
 		edits: []edit{{intentGo, `if err := r.Renew(ctx); err != nil {
 		return err
@@ -322,8 +322,8 @@ var blunt = []tooth{
 		edits: []edit{{saveGo, `Error: "saved in full next", Unknown: true}`, `Error: "saved in full next"}`}}},
 
 	{rule: "4a", profile: "races", seeds: 150, off: "content that is gone is not delivered from the sealed envelope", promise: "drain|R7",
-		edits: []edit{{saveGo, `	env, err := d.Keys.OpenEnvelope(d.Lease.Org, e.Envelope)
-	if err != nil {`, `	env, err := d.Keys.OpenEnvelope(d.Lease.Org, e.Envelope)
+		edits: []edit{{saveGo, `	env, err := d.Keys.OpenEnvelope(d.Lease.Org, string(e.Fingerprint), e.Envelope)
+	if err != nil {`, `	env, err := d.Keys.OpenEnvelope(d.Lease.Org, string(e.Fingerprint), e.Envelope)
 	if err == nil {
 		err = errors.New("the mailbox no longer has it")
 	}

@@ -45,6 +45,7 @@ type options struct {
 	settings    emailint.Settings
 	crm         crm.Store
 	clock       func() time.Time
+	engine      []func(*emailint.Options)
 }
 
 // WithPersonality chooses what kind of service the fake mailbox is like; IMAP by default.
@@ -60,6 +61,11 @@ func WithClock(now func() time.Time) Option { return func(o *options) { o.clock 
 
 // WithCRM puts a host's own store in place of MemCRM.
 func WithCRM(s crm.Store) Option { return func(o *options) { o.crm = s } }
+
+// WithOptions changes the engine's options before it starts.
+func WithOptions(change func(*emailint.Options)) Option {
+	return func(o *options) { o.engine = append(o.engine, change) }
+}
 
 // New returns a world with a connected mailbox, and closes it with the test.
 func New(t testing.TB, opts ...Option) *World {
@@ -110,22 +116,25 @@ func Start(ctx context.Context, opts ...Option) (*World, error) {
 		return nil, err
 	}
 	w.State = st
-	if err := w.connect(ctx, o.settings); err != nil {
+	if err := w.connect(ctx, o); err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
 	return w, nil
 }
 
-func (w *World) connect(ctx context.Context, settings emailint.Settings) (err error) {
-	w.Engine, err = emailint.New(emailint.Options{
+func (w *World) connect(ctx context.Context, opts options) (err error) {
+	o := emailint.Options{
 		State: w.State, CRM: w.host, Now: w.Now, Providers: []provider.Provider{w.Fake.Provider()},
 		Keys: []emailint.Key{{ID: "test", Secret: make([]byte, 32)}}, IndexKey: make([]byte, 32),
 		Sender: func(context.Context, emailint.Connection) (provider.Sender, error) { return w.Fake, nil },
-	})
-	if err != nil {
+	}
+	for _, change := range opts.engine {
+		change(&o)
+	}
+	if w.Engine, err = emailint.New(o); err != nil {
 		return err
 	}
-	if _, err := w.Engine.SetSettings(ctx, Org, settings, 0); err != nil {
+	if _, err := w.Engine.SetSettings(ctx, Org, opts.settings, 0); err != nil {
 		return err
 	}
 	w.Connection, err = w.Engine.Connect(ctx, Org, emailint.NewConnection{
@@ -192,6 +201,9 @@ type flaky struct {
 	next  []error
 	count int
 }
+
+// Unwrap gives what the store can do besides.
+func (f *flaky) Unwrap() crm.Store { return f.Store }
 
 func (f *flaky) call(effect func() error) error {
 	f.mu.Lock()

@@ -42,6 +42,9 @@ type Store interface {
 	Intents
 	Organisations
 	Outbox
+	Consents
+	Controls
+	Seals
 	Close() error
 
 	// Seal does nothing; its argument can't be named outside this module.
@@ -52,7 +55,8 @@ type Store interface {
 type Connections interface {
 	// AddConnection stores a mailbox and returns it with its id. The same mailbox of the same user (by provider and
 	// subject, or by address where there is no subject) is reconnected: it keeps id, cursor, ledger and links, takes
-	// the new credential, aliases and address, and is due. A lease on it is lost, for its holder works with the old credential.
+	// the new credential, with the next version, client, aliases and address, and is due. A lease on it, and a right to refresh, are lost: who has them
+	// works with the old credential.
 	// Where the addresses are not those that were stored, own is applied as a Change: it tells whose mail is internal from now on, or no longer.
 	// A mailbox that is being erased is not found: the same one is new.
 	AddConnection(ctx context.Context, c Connection, own Change) (Connection, error)
@@ -60,25 +64,34 @@ type Connections interface {
 	// Connections lists an organisation's connections by id; "" lists all of them.
 	Connections(ctx context.Context, org string) ([]Connection, error)
 	// SetState changes state and reason; Connected makes it due now, any other ends the lease of whoever is at work. A connection that is being
-	// erased is ErrNotFound, as it is for SetCredential.
+	// erased is ErrNotFound, as it is for ClaimRefresh and SetCredential.
 	SetState(ctx context.Context, org string, id int64, s ConnState, reason string) error
-	// SetCredential replaces the sealed credential, as a refreshed token or a rotated key needs.
-	SetCredential(ctx context.Context, org string, id int64, sealed []byte) error
+	// ClaimRefresh gives one worker the right to refresh the credential, and returns the connection as it is then: somebody may have refreshed it
+	// a moment ago. ErrNoneDue while anybody has that right and its time isn't over, the same worker too: it may be asked for in several goroutines.
+	// It ends with SetCredential, EndRefresh or AddConnection.
+	ClaimRefresh(ctx context.Context, org string, id int64, worker string, now time.Time, ttl time.Duration) (Connection, error)
+	// EndRefresh gives the right back where nothing came of it. Nothing happens where it is another's by now.
+	EndRefresh(ctx context.Context, org string, id int64, worker string) error
+	// SetCredential replaces the sealed credential of a version by another, which has the next; ErrStale where it is not the stored one. It ends the right to
+	// refresh, whoever has it.
+	SetCredential(ctx context.Context, org string, id int64, version int64, sealed []byte) (int64, error)
+	// Nudge makes the connection due for what its user sent, and for nothing else (Lease.SentOnly). One that comes during a pass leaves it due after that.
+	Nudge(ctx context.Context, org string, id int64, now time.Time) error
 
 	// SetRealTime notes how news of the mailbox is heard of, for its user to see.
 	SetRealTime(ctx context.Context, org string, id int64, text string) error
 
 	// Claim leases the connection that is due longest; one that was woken goes before polls that are less than a minute late.
-	// It is connected, held by nobody whose lease still runs, past its NotBefore, and woken or past its NextDue. A claim
-	// raises the epoch, which fences the former holder (rule 16). ErrNoneDue when there is none.
+	// It is connected, not under a Pause, held by nobody whose lease still runs, past its NotBefore, and woken or past its NextDue or NextSent. Where only
+	// NextSent is past, the lease is SentOnly. A claim raises the epoch, which fences the former holder (rule 16). ErrNoneDue when there is none.
 	Claim(ctx context.Context, worker string, now time.Time, ttl time.Duration) (Lease, error)
 	// ClaimConnection leases this one whether it is due or not; ErrNoneDue while somebody else holds it, and when its
-	// state isn't Connected.
+	// state isn't Connected, or it is under a Pause.
 	ClaimConnection(ctx context.Context, org string, id int64, worker string, now time.Time, ttl time.Duration) (Lease, error)
 	// Renew extends the lease, and is the check before an external effect (rule 16). ErrStale when it was lost.
 	Renew(ctx context.Context, l Lease, now time.Time, ttl time.Duration) (Lease, error)
 	// Release ends the lease. Served to the wake number read at the claim: a wake that came during the pass leaves the
-	// connection due (rule 10).
+	// connection due (rule 10). So does a nudge, to what was sent: NextSent counts where there was none.
 	Release(ctx context.Context, l Lease, r Released) error
 	// Wake raises the wake number: due is wake > served, however often and whenever it was raised (rule 10).
 	Wake(ctx context.Context, org string, id int64) error
@@ -132,7 +145,8 @@ type Ledger interface {
 	// decided mail keeps its fate and its Email (rules 4, 15). With release this mailbox no longer holds the Emails of
 	// which it has no other row, unless a person's link stands; where it gave the envelope, another copy decides.
 	Gone(ctx context.Context, l Lease, ids []provider.ItemID, release bool) error
-	// Pending returns rows that are due, live before history, newest first, bounded by count and bytes (at least one).
+	// Pending returns rows that are due, live before history, newest first, bounded by count and bytes (at least one). Under a lease that is SentOnly
+	// these are rows of sent mail; what was decided under older rules waits for a whole pass.
 	Pending(ctx context.Context, l Lease, now time.Time, limit int, bytes int64) (Batch, error)
 	// Learn stores the hashes of header fields that a listing did not show: ID, MessageID, Cites and Participants count, empty ones leave the
 	// row's. It is committed before the rows are decided, so that what changes meanwhile finds them; rows that cite one of them become due.
@@ -187,6 +201,8 @@ type Intents interface {
 	IntentStep(ctx context.Context, l Lease, id int64, from, to IntentState, s IntentStep) error
 	// Undo asks for an intent to be taken back and wakes its connection. A planned one is cancelled at once.
 	Undo(ctx context.Context, org string, id int64, at time.Time) (Intent, error)
+	// IntentOf returns one intent.
+	IntentOf(ctx context.Context, org string, id int64) (Intent, error)
 	// IntentsOf returns the intents of an email, oldest first.
 	IntentsOf(ctx context.Context, org string, email int64) ([]Intent, error)
 	// IntentLog pages through a connection's mutation log in order, beginning after an event.
@@ -195,11 +211,15 @@ type Intents interface {
 
 // Organisations keeps what belongs to an organisation as a whole.
 type Organisations interface {
-	// Settings returns the settings and their version; nil and 0 when never saved.
-	Settings(ctx context.Context, org string) (json.RawMessage, int64, error)
-	// SaveSettings replaces version with version+1, ErrStale when it isn't the stored one. With relink every row that
-	// was decided under older rules is pending: none is rewritten.
-	SaveSettings(ctx context.Context, org string, settings json.RawMessage, version int64, relink bool) (int64, error)
+	// Settings returns the settings; version 0 when never saved.
+	Settings(ctx context.Context, org string) (Settings, error)
+	// SaveSettings replaces those of s.Version, secrets as well: one that is not in s, or is empty, is gone. It returns the next version, ErrStale when
+	// s.Version isn't the stored one. With relink every row that was decided under older rules is pending: none is rewritten.
+	SaveSettings(ctx context.Context, org string, s Settings, relink bool) (int64, error)
+	// UserSettings returns what a user set for themselves, and its version; nil and 0 when nothing was ever saved.
+	UserSettings(ctx context.Context, org, user string) (json.RawMessage, int64, error)
+	// SaveUserSettings replaces version with version+1, ErrStale when it isn't the stored one.
+	SaveUserSettings(ctx context.Context, org, user string, settings json.RawMessage, version int64) (int64, error)
 	// Change raises the organisation's change number, so that what is being decided stays due, and stores the change (rules 5, 8). People's words
 	// follow at once (rule 11); the rows that it touches are found by Spread. It costs the same however many these are.
 	Change(ctx context.Context, org string, c Change) (number int64, err error)
@@ -223,13 +243,49 @@ type Outbox interface {
 	// OutboxOf returns the row that registered an Email, ErrNotFound for mail that we did not send.
 	OutboxOf(ctx context.Context, org string, email int64) (Outgoing, error)
 	// OutboxStep moves a row from one state to another if it is still there, else ErrStale: of two workers one sends. What
-	// would become unknown, or is looked up, becomes sent when a copy was found in a mailbox since.
+	// would become unknown, or is looked up, becomes sent when a copy was found in a mailbox since. What is under a Pause does not become sending: ErrStale.
 	OutboxStep(ctx context.Context, org, key string, from, to OutState, s Step) (Outgoing, error)
 	// OutboxDue returns rows to work on, those that wait longest first: queued, staged, sending and unknown ones past their NextTry. An
-	// empty org asks for all of them.
+	// empty org asks for all of them. Rows under a Pause are not due.
 	OutboxDue(ctx context.Context, org string, now time.Time, limit int) ([]Outgoing, error)
-	// CopiesDue returns sent rows whose copy in Sent is to be looked after, those that wait longest first. An empty org asks for all.
+	// CopiesDue returns sent rows whose copy in Sent is to be looked after, those that wait longest first. An empty org asks for all. Rows under a Pause
+	// are not due.
 	CopiesDue(ctx context.Context, org string, now time.Time, limit int) ([]Outgoing, error)
 	// CopyStep moves a copy from one state to another if it is still there, else ErrStale: of two workers one files it.
 	CopyStep(ctx context.Context, org, key string, from, to CopyState, s CopyStep) error
+}
+
+// Consents keeps the sign-ins that were begun and not finished.
+type Consents interface {
+	// AddConsent stores one, under a key that no other has. It also drops those that are over.
+	AddConsent(ctx context.Context, c Consent, now time.Time) error
+	// TakeConsent returns one and drops it, so that it is answered once; ErrNotFound when there is none, or its time is over.
+	TakeConsent(ctx context.Context, key Hash, now time.Time) (Consent, error)
+}
+
+// Controls is what an operator decides for the whole installation.
+type Controls interface {
+	// SetPause stores a pause, in place of an earlier one of the same scope. Leases of mailboxes that it concerns are lost from then on, and it waits for
+	// nobody who has one; what he is committing at the moment may still come to pass. Connection.Worker goes on telling of him until EndPause.
+	SetPause(ctx context.Context, p Pause) error
+	// EndPause makes the mailboxes of a scope due, organisation by organisation, and ends the pause last: where it fails the pause stands and it may be
+	// repeated. Leases from before stay lost. ErrNotFound when there is no such pause.
+	EndPause(ctx context.Context, org, provider string) error
+	// Pauses returns all of them, the oldest first.
+	Pauses(ctx context.Context) ([]Pause, error)
+	// Deployment returns the id of the installation that works on this state, "" when nobody said any.
+	Deployment(ctx context.Context) (string, error)
+	// SetDeployment replaces it; ErrStale when it is not from any more.
+	SetDeployment(ctx context.Context, from, to string) error
+}
+
+// Seals finds what is sealed, for a key that is to be retired.
+type Seals interface {
+	// Sealed returns up to limit sealed values that do not begin with the prefix, in an order that lasts, beginning after one; nil is the start. Fewer
+	// are the last. It may read all that is sealed to find them. Consents are not among them: their time is over before a key's is.
+	Sealed(ctx context.Context, prefix []byte, after *Sealed, limit int) ([]Sealed, error)
+	// Reseal replaces values that are still as they were found, and returns how many. Versions and revisions stay, as nothing has changed: whoever read
+	// a value before may store it again after, so a key is retired when Sealed finds nothing from the start. Each organisation's values are replaced
+	// together or not at all; n counts those that were, beside an error as well.
+	Reseal(ctx context.Context, vs []Sealed) (n int, err error)
 }

@@ -96,9 +96,10 @@ func run(ctx context.Context, args []string) error {
 	if o.since == "" {
 		o.since = map[bool]string{true: "30d", false: "all"}[o.imap != ""]
 	}
-	if settings.ImportDays, err = inputs.Since(o.since); err != nil {
+	if settings.Sync.ImportDays, err = inputs.Since(o.since); err != nil {
 		return err
 	}
+	settings.Sync.InboundMinutes = 0 // real time, as this is to be watched
 	own, err := inputs.Own(o.own)
 	if err != nil {
 		return err

@@ -6,6 +6,8 @@ import (
 	"iter"
 	"time"
 
+	"golang.org/x/oauth2"
+
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
 )
@@ -30,6 +32,31 @@ func (o *opener) Open(ctx context.Context, credential []byte) (provider.Mailbox,
 		return nil, err
 	}
 	return wrapMailbox(o.p, m), nil
+}
+
+// authorizer is a process's provider whose users sign in by OAuth.
+type authorizer struct {
+	provider.Authorizer
+	p *Process
+}
+
+// Authorizer is a process's a.
+func Authorizer(p *Process, a provider.Authorizer) provider.Authorizer { return &authorizer{a, p} }
+
+func (a *authorizer) Open(ctx context.Context, credential []byte) (provider.Mailbox, error) {
+	m, err := get(a.p, "provider.Open", func() (provider.Mailbox, error) { return a.Authorizer.Open(ctx, credential) })
+	if err != nil {
+		return nil, err
+	}
+	return wrapMailbox(a.p, m), nil
+}
+
+func (a *authorizer) OpenToken(ctx context.Context, tokens oauth2.TokenSource) (provider.Mailbox, error) {
+	m, err := get(a.p, "provider.OpenToken", func() (provider.Mailbox, error) { return a.Authorizer.OpenToken(ctx, tokens) })
+	if err != nil {
+		return nil, err
+	}
+	return wrapMailbox(a.p, m), nil
 }
 
 // mailbox is what every open mailbox can do.

@@ -38,8 +38,20 @@ func (s *Store) SetState(ctx context.Context, org string, id int64, st state.Con
 	return s.p.pass("state.SetState", func() error { return s.Store.SetState(ctx, org, id, st, reason) })
 }
 
-func (s *Store) SetCredential(ctx context.Context, org string, id int64, sealed []byte) error {
-	return s.p.pass("state.SetCredential", func() error { return s.Store.SetCredential(ctx, org, id, sealed) })
+func (s *Store) ClaimRefresh(ctx context.Context, org string, id int64, worker string, now time.Time, ttl time.Duration) (state.Connection, error) {
+	return get(s.p, "state.ClaimRefresh", func() (state.Connection, error) { return s.Store.ClaimRefresh(ctx, org, id, worker, now, ttl) })
+}
+
+func (s *Store) EndRefresh(ctx context.Context, org string, id int64, worker string) error {
+	return s.p.pass("state.EndRefresh", func() error { return s.Store.EndRefresh(ctx, org, id, worker) })
+}
+
+func (s *Store) SetCredential(ctx context.Context, org string, id int64, version int64, sealed []byte) (int64, error) {
+	return get(s.p, "state.SetCredential", func() (int64, error) { return s.Store.SetCredential(ctx, org, id, version, sealed) })
+}
+
+func (s *Store) Nudge(ctx context.Context, org string, id int64, now time.Time) error {
+	return s.p.pass("state.Nudge", func() error { return s.Store.Nudge(ctx, org, id, now) })
 }
 
 func (s *Store) SetRealTime(ctx context.Context, org string, id int64, text string) error {
@@ -192,6 +204,10 @@ func (s *Store) Undo(ctx context.Context, org string, id int64, at time.Time) (s
 	return get(s.p, "state.Undo", func() (state.Intent, error) { return s.Store.Undo(ctx, org, id, at) })
 }
 
+func (s *Store) IntentOf(ctx context.Context, org string, id int64) (state.Intent, error) {
+	return get(s.p, "state.IntentOf", func() (state.Intent, error) { return s.Store.IntentOf(ctx, org, id) })
+}
+
 func (s *Store) IntentsOf(ctx context.Context, org string, email int64) ([]state.Intent, error) {
 	return get(s.p, "state.IntentsOf", func() ([]state.Intent, error) { return s.Store.IntentsOf(ctx, org, email) })
 }
@@ -200,12 +216,20 @@ func (s *Store) IntentLog(ctx context.Context, org string, connection int64, aft
 	return get(s.p, "state.IntentLog", func() ([]state.IntentEvent, error) { return s.Store.IntentLog(ctx, org, connection, after, limit) })
 }
 
-func (s *Store) Settings(ctx context.Context, org string) (json.RawMessage, int64, error) {
-	return get2(s.p, "state.Settings", func() (json.RawMessage, int64, error) { return s.Store.Settings(ctx, org) })
+func (s *Store) Settings(ctx context.Context, org string) (state.Settings, error) {
+	return get(s.p, "state.Settings", func() (state.Settings, error) { return s.Store.Settings(ctx, org) })
 }
 
-func (s *Store) SaveSettings(ctx context.Context, org string, settings json.RawMessage, version int64, relink bool) (int64, error) {
-	return get(s.p, "state.SaveSettings", func() (int64, error) { return s.Store.SaveSettings(ctx, org, settings, version, relink) })
+func (s *Store) SaveSettings(ctx context.Context, org string, to state.Settings, relink bool) (int64, error) {
+	return get(s.p, "state.SaveSettings", func() (int64, error) { return s.Store.SaveSettings(ctx, org, to, relink) })
+}
+
+func (s *Store) UserSettings(ctx context.Context, org, user string) (json.RawMessage, int64, error) {
+	return get2(s.p, "state.UserSettings", func() (json.RawMessage, int64, error) { return s.Store.UserSettings(ctx, org, user) })
+}
+
+func (s *Store) SaveUserSettings(ctx context.Context, org, user string, settings json.RawMessage, version int64) (int64, error) {
+	return get(s.p, "state.SaveUserSettings", func() (int64, error) { return s.Store.SaveUserSettings(ctx, org, user, settings, version) })
 }
 
 func (s *Store) Change(ctx context.Context, org string, c state.Change) (int64, error) {
@@ -254,4 +278,40 @@ func (s *Store) CopiesDue(ctx context.Context, org string, now time.Time, limit 
 
 func (s *Store) CopyStep(ctx context.Context, org, key string, from, to state.CopyState, st state.CopyStep) error {
 	return s.p.pass("state.CopyStep", func() error { return s.Store.CopyStep(ctx, org, key, from, to, st) })
+}
+
+func (s *Store) AddConsent(ctx context.Context, c state.Consent, now time.Time) error {
+	return s.p.pass("state.AddConsent", func() error { return s.Store.AddConsent(ctx, c, now) })
+}
+
+func (s *Store) TakeConsent(ctx context.Context, key state.Hash, now time.Time) (state.Consent, error) {
+	return get(s.p, "state.TakeConsent", func() (state.Consent, error) { return s.Store.TakeConsent(ctx, key, now) })
+}
+
+func (s *Store) SetPause(ctx context.Context, p state.Pause) error {
+	return s.p.pass("state.SetPause", func() error { return s.Store.SetPause(ctx, p) })
+}
+
+func (s *Store) EndPause(ctx context.Context, org, provider string) error {
+	return s.p.pass("state.EndPause", func() error { return s.Store.EndPause(ctx, org, provider) })
+}
+
+func (s *Store) Pauses(ctx context.Context) ([]state.Pause, error) {
+	return get(s.p, "state.Pauses", func() ([]state.Pause, error) { return s.Store.Pauses(ctx) })
+}
+
+func (s *Store) Deployment(ctx context.Context) (string, error) {
+	return get(s.p, "state.Deployment", func() (string, error) { return s.Store.Deployment(ctx) })
+}
+
+func (s *Store) SetDeployment(ctx context.Context, from, to string) error {
+	return s.p.pass("state.SetDeployment", func() error { return s.Store.SetDeployment(ctx, from, to) })
+}
+
+func (s *Store) Sealed(ctx context.Context, prefix []byte, after *state.Sealed, limit int) ([]state.Sealed, error) {
+	return get(s.p, "state.Sealed", func() ([]state.Sealed, error) { return s.Store.Sealed(ctx, prefix, after, limit) })
+}
+
+func (s *Store) Reseal(ctx context.Context, vs []state.Sealed) (int, error) {
+	return get(s.p, "state.Reseal", func() (int, error) { return s.Store.Reseal(ctx, vs) })
 }

@@ -27,6 +27,7 @@ var wrapped = []struct {
 	{"crm", reflect.TypeFor[crm.Remover](), func(p *Process) any { return hostRemover{hostStore: &hostStore{p: p}} }},
 	{"crm", reflect.TypeFor[crm.ChangeLister](), func(p *Process) any { return hostLister{hostStore: &hostStore{p: p}} }},
 	{"provider", reflect.TypeFor[provider.Provider](), func(p *Process) any { return &opener{p: p} }},
+	{"provider", reflect.TypeFor[provider.Authorizer](), func(p *Process) any { return &authorizer{p: p} }},
 	{"mailbox", reflect.TypeFor[provider.Mailbox](), func(p *Process) any { return &mailbox{p: p} }},
 	{"mailbox", reflect.TypeFor[provider.Prefetcher](), func(p *Process) any { return &mailbox{p: p} }},
 	{"mailbox", reflect.TypeFor[provider.Waiter](), func(p *Process) any { return waiter{p: p} }},
@@ -45,6 +46,9 @@ var exempt = map[string]string{
 	"mailbox.Polling":  "says how the mailbox waits, and reaches nothing",
 	"mailbox.Close":    "a dead process's connections are closed as well",
 	"provider.Name":    "a constant",
+	"provider.OAuth":   "a description",
+	"provider.Subject": "reads an answer",
+	"provider.Refusal": "reads an answer",
 }
 
 // further are points that are no methods.

@@ -139,7 +139,7 @@ func newWorld(ctx context.Context, cfg Config, log io.Writer) (*world, error) {
 		w.host.Kill()
 	}
 	w.host.restart()
-	if err := w.host.settings(func(s *emailint.Settings) { s.ImportDays = -1 }, cfg.Rules); err != nil {
+	if err := w.host.settings(func(s *emailint.Settings) { s.Sync.ImportDays = -1 }, cfg.Rules); err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
 	return w, nil

@@ -286,7 +286,7 @@ func twoProcesses(t *testing.T, address string) {
 		t.Fatal(err)
 	}
 	settings := emailint.DefaultSettings()
-	settings.ImportDays, settings.Rules.CreateContacts = -1, false
+	settings.Sync.ImportDays, settings.Rules.CreateContacts = -1, false
 	if _, err := e.SetSettings(ctx, org, settings, 0); err != nil {
 		t.Fatal(err)
 	}

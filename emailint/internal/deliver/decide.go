@@ -155,7 +155,7 @@ func (d *Deliverer) read(ctx context.Context, row state.Row) (*work, error) {
 	}
 	sent := state.IsOutbox(row.Item) // it has left no mailbox
 	w.freed = row.Gone && !sent && !slices.Contains(e.Holders, d.Lease.Connection)
-	env, err := d.Keys.OpenEnvelope(d.Lease.Org, e.Envelope)
+	env, err := d.Keys.OpenEnvelope(d.Lease.Org, string(e.Fingerprint), e.Envelope)
 	if err != nil {
 		w.locked = len(e.Envelope) > 0
 		return w, d.readCopy(ctx, w)
@@ -461,7 +461,7 @@ func (d *Deliverer) settlement(w *work) (state.Settlement, error) {
 	}
 	env := w.env
 	env.Thread = "" // it counts within one mailbox, and the envelope serves them all
-	sealed, plain, err := d.Keys.SealEnvelope(d.Lease.Org, env)
+	sealed, plain, err := d.Keys.SealEnvelope(d.Lease.Org, string(s.Fingerprint), env)
 	if err != nil {
 		return s, err
 	}

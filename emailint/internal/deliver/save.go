@@ -440,7 +440,7 @@ func (d *Deliverer) load(ctx context.Context, e state.Email) (crm.Email, error) 
 			it.History = it.Message.When().Before(d.ConnectedAt)
 		}
 		// Whichever mailbox delivers it, of several copies one says when it came and who wrote it.
-		if env, err := d.Keys.OpenEnvelope(d.Lease.Org, e.Envelope); err == nil {
+		if env, err := d.Keys.OpenEnvelope(d.Lease.Org, string(e.Fingerprint), e.Envelope); err == nil {
 			it.Message.Received, it.Message.Sent = env.Received, env.Sent
 		}
 		it.When, it.Outbound = it.Message.When(), it.Message.Sent
@@ -455,7 +455,7 @@ func (d *Deliverer) load(ctx context.Context, e state.Email) (crm.Email, error) 
 	} else if err != nil && !errors.Is(err, state.ErrNotFound) {
 		return out, err
 	}
-	env, err := d.Keys.OpenEnvelope(d.Lease.Org, e.Envelope)
+	env, err := d.Keys.OpenEnvelope(d.Lease.Org, string(e.Fingerprint), e.Envelope)
 	if err != nil {
 		return out, &unloadable{err}
 	}

@@ -183,7 +183,7 @@ func words(i state.Intent, m provider.Mutation) string {
 
 func (r *Runner) target(ctx context.Context, row state.Row, e state.Email) (provider.Target, error) {
 	t := provider.Target{Item: row.Item}
-	env, err := r.Keys.OpenEnvelope(r.Lease.Org, e.Envelope)
+	env, err := r.Keys.OpenEnvelope(r.Lease.Org, string(e.Fingerprint), e.Envelope)
 	if err != nil || env.MessageID == "" {
 		return t, nil // its id alone names it
 	}

@@ -31,7 +31,7 @@ type Pass struct {
 	Lease       state.Lease
 	Hasher      *ident.Hasher
 	ConnectedAt time.Time
-	Import      *provider.Window // the first import, nil for none
+	Import      *provider.Window // what is to be imported, nil for none; it may have become wider since the first pass
 	// Seen is told each envelope of a committed page, so that delivery needn't read the header again.
 	Seen func(provider.ItemID, message.Envelope)
 	// Renew is called before every page.
@@ -68,6 +68,13 @@ func (p *Pass) Live(ctx context.Context, each func(context.Context) error) error
 		if i == 0 || r.From.Before(p.Floor) {
 			p.Floor = r.From
 		}
+	}
+	// More is wanted than was when it was connected.
+	if p.Import != nil && p.Import.From.Before(p.Floor) {
+		if _, err := p.Store.AddRun(ctx, p.Lease.Org, p.Lease.Connection, state.Run{Reason: "wider import", From: p.Import.From, To: p.Floor}); err != nil {
+			return err
+		}
+		p.Floor = p.Import.From
 	}
 	for {
 		if err := p.Renew(ctx); err != nil {

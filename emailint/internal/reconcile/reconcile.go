@@ -193,7 +193,7 @@ func (r *Reconciler) look(ctx context.Context, row state.Row) (again time.Durati
 	if err != nil {
 		return 0, err
 	}
-	env, unknown := r.Keys.OpenEnvelope(r.Lease.Org, e.Envelope)
+	env, unknown := r.Keys.OpenEnvelope(r.Lease.Org, string(e.Fingerprint), e.Envelope)
 	if unknown == nil && env.MessageID != "" {
 		found, err := r.Mailbox.Locate(ctx, env.MessageID)
 		if err != nil {

@@ -6,8 +6,10 @@ import (
 	"crypto/cipher"
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 )
 
@@ -22,6 +24,15 @@ type Key struct {
 	ID     string // 1 to 32 of a-z A-Z 0-9 - _
 	Secret []byte // 32 bytes
 }
+
+// Format implements fmt.Formatter for every verb: a key does not print.
+func (k Key) Format(f fmt.State, _ rune) { fmt.Fprint(f, "key ", k.ID) }
+
+// LogValue implements slog.LogValuer.
+func (k Key) LogValue() slog.Value { return slog.StringValue("key " + k.ID) }
+
+// MarshalJSON implements json.Marshaler: a key does not stand in JSON.
+func (k Key) MarshalJSON() ([]byte, error) { return json.Marshal("key " + k.ID) }
 
 // New returns a keyring; the first key seals, the others only open what they sealed before a rotation.
 func New(keys ...Key) (*Keyring, error) {
@@ -49,6 +60,9 @@ func New(keys ...Key) (*Keyring, error) {
 	}
 	return r, nil
 }
+
+// Prefix is how everything begins that the first key sealed.
+func (r *Keyring) Prefix() []byte { return []byte(r.first + ":") }
 
 // Seal encrypts plain and binds it to the row: opening needs the same row.
 func (r *Keyring) Seal(plain []byte, row string) ([]byte, error) {

@@ -89,11 +89,13 @@ func skeleton(q string) string {
 func (c *collector) plans(t *testing.T, pool *pgxpool.Pool) {
 	// What may: a part of the statement, and why.
 	allowed := map[string]string{
-		"FROM s.connection WHERE $1 = ''":      "Connections of all organisations",
-		"count(*) FILTER (WHERE due > settled": "Counts counts a mailbox",
-		"SELECT id, org, epoch + 1, wake":      "Claim looks at all connections: each may be woken",
-		" s.change ":                           "what is not spread is little",
-		" s.org ":                              "organisations are few",
+		"FROM s.connection WHERE $1 = ''":       "Connections of all organisations",
+		"count(*) FILTER (WHERE due > settled":  "Counts counts a mailbox",
+		"SELECT id, org, epoch + 1, wake":       "Claim looks at all connections: each may be woken",
+		" s.change ":                            "what is not spread is little",
+		" s.org ":                               "organisations are few",
+		" s.deployment ":                        "it has one row",
+		"SELECT DISTINCT org FROM s.connection": "EndPause, of all organisations",
 	}
 	source, err := sqltext.Statements("../internal/sqlstate")
 	if err != nil {
@@ -159,7 +161,7 @@ func (c *collector) plans(t *testing.T, pool *pgxpool.Pool) {
 			continue
 		}
 		for _, line := range plan {
-			if strings.Contains(line, "Seq Scan on ") {
+			if strings.Contains(line, "Seq Scan on ") && !strings.Contains(line, "Seq Scan on pause") { // few, and read once: see pause_test.go
 				t.Errorf("%s\n\tin %s", strings.Join(plan, "\n\t"), q)
 				break
 			}
@@ -207,5 +209,10 @@ INSERT INTO intent (org, email, conn, rule, action, label, state, made) SELECT o
 INSERT INTO late (email, conn) SELECT id, id % 2000 FROM email;
 INSERT INTO mutation (intent, email, conn, rule, state, note, at) SELECT id, id, id % 2000, 'r', 'done', 'x', 0 FROM email;
 INSERT INTO erasure (conn, org, begun, done) SELECT n, 'o', 0, CASE WHEN n % 100 = 0 THEN 0 ELSE 1 END FROM generate_series(5000, 9000) n;
+INSERT INTO secret (org, name, value) SELECT 'o' || n, 'a' || m, 'x' FROM generate_series(1, 500) n, generate_series(1, 10) m;
+INSERT INTO user_settings (org, owner) SELECT 'o' || n % 50, 'u' || n FROM generate_series(1, 5000) n;
+INSERT INTO consent (key, org, owner, expires) SELECT decode(md5('c' || n), 'hex'), 'o', 'u', n FROM generate_series(1, 5000) n;
+INSERT INTO pause (org, provider, who, reason, at) SELECT 'o' || n, '', '', '', 0 FROM generate_series(1, 20) n;
+INSERT INTO deployment (one, id) VALUES (1, 'x');
 INSERT INTO run (conn, reason, from_t, to_t) SELECT n, 'first', 0, 0 FROM generate_series(1, 2000) n;
 ANALYZE`

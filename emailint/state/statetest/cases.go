@@ -114,15 +114,15 @@ var cases = []testCase{
 	}},
 	{"Settings", "settings are replaced by version, and rows decided under older rules are pending", func(h *house) {
 		l := h.claim(h.connect("u").ID)
-		v, err := h.s.SaveSettings(h.Context(), org, []byte(`{}`), 0, true)
+		v, err := h.s.SaveSettings(h.Context(), org, state.Settings{Body: []byte(`{}`)}, true)
 		h.ok(err)
-		_, err = h.s.SaveSettings(h.Context(), org, []byte(`{}`), 0, true)
+		_, err = h.s.SaveSettings(h.Context(), org, state.Settings{Body: []byte(`{}`)}, true)
 		h.is(err, state.ErrStale)
 		h.page(l, row("1"))
 		b := h.pending(l)
 		h.equal("rules", b.Rules, v)
 		h.equal("still due", h.settle(l, b, linked(b.Rows[0]))[0].StillDue, false)
-		v, err = h.s.SaveSettings(h.Context(), org, []byte(`{"a":1}`), v, true)
+		v, err = h.s.SaveSettings(h.Context(), org, state.Settings{Body: []byte(`{"a":1}`), Version: v}, true)
 		h.ok(err)
 		b = h.pending(l)
 		h.equal("pending", len(b.Rows), 1)
@@ -652,7 +652,7 @@ func replyBefore(h *house) {
 		}
 		if c.relink {
 			for v := range int64(2) {
-				_, err := h.s.SaveSettings(h.Context(), org, []byte(`{}`), v, true)
+				_, err := h.s.SaveSettings(h.Context(), org, state.Settings{Body: []byte(`{}`), Version: v}, true)
 				h.ok(err)
 			}
 			pendingRow(u, provider.ItemID(reply))

@@ -13,8 +13,13 @@ import (
 // Fill brings a little of everything into an empty store, for the databases of released schemas that are kept. See Filled.
 func Fill(t *testing.T, s state.Store) {
 	h := &house{T: t, s: s}
-	_, err := s.SaveSettings(t.Context(), org, []byte(`{"a":1}`), 0, false)
+	_, err := s.SaveSettings(t.Context(), org, state.Settings{Body: []byte(`{"a":1}`), Secrets: map[string][]byte{"password": []byte("sealed")}}, false)
 	h.ok(err)
+	_, err = s.SaveUserSettings(t.Context(), org, "u", []byte(`{"b":1}`), 0)
+	h.ok(err)
+	h.ok(s.AddConsent(t.Context(), state.Consent{Key: "consent", Org: org, User: "u", Sealed: []byte("sealed"), Expires: start.Add(time.Hour)}, start))
+	h.ok(s.SetPause(t.Context(), state.Pause{Org: "beta", By: "operator", Reason: "to see", At: start}))
+	h.ok(s.SetDeployment(t.Context(), "", "first"))
 	l := h.claim(h.connect("u").ID)
 	e, _ := h.archiving(l, "1")
 	h.page(l, row("2", "id-of-1"), row("3"))
@@ -41,10 +46,24 @@ func Fill(t *testing.T, s state.Store) {
 // Filled checks that a store has what Fill brought into it, and goes on from there.
 func Filled(t *testing.T, s state.Store) {
 	h := &house{T: t, s: s}
-	settings, version, err := s.Settings(t.Context(), org)
+	settings, err := s.Settings(t.Context(), org)
 	h.ok(err)
-	h.equal("settings", string(settings), `{"a":1}`)
-	h.equal("version", version, int64(1))
+	h.equal("settings", string(settings.Body), `{"a":1}`)
+	h.equal("version", settings.Version, int64(1))
+	h.equal("secret", string(settings.Secrets["password"]), "sealed")
+	own, version, err := s.UserSettings(t.Context(), org, "u")
+	h.ok(err)
+	h.equal("user's settings", string(own), `{"b":1}`)
+	h.equal("their version", version, int64(1))
+	c, err := s.TakeConsent(t.Context(), "consent", start)
+	h.ok(err)
+	h.equal("consent", c.User+" "+string(c.Sealed), "u sealed")
+	ps, err := s.Pauses(t.Context())
+	h.ok(err)
+	h.equal("pauses", slices.Equal(ps, []state.Pause{{Org: "beta", By: "operator", Reason: "to see", At: start}}), true)
+	deployment, err := s.Deployment(t.Context())
+	h.ok(err)
+	h.equal("deployment", deployment, "first")
 	cs, err := s.Connections(t.Context(), "")
 	h.ok(err)
 	h.equal("connections", len(cs), 1)

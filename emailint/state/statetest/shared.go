@@ -14,6 +14,8 @@ import (
 func RunShared(t *testing.T, newStores func(t *testing.T) (a, b state.Store)) {
 	t.Run("ClaimsAtOnce", func(t *testing.T) { claimsAtOnce(t, newStores) })
 	t.Run("WritesAtOnce", func(t *testing.T) { writesAtOnce(t, newStores) })
+	t.Run("TakenAtOnce", func(t *testing.T) { takenAtOnce(t, newStores) })
+	t.Run("PausedElsewhere", func(t *testing.T) { pausedElsewhere(t, newStores) })
 }
 
 // Of many workers each connection has one.

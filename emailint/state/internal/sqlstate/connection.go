@@ -11,18 +11,20 @@ import (
 	"github.com/intellicon/email-integration/emailint/state"
 )
 
-const connectionColumns = `id, org, owner, provider, address, aliases, subject, state, reason, credential, wake, served,
-	next_due, not_before, rules, connected_at, worker, lease_until, refused, real_time`
+const connectionColumns = `id, org, owner, provider, address, aliases, subject, state, reason, credential, credential_version, client, wake, served,
+	next_due, next_sent, not_before, rules, connected_at, worker, lease_until, refused, real_time`
 
 func scanConnection(s scanner) (c state.Connection, err error) {
 	var aliases string
-	var nextDue, notBefore, connectedAt, until int64
+	var nextDue, nextSent, notBefore, connectedAt, until int64
 	err = s.Scan(&c.ID, &c.Org, &c.User, &c.Provider, &c.Address, &aliases, &c.Subject, &c.State, &c.Reason, &c.Credential,
-		&c.Wake, &c.Served, &nextDue, &notBefore, &c.RulesVersion, &connectedAt, &c.Worker, &until, &c.Refused, &c.RealTime)
+		&c.CredentialVersion, &c.Client, &c.Wake, &c.Served, &nextDue, &nextSent, &notBefore, &c.RulesVersion, &connectedAt, &c.Worker, &until, &c.Refused,
+		&c.RealTime)
 	if err != nil {
 		return c, notFound(err)
 	}
-	c.NextDue, c.NotBefore, c.ConnectedAt, c.LeaseUntil = unstamp(nextDue), unstamp(notBefore), unstamp(connectedAt), unstamp(until)
+	c.NextDue, c.NextSent, c.NotBefore = unstamp(nextDue), unstamp(nextSent), unstamp(notBefore)
+	c.ConnectedAt, c.LeaseUntil = unstamp(connectedAt), unstamp(until)
 	return c, json.Unmarshal([]byte(aliases), &c.Aliases)
 }
 
@@ -45,13 +47,13 @@ func (s *Store) AddConnection(ctx context.Context, c state.Connection, own state
 		id := had.ID
 		switch {
 		case errors.Is(err, state.ErrNotFound):
-			err = t.row(`INSERT INTO connection (org, owner, provider, address, aliases, subject, state, reason, credential,
-				next_due, connected_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`, c.Org, c.User, c.Provider, c.Address, string(aliases),
-				c.Subject, c.State, c.Reason, c.Credential, stamp(c.NextDue), stamp(c.ConnectedAt)).Scan(&id)
+			err = t.row(`INSERT INTO connection (org, owner, provider, address, aliases, subject, state, reason, credential, client,
+				next_due, next_sent, connected_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`, c.Org, c.User, c.Provider, c.Address,
+				string(aliases), c.Subject, c.State, c.Reason, c.Credential, c.Client, stamp(c.NextDue), stamp(c.NextSent), stamp(c.ConnectedAt)).Scan(&id)
 		case err == nil:
-			err = t.do(`UPDATE connection SET address = ?, aliases = ?, subject = ?, state = ?, reason = ?, credential = ?,
-				wake = wake + 1, not_before = 0, refused = 0, worker = '', lease_until = 0, epoch = epoch + 1 WHERE id = ?`,
-				c.Address, string(aliases), c.Subject, c.State, c.Reason, c.Credential, id)
+			err = t.do(`UPDATE connection SET address = ?, aliases = ?, subject = ?, state = ?, reason = ?, credential = ?, client = ?,
+				credential_version = credential_version + 1, refresher = '', refresh_until = 0, wake = wake + 1, not_before = 0, refused = 0, worker = '',
+				lease_until = 0, epoch = epoch + 1 WHERE id = ?`, c.Address, string(aliases), c.Subject, c.State, c.Reason, c.Credential, c.Client, id)
 		}
 		if err != nil {
 			return err
@@ -112,9 +114,61 @@ func (s *Store) SetState(ctx context.Context, org string, id int64, st state.Con
 		WHERE id = ?3 AND org = ?4 AND state <> 'erasing'`, st, reason, id, org)
 }
 
+// ClaimRefresh implements state.Connections.
+func (s *Store) ClaimRefresh(ctx context.Context, org string, id int64, worker string, now time.Time, ttl time.Duration) (c state.Connection, err error) {
+	err = s.write(ctx, org, func(t *tx) error {
+		n, err := t.exec(`UPDATE connection SET refresher = ?, refresh_until = ? WHERE id = ? AND org = ? AND state <> 'erasing' AND refresh_until <= ?`,
+			worker, stamp(now.Add(ttl)), id, org, stamp(now))
+		if err != nil {
+			return err
+		}
+		c, err = t.unerased(org, id)
+		if err == nil && n == 0 {
+			err = state.ErrNoneDue
+		}
+		return err
+	})
+	if err != nil {
+		return state.Connection{}, err
+	}
+	return c, nil
+}
+
+// unerased returns a connection that is not being erased.
+func (t *tx) unerased(org string, id int64) (state.Connection, error) {
+	return scanConnection(t.row(`SELECT `+connectionColumns+` FROM connection WHERE id = ? AND org = ? AND state <> 'erasing'`, id, org))
+}
+
+// EndRefresh implements state.Connections.
+func (s *Store) EndRefresh(ctx context.Context, org string, id int64, worker string) error {
+	return s.write(ctx, org, func(t *tx) error {
+		return t.do(`UPDATE connection SET refresher = '', refresh_until = 0 WHERE id = ? AND org = ? AND refresher = ?`, id, org, worker)
+	})
+}
+
 // SetCredential implements state.Connections.
-func (s *Store) SetCredential(ctx context.Context, org string, id int64, sealed []byte) error {
-	return s.touch(ctx, org, `UPDATE connection SET credential = ? WHERE id = ? AND org = ? AND state <> 'erasing'`, sealed, id, org)
+func (s *Store) SetCredential(ctx context.Context, org string, id int64, version int64, sealed []byte) (int64, error) {
+	err := s.write(ctx, org, func(t *tx) error {
+		n, err := t.exec(`UPDATE connection SET credential = ?, credential_version = credential_version + 1, refresher = '', refresh_until = 0
+			WHERE id = ? AND org = ? AND state <> 'erasing' AND credential_version = ?`, sealed, id, org, version)
+		if err != nil || n > 0 {
+			return err
+		}
+		if _, err = t.unerased(org, id); err == nil {
+			err = state.ErrStale
+		}
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return version + 1, nil
+}
+
+// Nudge implements state.Connections.
+func (s *Store) Nudge(ctx context.Context, org string, id int64, now time.Time) error {
+	return s.touch(ctx, org, `UPDATE connection SET nudge = nudge + 1, next_sent = CASE WHEN next_sent > 0 AND next_sent < ?1 THEN next_sent ELSE ?1 END
+		WHERE id = ?2 AND org = ?3`, stamp(now), id, org)
 }
 
 // SetRealTime implements state.Connections.
@@ -127,14 +181,18 @@ func (s *Store) Wake(ctx context.Context, org string, id int64) error {
 	return s.touch(ctx, org, `UPDATE connection SET wake = wake + 1 WHERE id = ? AND org = ?`, id, org)
 }
 
+// nextPoll is when a connection is looked at although nobody woke it.
+const nextPoll = `CASE WHEN next_sent > 0 AND next_sent < next_due THEN next_sent ELSE next_due END`
+
 // Claim implements state.Connections. A connection that somebody else is about to claim, or writes to, is passed over: it is his, or is found the
 // next time.
 func (s *Store) Claim(ctx context.Context, worker string, now time.Time, ttl time.Duration) (state.Lease, error) {
 	var l state.Lease
 	err := s.writeAnywhere(ctx, func(t *tx) (err error) {
-		l, err = t.claim(worker, now, ttl, `SELECT id, org, epoch + 1, wake FROM connection WHERE state = 'connected' AND lease_until <= ?1 AND not_before <= ?1
-			AND (wake > served OR next_due <= ?1) ORDER BY CASE WHEN wake > served AND (next_due > ?2 OR not_before > ?2) THEN ?2
-			WHEN next_due > not_before THEN next_due ELSE not_before END, id LIMIT 1 /*claim*/`, stamp(now), stamp(now.Add(-time.Minute)))
+		l, err = t.claim(worker, now, ttl, `SELECT id, org, epoch + 1, wake, nudge, NOT (wake > served OR next_due <= ?1) FROM connection c
+			WHERE state = 'connected' AND lease_until <= ?1 AND not_before <= ?1 AND (wake > served OR next_due <= ?1 OR next_sent > 0 AND next_sent <= ?1)
+			AND `+unpaused+` ORDER BY CASE WHEN wake > served AND (`+nextPoll+` > ?2 OR not_before > ?2) THEN ?2
+			WHEN `+nextPoll+` > not_before THEN `+nextPoll+` ELSE not_before END, id LIMIT 1 /*claim*/`, stamp(now), stamp(now.Add(-time.Minute)))
 		return err
 	})
 	if err != nil {
@@ -150,8 +208,8 @@ func (s *Store) ClaimConnection(ctx context.Context, org string, id int64, worke
 	}
 	var l state.Lease
 	err := s.write(ctx, org, func(t *tx) (err error) {
-		l, err = t.claim(worker, now, ttl, `SELECT id, org, epoch + 1, wake FROM connection WHERE state = 'connected' AND lease_until <= ? AND id = ? /*lock*/`,
-			stamp(now), id)
+		l, err = t.claim(worker, now, ttl, `SELECT id, org, epoch + 1, wake, nudge, false FROM connection c WHERE state = 'connected' AND lease_until <= ? AND id = ?
+			AND `+unpaused+` /*lock*/`, stamp(now), id)
 		return err
 	})
 	if err != nil {
@@ -163,7 +221,7 @@ func (s *Store) ClaimConnection(ctx context.Context, org string, id int64, worke
 // claim leases the connection that a query finds.
 func (t *tx) claim(worker string, now time.Time, ttl time.Duration, q string, args ...any) (state.Lease, error) {
 	l := state.Lease{Worker: worker, Until: now.Add(ttl)}
-	err := t.row(q, args...).Scan(&l.Connection, &l.Org, &l.Epoch, &l.Wake)
+	err := t.row(q, args...).Scan(&l.Connection, &l.Org, &l.Epoch, &l.Wake, &l.Nudge, &l.SentOnly)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = state.ErrNoneDue
 	}
@@ -195,16 +253,17 @@ func (s *Store) Release(ctx context.Context, l state.Lease, r state.Released) er
 		return t.do(`UPDATE connection SET worker = '', lease_until = 0, epoch = epoch + 1, served = CASE WHEN ?1 AND served < ?2 THEN ?2 ELSE served END,
 			next_due = CASE WHEN CAST(?3 AS BIGINT) > 0 THEN ?3 ELSE next_due END, not_before = ?4, reason = CASE WHEN ?5 <> '' THEN ?6 ELSE reason END,
 			state = CASE WHEN ?5 <> '' AND state = 'connected' THEN ?5 ELSE state END, rules = CASE WHEN CAST(?7 AS BIGINT) > 0 THEN ?7 ELSE rules END,
-			refused = ?8 WHERE id = ?9`,
-			r.Served, l.Wake, stamp(r.NextDue), stamp(r.NotBefore), r.State, r.Reason, r.RulesVersion, r.Refused, l.Connection)
+			refused = ?8, next_sent = CASE WHEN CAST(?10 AS BIGINT) > 0 AND nudge = ?11 THEN ?10 ELSE next_sent END WHERE id = ?9`,
+			r.Served, l.Wake, stamp(r.NextDue), stamp(r.NotBefore), r.State, r.Reason, r.RulesVersion, r.Refused, l.Connection, stamp(r.NextSent), l.Nudge)
 	})
 }
 
-// holds compares the lease's epoch (rule 16). Whoever writes keeps others from claiming the connection until it is written.
+// holds compares the lease's epoch (rule 16). Whoever writes keeps others from claiming the connection until it is written. A pause is asked for here as
+// well, see SetPause.
 func (t *tx) holds(l state.Lease) error {
-	q := `SELECT epoch FROM connection WHERE id = ? AND org = ?`
+	q := `SELECT epoch FROM connection c WHERE id = ? AND org = ? AND ` + unpaused
 	if t.writes {
-		q = `SELECT epoch FROM connection WHERE id = ? AND org = ? /*lock*/`
+		q = `SELECT epoch FROM connection c WHERE id = ? AND org = ? AND ` + unpaused + ` /*lock*/`
 	}
 	var epoch int64
 	err := t.row(q, l.Connection, l.Org).Scan(&epoch)

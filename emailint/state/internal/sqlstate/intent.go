@@ -134,6 +134,15 @@ func (s *Store) Undo(ctx context.Context, org string, id int64, at time.Time) (i
 	return i, err
 }
 
+// IntentOf implements state.Intents.
+func (s *Store) IntentOf(ctx context.Context, org string, id int64) (i state.Intent, err error) {
+	err = s.read(ctx, func(t *tx) error {
+		i, err = scanIntent(t.row(`SELECT `+intentColumns+` FROM intent i WHERE i.id = ? AND i.org = ?`, id, org))
+		return err
+	})
+	return i, err
+}
+
 // IntentsOf implements state.Intents.
 func (s *Store) IntentsOf(ctx context.Context, org string, email int64) (is []state.Intent, err error) {
 	err = s.read(ctx, func(t *tx) error {

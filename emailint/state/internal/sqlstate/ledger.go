@@ -70,12 +70,15 @@ func (s *Store) Pending(ctx context.Context, l state.Lease, now time.Time, limit
 		if b.Change, rules, b.Rules, err = t.numbers(l.Org); err != nil {
 			return err
 		}
-		rows, err := list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE conn = ? AND due > settled AND next_try <= ?
-			ORDER BY history, received DESC, id LIMIT ?`, l.Connection, stamp(now), limit)
+		q := `SELECT ` + rowColumns + ` FROM ledger WHERE conn = ? AND due > settled AND next_try <= ? ORDER BY history, received DESC, id LIMIT ?`
+		if l.SentOnly {
+			q = `SELECT ` + rowColumns + ` FROM ledger WHERE conn = ? AND due > settled AND sent AND next_try <= ? ORDER BY history, received DESC, id LIMIT ?`
+		}
+		rows, err := list(t, scanRow, q, l.Connection, stamp(now), limit)
 		if err != nil {
 			return err
 		}
-		if len(rows) < limit && rules > 0 {
+		if len(rows) < limit && rules > 0 && !l.SentOnly {
 			older, err := list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE conn = ? AND rules < ? AND due <= settled
 				AND fate IN ('linked', 'unmatched', 'excluded', 'internal', 'automated') ORDER BY received DESC, id LIMIT ?`,
 				l.Connection, rules, limit-len(rows))

@@ -162,6 +162,16 @@ func (s *Store) OutboxStep(ctx context.Context, org, key string, from, to state.
 				}
 			}
 		}
+		if to == state.OutSending {
+			var may bool
+			if err := t.row(`SELECT EXISTS (SELECT 1 FROM outbox o LEFT JOIN connection c ON c.id = o.conn
+				WHERE o.org = ? AND o.key = ? AND `+unpausedOut+`)`, org, key).Scan(&may); err != nil {
+				return err
+			}
+			if !may {
+				return state.ErrStale
+			}
+		}
 		n, err := t.exec(`UPDATE outbox SET state = ?, error = ?, next_try = ?, tries = tries + CASE WHEN ? THEN 1 ELSE 0 END, staged = coalesce(?, staged)
 			WHERE org = ? AND key = ? AND state = ?`, to, st.Error, stamp(st.NextTry), st.Try, nilIfEmpty(st.Staged), org, key, from)
 		if err != nil {
@@ -212,8 +222,8 @@ func nilIfEmpty(b []byte) any {
 // OutboxDue implements state.Outbox.
 func (s *Store) OutboxDue(ctx context.Context, org string, now time.Time, limit int) (os []state.Outgoing, err error) {
 	err = s.read(ctx, func(t *tx) error {
-		os, err = list(t, scanOut, `SELECT `+outColumns+` FROM outbox o JOIN email e ON e.id = o.email
-			WHERE o.state IN ('queued', 'staged', 'sending', 'unknown') AND o.next_try <= ? AND (? = '' OR o.org = ?)
+		os, err = list(t, scanOut, `SELECT `+outColumns+` FROM outbox o JOIN email e ON e.id = o.email LEFT JOIN connection c ON c.id = o.conn
+			WHERE o.state IN ('queued', 'staged', 'sending', 'unknown') AND o.next_try <= ? AND (? = '' OR o.org = ?) AND `+unpausedOut+`
 			ORDER BY o.next_try, o.id LIMIT ?`, stamp(now), org, org, limit)
 		return err
 	})
@@ -223,8 +233,9 @@ func (s *Store) OutboxDue(ctx context.Context, org string, now time.Time, limit 
 // CopiesDue implements state.Outbox.
 func (s *Store) CopiesDue(ctx context.Context, org string, now time.Time, limit int) (os []state.Outgoing, err error) {
 	err = s.read(ctx, func(t *tx) error {
-		os, err = list(t, scanOut, `SELECT `+outColumns+` FROM outbox o JOIN email e ON e.id = o.email
-			WHERE o.copy IN ('due', 'tried') AND o.copy_at <= ? AND (? = '' OR o.org = ?) ORDER BY o.copy_at, o.id LIMIT ?`, stamp(now), org, org, limit)
+		os, err = list(t, scanOut, `SELECT `+outColumns+` FROM outbox o JOIN email e ON e.id = o.email LEFT JOIN connection c ON c.id = o.conn
+			WHERE o.copy IN ('due', 'tried') AND o.copy_at <= ? AND (? = '' OR o.org = ?) AND `+unpausedOut+`
+			ORDER BY o.copy_at, o.id LIMIT ?`, stamp(now), org, org, limit)
 		return err
 	})
 	return os, err

@@ -17,7 +17,8 @@
 // The logic is written for one writer in an organisation: it reads, decides, and writes what it decided. So a transaction that writes is
 // begun for an organisation, and is alone with it until it ends. Nothing that it reads or writes belongs to another. Only
 // Claim has no organisation, as it looks for work in all of them: it writes who has a connection, and nothing else. That is
-// what tx.holds reads, and locks.
+// what tx.holds reads, and locks. And consents, pauses and the deployment belong to none: they have tables of their own, and each statement on
+// them stands for itself.
 package sqlstate
 
 import (

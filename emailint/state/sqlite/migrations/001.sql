@@ -7,6 +7,15 @@ CREATE TABLE org (
   pulled TEXT NOT NULL DEFAULT '', pulled_at INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 
+CREATE TABLE secret (                     -- of the settings, sealed
+  org TEXT NOT NULL, name TEXT NOT NULL, value BLOB NOT NULL,
+  PRIMARY KEY (org, name)
+) WITHOUT ROWID;
+CREATE TABLE user_settings (
+  org TEXT NOT NULL, owner TEXT NOT NULL, settings BLOB, version INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (org, owner)
+) WITHOUT ROWID;
+
 CREATE TABLE change (                     -- not spread yet
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   org TEXT NOT NULL, body BLOB NOT NULL,
@@ -18,8 +27,11 @@ CREATE TABLE connection (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   org TEXT NOT NULL, owner TEXT NOT NULL, provider TEXT NOT NULL, address TEXT NOT NULL, aliases TEXT NOT NULL,
   subject TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL, credential BLOB,
+  credential_version INTEGER NOT NULL DEFAULT 1, client TEXT NOT NULL DEFAULT '',
+  refresher TEXT NOT NULL DEFAULT '', refresh_until INTEGER NOT NULL DEFAULT 0, -- who may refresh the credential
   wake INTEGER NOT NULL DEFAULT 1, served INTEGER NOT NULL DEFAULT 0,
   next_due INTEGER NOT NULL DEFAULT 0, not_before INTEGER NOT NULL DEFAULT 0,
+  next_sent INTEGER NOT NULL DEFAULT 0, nudge INTEGER NOT NULL DEFAULT 0, -- as wake, of sent mail alone; 0: with next_due
   rules INTEGER NOT NULL DEFAULT 0, connected_at INTEGER NOT NULL DEFAULT 0,
   worker TEXT NOT NULL DEFAULT '', lease_until INTEGER NOT NULL DEFAULT 0, epoch INTEGER NOT NULL DEFAULT 0,
   cursor BLOB, revision INTEGER NOT NULL DEFAULT 0,
@@ -27,6 +39,16 @@ CREATE TABLE connection (
 );
 CREATE INDEX connection_org ON connection (org);
 CREATE INDEX connection_due ON connection (state, next_due);
+
+CREATE TABLE consent (                    -- sign-ins that were begun
+  key BLOB NOT NULL PRIMARY KEY, org TEXT NOT NULL, owner TEXT NOT NULL, sealed BLOB, expires INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX consent_expires ON consent (expires);
+CREATE TABLE pause (                      -- '' is all of them
+  org TEXT NOT NULL, provider TEXT NOT NULL, who TEXT NOT NULL, reason TEXT NOT NULL, at INTEGER NOT NULL,
+  PRIMARY KEY (org, provider)
+) WITHOUT ROWID;
+CREATE TABLE deployment (one INTEGER PRIMARY KEY CHECK (one = 1), id TEXT NOT NULL); -- a row at most
 
 CREATE TABLE erasure (                    -- receipts
   conn INTEGER PRIMARY KEY, org TEXT NOT NULL, begun INTEGER NOT NULL, done INTEGER NOT NULL DEFAULT 0,
@@ -67,6 +89,7 @@ CREATE TABLE ledger (
 -- A parameter proves no predicate: where a query says email = ?, an index WHERE email > 0 is not used.
 CREATE INDEX ledger_conn ON ledger (conn); -- in the order of ids
 CREATE INDEX ledger_due ON ledger (conn, history, received DESC) WHERE due > settled;
+CREATE INDEX ledger_due_sent ON ledger (conn, history, received DESC) WHERE due > settled AND sent;
 CREATE INDEX ledger_fate ON ledger (conn, fate, rules);
 CREATE INDEX ledger_message ON ledger (message_id) WHERE message_id IS NOT NULL;
 CREATE INDEX ledger_fingerprint ON ledger (fingerprint) WHERE message_id IS NULL;

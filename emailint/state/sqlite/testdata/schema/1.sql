@@ -7,6 +7,15 @@ CREATE TABLE org (
   pulled TEXT NOT NULL DEFAULT '', pulled_at INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 
+CREATE TABLE secret (                     -- of the settings, sealed
+  org TEXT NOT NULL, name TEXT NOT NULL, value BLOB NOT NULL,
+  PRIMARY KEY (org, name)
+) WITHOUT ROWID;
+CREATE TABLE user_settings (
+  org TEXT NOT NULL, owner TEXT NOT NULL, settings BLOB, version INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (org, owner)
+) WITHOUT ROWID;
+
 CREATE TABLE change (                     -- not spread yet
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   org TEXT NOT NULL, body BLOB NOT NULL,
@@ -18,8 +27,11 @@ CREATE TABLE connection (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   org TEXT NOT NULL, owner TEXT NOT NULL, provider TEXT NOT NULL, address TEXT NOT NULL, aliases TEXT NOT NULL,
   subject TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL, credential BLOB,
+  credential_version INTEGER NOT NULL DEFAULT 1, client TEXT NOT NULL DEFAULT '',
+  refresher TEXT NOT NULL DEFAULT '', refresh_until INTEGER NOT NULL DEFAULT 0, -- who may refresh the credential
   wake INTEGER NOT NULL DEFAULT 1, served INTEGER NOT NULL DEFAULT 0,
   next_due INTEGER NOT NULL DEFAULT 0, not_before INTEGER NOT NULL DEFAULT 0,
+  next_sent INTEGER NOT NULL DEFAULT 0, nudge INTEGER NOT NULL DEFAULT 0, -- as wake, of sent mail alone; 0: with next_due
   rules INTEGER NOT NULL DEFAULT 0, connected_at INTEGER NOT NULL DEFAULT 0,
   worker TEXT NOT NULL DEFAULT '', lease_until INTEGER NOT NULL DEFAULT 0, epoch INTEGER NOT NULL DEFAULT 0,
   cursor BLOB, revision INTEGER NOT NULL DEFAULT 0,
@@ -27,6 +39,16 @@ CREATE TABLE connection (
 );
 CREATE INDEX connection_org ON connection (org);
 CREATE INDEX connection_due ON connection (state, next_due);
+
+CREATE TABLE consent (                    -- sign-ins that were begun
+  key BLOB NOT NULL PRIMARY KEY, org TEXT NOT NULL, owner TEXT NOT NULL, sealed BLOB, expires INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX consent_expires ON consent (expires);
+CREATE TABLE pause (                      -- '' is all of them
+  org TEXT NOT NULL, provider TEXT NOT NULL, who TEXT NOT NULL, reason TEXT NOT NULL, at INTEGER NOT NULL,
+  PRIMARY KEY (org, provider)
+) WITHOUT ROWID;
+CREATE TABLE deployment (one INTEGER PRIMARY KEY CHECK (one = 1), id TEXT NOT NULL); -- a row at most
 
 CREATE TABLE erasure (                    -- receipts
   conn INTEGER PRIMARY KEY, org TEXT NOT NULL, begun INTEGER NOT NULL, done INTEGER NOT NULL DEFAULT 0,
@@ -67,6 +89,7 @@ CREATE TABLE ledger (
 -- A parameter proves no predicate: where a query says email = ?, an index WHERE email > 0 is not used.
 CREATE INDEX ledger_conn ON ledger (conn); -- in the order of ids
 CREATE INDEX ledger_due ON ledger (conn, history, received DESC) WHERE due > settled;
+CREATE INDEX ledger_due_sent ON ledger (conn, history, received DESC) WHERE due > settled AND sent;
 CREATE INDEX ledger_fate ON ledger (conn, fate, rules);
 CREATE INDEX ledger_message ON ledger (message_id) WHERE message_id IS NOT NULL;
 CREATE INDEX ledger_fingerprint ON ledger (fingerprint) WHERE message_id IS NULL;
@@ -166,7 +189,9 @@ INSERT INTO alias ("hash", "email") VALUES (X'69642D6F662D32', 2);
 INSERT INTO alias ("hash", "email") VALUES (X'73656E74', 3);
 INSERT INTO change ("id", "org", "body", "part", "after") VALUES (1, 'acme', X'7B225061727469636970616E7473223A6E756C6C2C225265636F726473223A5B7B226B696E64223A22636F6E74616374222C226964223A22616461227D5D7D', 0, 0);
 INSERT INTO cite ("hash", "row_id") VALUES (X'69642D6F662D31', 2);
-INSERT INTO connection ("id", "org", "owner", "provider", "address", "aliases", "subject", "state", "reason", "credential", "wake", "served", "next_due", "not_before", "rules", "connected_at", "worker", "lease_until", "epoch", "cursor", "revision", "refused", "real_time") VALUES (1, 'acme', 'u', 'fake', 'u@own.example', 'null', '', 'connected', '', X'7365616C6564', 6, 0, 1772359200000000, 0, 0, 1772355600000000, 'w', 1772355660000000, 1, X'6E657874', 2, 0, '');
+INSERT INTO connection ("id", "org", "owner", "provider", "address", "aliases", "subject", "state", "reason", "credential", "credential_version", "client", "refresher", "refresh_until", "wake", "served", "next_due", "not_before", "next_sent", "nudge", "rules", "connected_at", "worker", "lease_until", "epoch", "cursor", "revision", "refused", "real_time") VALUES (1, 'acme', 'u', 'fake', 'u@own.example', 'null', '', 'connected', '', X'7365616C6564', 1, '', '', 0, 6, 0, 1772359200000000, 0, 0, 0, 0, 1772355600000000, 'w', 1772355660000000, 1, X'6E657874', 2, 0, '');
+INSERT INTO consent ("key", "org", "owner", "sealed", "expires") VALUES (X'636F6E73656E74', 'acme', 'u', X'7365616C6564', 1772359200000000);
+INSERT INTO deployment ("one", "id") VALUES (1, 'first');
 INSERT INTO email ("id", "org", "message_id", "fingerprint", "links", "person", "dropped", "restored", "thread_dropped", "survivor", "ours", "held", "revision", "saved", "attempted", "wanted", "known", "envelope", "envelope_tag", "envelope_revision", "rank", "envelope_conn", "erasure", "error", "tries", "next_try") VALUES (1, 'acme', X'69642D6F662D31', X'66696E6765722D69642D6F662D31', '[{"kind":"contact","id":"ada","by":"address","evidence":"ada@x.example","strength":90}]', '[{"kind":"contact","id":"bob","by":"person","evidence":"bob@x.example","strength":90}]', 0, 0, 0, 0, 0, 0, 3, 2, 1, 1, 1, X'7365616C6564', 'tag', 2, 0, 1, 0, '', 0, 0);
 INSERT INTO email ("id", "org", "message_id", "fingerprint", "links", "person", "dropped", "restored", "thread_dropped", "survivor", "ours", "held", "revision", "saved", "attempted", "wanted", "known", "envelope", "envelope_tag", "envelope_revision", "rank", "envelope_conn", "erasure", "error", "tries", "next_try") VALUES (2, 'acme', X'69642D6F662D32', X'66696E6765722D69642D6F662D32', '[{"kind":"contact","id":"ada","by":"thread","evidence":"m1","strength":50}]', '[]', 0, 0, 0, 0, 0, 0, 2, 0, 0, 1, 0, X'7365616C6564', 'tag', 2, 0, 1, 0, '', 0, 0);
 INSERT INTO email ("id", "org", "message_id", "fingerprint", "links", "person", "dropped", "restored", "thread_dropped", "survivor", "ours", "held", "revision", "saved", "attempted", "wanted", "known", "envelope", "envelope_tag", "envelope_revision", "rank", "envelope_conn", "erasure", "error", "tries", "next_try") VALUES (3, 'acme', X'73656E74', X'66696E6765722D73656E74', '[]', '[]', 0, 0, 0, 0, 1, 1, 2, 0, 0, 0, 0, NULL, '', 0, 0, 0, 0, '', 0, 0);
@@ -187,10 +212,13 @@ INSERT INTO outbox ("id", "org", "key", "conn", "raw", "options", "staged", "sta
 INSERT INTO participant ("hash", "row_id") VALUES (X'686173682D6F662D616461', 1);
 INSERT INTO participant ("hash", "row_id") VALUES (X'686173682D6F662D616461', 2);
 INSERT INTO participant ("hash", "row_id") VALUES (X'686173682D6F662D616461', 3);
+INSERT INTO pause ("org", "provider", "who", "reason", "at") VALUES ('beta', '', 'operator', 'to see', 1772355600000000);
 INSERT INTO placement ("row_id", "folder", "conn", "generation") VALUES (1, 'INBOX', 1, 0);
 INSERT INTO placement ("row_id", "folder", "conn", "generation") VALUES (2, 'INBOX', 1, 0);
 INSERT INTO placement ("row_id", "folder", "conn", "generation") VALUES (3, 'INBOX', 1, 0);
 INSERT INTO run ("id", "conn", "reason", "from_t", "to_t", "cursor", "revision", "seen", "estimated", "done") VALUES (1, 1, 'first import', 1772355600000000, 0, X'666172', 0, 0, 0, 0);
+INSERT INTO secret ("org", "name", "value") VALUES ('acme', 'password', X'7365616C6564');
+INSERT INTO user_settings ("org", "owner", "settings", "version") VALUES ('acme', 'u', X'7B2262223A317D', 1);
 INSERT INTO word ("seq", "org", "hash", "thread", "kind", "record", "no") VALUES (1, 'acme', X'6E6F626F6479', 1, '', '', 0);
 DELETE FROM sqlite_sequence WHERE name = 'change'; INSERT INTO sqlite_sequence (name, seq) VALUES ('change', 1);
 DELETE FROM sqlite_sequence WHERE name = 'connection'; INSERT INTO sqlite_sequence (name, seq) VALUES ('connection', 2);
