@@ -80,7 +80,7 @@ func (k *oracle) contacts() {
 				// It lost the address, as somebody wanted it.
 			case there:
 				k.violation(promiseContact, "contact %s was made for %s, who was contact %s already", r.ID, r.Address, first.ID)
-			case !slices.ContainsFunc(senders, func(m *Mail) bool { return !slices.Contains(first.Decided, m) }):
+			case !slices.ContainsFunc(senders, func(m *Mail) bool { return !slices.Contains(first.Decided, m) || k.forgotten(m) }):
 				k.violation(promiseContact, "contact %s was made anew for %s after contact %s was deleted or merged, and no mail of his is new since",
 					r.ID, r.Address, first.ID)
 			}
@@ -102,6 +102,11 @@ func (k *oracle) contacts() {
 			k.violation(promiseContact, "%s, who wrote mail %s, is no contact and never was, want one made", m.From, m.Subject)
 		}
 	}
+}
+
+// forgotten: a mailbox that had it was erased, and what was decided with it. Where it is met again it is met for the first time.
+func (k *oracle) forgotten(m *Mail) bool {
+	return slices.ContainsFunc(k.held[m], func(l lying) bool { return l.box.Erased })
 }
 
 // senders returns the mails for whose author a contact may be made. Of a mailbox that was erased nothing tells any more what was seen.

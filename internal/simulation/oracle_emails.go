@@ -205,7 +205,11 @@ func (k *oracle) fates() {
 		right := slices.ContainsFunc(want, func(d decision) bool { return d.fate == r.Fate })
 		if !right && want[0].fate != "linked" && !k.dropped(m) {
 			// Without links there is no email whose copies are decided alike: it may be by any of them.
-			right = r.Fate != "linked" && slices.ContainsFunc(k.held[m], func(c lying) bool { return k.decide(m, c.copy).fate == r.Fate })
+			// Where that copy went before anything linked it, it is not decided again.
+			right = r.Fate != "linked" && slices.ContainsFunc(k.held[m], func(c lying) bool {
+				fate := k.decide(m, c.copy).fate
+				return fate == r.Fate || fate == "linked" && r.Fate == "unmatched" && !c.readable()
+			})
 		}
 		if !right {
 			k.violation(promiseFate, "%s: the row of %s is %s (%s), want %s%s", at(l), r.Item, r.Fate, r.Reason, want[0].fate, k.why(m))

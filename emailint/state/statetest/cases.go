@@ -464,6 +464,22 @@ var cases = []testCase{
 		h.equal("fate", b.Rows[0].Fate, state.FateFailed)
 		h.equal("tries", b.Rows[0].Tries, 1)
 	}},
+	{"FailedUnderOlderRules", "a decided row that can't be read when the rules have changed waits for its next try: one mail holds up no other", func(h *house) {
+		l := h.claim(h.connect("u").ID)
+		h.import1(l, "1", ada)
+		for v := range int64(2) {
+			_, err := h.s.SaveSettings(h.Context(), org, state.Settings{Body: []byte(`{}`), Version: v}, true)
+			h.ok(err)
+		}
+		b := h.pending(l)
+		h.equal("pending", len(b.Rows), 1)
+		h.settle(l, b, state.Settlement{Row: b.Rows[0].ID, Due: b.Rows[0].Due, Fate: state.FateFailed, NextTry: start.Add(time.Minute)})
+		h.equal("pending at once", len(h.pending(l).Rows), 0)
+		b, err := h.s.Pending(h.Context(), l, start.Add(time.Minute), 10, 1)
+		h.ok(err)
+		h.equal("pending later", len(b.Rows), 1)
+		h.equal("fate", b.Rows[0].Fate, state.FateLinked)
+	}},
 	{"GoneAndUnreadable", "a row that was gone is due when it shows up again and can't be read, however often that page comes", func(h *house) {
 		l := h.claim(h.connect("u").ID)
 		h.page(l, row("1"))

@@ -79,9 +79,9 @@ func (s *Store) Pending(ctx context.Context, l state.Lease, now time.Time, limit
 			return err
 		}
 		if len(rows) < limit && rules > 0 && !l.SentOnly {
-			older, err := list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE conn = ? AND rules < ? AND due <= settled
+			older, err := list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE conn = ? AND rules < ? AND due <= settled AND next_try <= ?
 				AND fate IN ('linked', 'unmatched', 'excluded', 'internal', 'automated') ORDER BY received DESC, id LIMIT ?`,
-				l.Connection, rules, limit-len(rows))
+				l.Connection, rules, stamp(now), limit-len(rows))
 			if err != nil {
 				return err
 			}
