@@ -9,8 +9,8 @@ import (
 	"github.com/intellicon/email-integration/emailint/state/internal/sqlstate"
 )
 
-// sizes are the numbers of rows for which there are statements, so that they are few: what a statement costs to begin, rather than what it does,
-// was half of the state's time. 64 rows need a tenth of the time of 64 statements where they read, and half of it where they write.
+// sizes are the numbers of rows for which there are statements, so that these are few. Most of what a short statement costs is to begin and to end
+// it. Measured with 200 rows: looking up hashes took a tenth of the time of 200 statements, inserting two columns half of it.
 var sizes = []int{64, 8, 1}
 
 // manyKey is a statement as it is for a number of rows of arguments. columns has a letter for each argument: c for a column.
