@@ -357,6 +357,33 @@ var cases = []testCase{
 		h.equal("aliases", len(copied.Aliases), 2)
 		h.equal("delivered", len(h.undelivered()), 1)
 	}},
+	{"SentAsAnother", "a copy of what we sent that a service shows under another Message-ID is known by both, also where its answer was lost and it links to nothing: words on its thread hold for answers to either", func(h *house) {
+		c := h.connect("u")
+		_, _, err := h.s.OutboxAdd(h.Context(), org, state.Outgoing{Key: "k", Org: org, Connection: c.ID, Raw: []byte("raw"), Created: start,
+			Value: state.EmailValue{MessageID: "ours", Fingerprint: "finger-sent"}})
+		h.ok(err)
+		h.ok(h.s.Correct(h.Context(), org, state.Correction{MessageID: "ours", Thread: true, Links: []linker.Link{bob}}))
+		l := h.claim(c.ID)
+		for _, r := range h.pending(l).Rows { // that of the outbox
+			h.settle(l, h.pending(l), state.Settlement{Row: r.ID, Due: r.Due, Fate: state.FateUnmatched, Fingerprint: "finger-sent"})
+		}
+		shown := row("1")
+		shown.MessageID, shown.Fingerprint, shown.Sent = "theirs", "finger-sent", true
+		h.page(l, shown)
+		b := h.pending(l)
+		h.equal("pending", len(b.Rows), 1)
+		h.settle(l, b, state.Settlement{Row: b.Rows[0].ID, Due: b.Rows[0].Due, Fate: state.FateUnmatched, Fingerprint: "finger-sent"})
+		for _, cites := range []state.Hash{"ours", "theirs"} {
+			th := h.thread(state.ThreadQuery{Connection: c.ID, MessageID: "answer", Fingerprint: "finger-answer", Cites: []state.Hash{cites}})
+			h.equal("words on an answer to "+string(cites), len(th.Words), 1)
+		}
+		// A word that is said later makes the copy due, whatever id is named.
+		for b = h.pending(l); len(b.Rows) > 0; b = h.pending(l) {
+			h.settle(l, b, state.Settlement{Row: b.Rows[0].ID, Due: b.Rows[0].Due, Fate: state.FateUnmatched, Fingerprint: "finger-sent"})
+		}
+		h.ok(h.s.Correct(h.Context(), org, state.Correction{MessageID: "ours", Thread: true, Links: []linker.Link{ada}}))
+		h.equal("due", len(h.pending(l).Rows), 1)
+	}},
 	{"OutboxRow", "what is sent is a row of the ledger until a mailbox shows it, so that what changes later reaches it", func(h *house) {
 		l := h.claim(h.connect("u").ID)
 		h.page(l)

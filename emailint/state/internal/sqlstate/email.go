@@ -296,6 +296,11 @@ func (t *tx) store(had state.Email, e *state.Email, envelope bool) error {
 			}
 			t.known.aliases.is(h)
 		}
+		if len(had.Aliases) > 0 {
+			if err := t.spreadWords(e.Org, e.Aliases); err != nil {
+				return err
+			}
+		}
 	}
 	// Copies of it that linked to nothing are decided by it from now on.
 	was, is := len(had.Effective()) > 0, len(e.Effective()) > 0

@@ -30,6 +30,17 @@ func (t *tx) sentAs(l state.Lease, r state.Row, fingerprint state.Hash) (int64, 
 	return ids[0], t.proven(ids[0])
 }
 
+// alsoKnownBy gives an Email the Message-ID by which a service shows it: answers come to that one, also where the service's own answer was lost.
+func (t *tx) alsoKnownBy(id int64, h state.Hash) error {
+	had, err := t.email(id)
+	if err != nil || h == "" || slices.Contains(had.Aliases, h) {
+		return err
+	}
+	e := had
+	e.Aliases = append(slices.Clone(e.Aliases), h)
+	return t.store(had, &e, false)
+}
+
 // attach makes a mail that links to nothing by itself a copy of the Email that another mailbox's copy of it is: the author's own copy may show a
 // blind recipient. It is decided by that Email's envelope then. 0: there is none, or it links to nothing either.
 func (t *tx) attach(l state.Lease, r state.Row, fingerprint state.Hash) (id, revision int64, err error) {

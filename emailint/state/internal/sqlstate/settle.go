@@ -188,6 +188,9 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 	case r.Email == 0:
 		r.Email, err = t.sentAs(l, r, st.Fingerprint)
 		out.Email = r.Email
+		if err == nil && r.Email != 0 && !state.IsOutbox(r.Item) {
+			err = t.alsoKnownBy(r.Email, r.MessageID)
+		}
 		if err == nil && r.Email == 0 && st.Fate.Decided() && !r.Gone {
 			out.Email, out.Revision, err = t.attach(l, r, st.Fingerprint)
 			attached = out.Email != 0 // and compared with the copy that decides: it may be the better one, and link by now

@@ -82,6 +82,27 @@ func (t *tx) repeat(org string, w word) error {
 	return err
 }
 
+// spreadWords lets the words on threads that are kept on one of the ids of a mail hold for all: whoever answers it names any of them.
+func (t *tx) spreadWords(org string, ids []state.Hash) error {
+	ws, err := t.wordsOn(org, ids, true)
+	if err != nil {
+		return err
+	}
+	for _, said := range ws {
+		for _, h := range ids {
+			if h == said.hash {
+				continue
+			}
+			w := said
+			w.hash = h
+			if err := t.repeat(org, w); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // moveWords is follow for words by hash.
 func (t *tx) moveWords(org string, m state.Merge) error {
 	ws, err := t.wordsAbout(org, m.From)
@@ -241,7 +262,16 @@ func (s *Store) Correct(ctx context.Context, org string, c state.Correction) err
 				return err
 			}
 			if len(tops) > 0 {
-				return t.pronounce(org, tops, true, c)
+				if err := t.pronounce(org, tops, true, c); err != nil {
+					return err
+				}
+				// A copy of what we sent may be known by another id than that by which it was registered.
+				for _, e := range es {
+					if _, err := t.markDue(org, `SELECT id FROM ledger WHERE email = ?`, e.ID); err != nil {
+						return err
+					}
+				}
+				return nil
 			}
 		}
 		if len(es) == 0 {
