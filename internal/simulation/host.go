@@ -111,8 +111,18 @@ func (s *hostStore) CreateContacts(ctx context.Context, org string, cs []crm.New
 	return rs, nil
 }
 
+// told notes which emails the CRM was told to have no links.
+func (s *hostStore) told(e crm.EmailState) {
+	if len(e.Links) == 0 {
+		s.w.bare[e.ID] = true
+	}
+}
+
 func (s *hostStore) SaveEmails(ctx context.Context, org string, es []crm.Email) error {
 	s.w.count["emails saved"] += len(es)
+	for _, e := range es {
+		s.told(e.EmailState)
+	}
 	return s.call(func(t trouble) error {
 		if t == "" {
 			return s.w.crm.SaveEmails(ctx, org, es)
@@ -126,6 +136,9 @@ func (s *hostStore) SaveEmails(ctx context.Context, org string, es []crm.Email) 
 
 func (s *hostStore) UpdateEmails(ctx context.Context, org string, es []crm.EmailState) error {
 	s.w.count["emails updated"] += len(es)
+	for _, e := range es {
+		s.told(e)
+	}
 	return s.call(func(t trouble) error {
 		if t == "" {
 			return s.w.crm.UpdateEmails(ctx, org, es)
@@ -147,6 +160,9 @@ type remover struct{ s *hostStore }
 
 func (r remover) RemoveEmails(ctx context.Context, org string, es []crm.EmailState) error {
 	r.s.w.count["emails removed"] += len(es)
+	for _, e := range es {
+		r.s.told(crm.EmailState{ID: e.ID})
+	}
 	return r.s.call(func(t trouble) error {
 		if t != "" {
 			return errCRM

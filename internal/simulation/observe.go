@@ -13,6 +13,7 @@ import (
 
 // observe reads what the engine made of everything, and completes the truth with what became of sends. Looking is no part of a run.
 func (w *world) observe() (o Observed, err error) {
+	o.Bare = w.bare
 	o.Sends, o.Outbox = map[string]int{}, map[string]string{}
 	conns, err := w.store.Connections(w.ctx, org)
 	if err != nil {

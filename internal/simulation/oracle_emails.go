@@ -38,7 +38,7 @@ func (k *oracle) holders(m *Mail) (sure, perhaps []int64) {
 		// Without a Message-ID nobody can look for it elsewhere, and it is never said to be deleted. Nor where a namesake is found.
 		namesake := slices.ContainsFunc(b.Copies, func(c *Copy) bool { return c.Mail != m && c.Mail.MessageID == m.MessageID && !c.Deleted })
 		switch {
-		case (!sent || known) && !readable && !attached: // it linked to nothing while it could be read, and is not decided again (R8)
+		case (!sent || known) && !readable && (!attached || k.bare(m)): // it linked to nothing while it could be read, and is not decided again (R8)
 			perhaps = append(perhaps, b.Conn)
 		case !released || m.MessageID == "":
 			sure = append(sure, b.Conn)
@@ -47,6 +47,16 @@ func (k *oracle) holders(m *Mail) (sure, perhaps []int64) {
 		}
 	}
 	return sure, perhaps
+}
+
+// bare: an email of the mail lost its links for a while. Copies that had left their mailbox by then are no copies of it any more, or were on the way to be.
+func (k *oracle) bare(m *Mail) bool {
+	for id := range k.o.Bare {
+		if k.mailOf[id] == m {
+			return true
+		}
+	}
+	return false
 }
 
 // handed: the engine gave the mail to a service, and doesn't know that it never left.
