@@ -227,6 +227,15 @@ func (s *Store) Correct(ctx context.Context, org string, c state.Correction) err
 			if len(rows) == 0 && len(start) == 0 && e.Fingerprint == "" {
 				return state.ErrNotFound // its last mailbox was erased
 			}
+			// Copies that left while it linked to nothing are none of its any more, and tell all the same what it answers.
+			for _, h := range e.Aliases {
+				more, err := list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE message_id = ? AND org = ? AND fingerprint IS NOT DISTINCT FROM ? AND email <> ?
+					ORDER BY conn, id`, []byte(h), org, blob(e.Fingerprint), e.ID)
+				if err != nil {
+					return err
+				}
+				rows = append(rows, more...)
+			}
 		case c.MessageID != "":
 			start = []state.Hash{c.MessageID}
 			var err error
