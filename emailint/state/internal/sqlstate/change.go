@@ -140,6 +140,15 @@ func (s *Store) Spread(ctx context.Context, org string, limit int) (rows int, mo
 						return err
 					}
 					rows += n
+					// Mail below it may have been decided while the record was gone: it is not linked to it, and inherits it now.
+					m, err := t.email(e)
+					if err != nil {
+						return err
+					}
+					if n, err = t.markBelow(org, m); err != nil {
+						return err
+					}
+					rows += n
 				}
 			}
 			if len(ids) < budget {

@@ -225,6 +225,18 @@ func (t *tx) tops(org string, rows []state.Row, own []state.Hash) (tops []state.
 	return tops, nil
 }
 
+// markBelow makes the rows due that inherit from an Email, and returns how many.
+func (t *tx) markBelow(org string, e state.Email) (int, error) {
+	if !slices.ContainsFunc(e.Effective(), linker.Link.Direct) {
+		return 0, nil
+	}
+	below, err := t.descendants(org, e.Aliases, e.ID, true, nil, nil)
+	if err != nil {
+		return 0, err
+	}
+	return t.mark(org, below)
+}
+
 // markDescendants makes the rows due that cite one of the hashes, or a row that does: on the way up from them it may be walked through. Rows
 // of one email are left out. links: only what they inherit may have changed, and no word on a thread. Then gives, where it is not empty, are all records
 // that they may inherit from there and not from elsewhere.
