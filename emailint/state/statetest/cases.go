@@ -357,21 +357,31 @@ var cases = []testCase{
 		h.equal("aliases", len(copied.Aliases), 2)
 		h.equal("delivered", len(h.undelivered()), 1)
 	}},
-	{"ThreadOfWhatLeft", "a word on the thread of an email holds for its thread also when its last copy left while it linked to nothing", func(h *house) {
-		l := h.claim(h.connect("u").ID)
-		r := row("1", "root")
-		r.Fingerprint = "finger-id-of-1"
-		h.page(l, r)
-		b := h.pending(l)
-		e := h.settle(l, b, linked(b.Rows[0], ada))[0].Email
-		h.deliver(h.email(e))
-		h.leave(l, "1")
-		h.change(state.Change{Participants: []state.Hash{"hash-of-ada"}})
-		b = h.pending(l)
-		h.settle(l, b, state.Settlement{Row: b.Rows[0].ID, Due: b.Rows[0].Due, Fate: state.FateUnmatched, Fingerprint: b.Rows[0].Fingerprint})
-		h.ok(h.s.Correct(h.Context(), org, state.Correction{Email: e, Thread: true, Links: []linker.Link{bob}}))
-		th := h.thread(state.ThreadQuery{Connection: l.Connection, MessageID: "sibling", Cites: []state.Hash{"root"}})
-		h.equal("words on a sibling", len(th.Words), 1)
+	{"ThreadOfWhatLeft", "a word on the thread of an email holds for its thread also when its last copy left while it linked to nothing, whatever id is named", func(h *house) {
+		for n, named := range []func(e int64) state.Correction{
+			func(e int64) state.Correction { return state.Correction{Email: e} },
+			func(int64) state.Correction { return state.Correction{MessageID: "alias-1"} }, // the row has the other id
+		} {
+			root := state.Hash(fmt.Sprintf("root-%d", n))
+			r := row(fmt.Sprint(n), root)
+			r.Fingerprint = "finger-" + r.MessageID
+			l := h.claim(h.connect("u" + string(r.Item)).ID)
+			h.page(l, r)
+			b := h.pending(l)
+			s := linked(b.Rows[0], ada)
+			s.Email.Aliases = []state.Hash{state.Hash(fmt.Sprintf("alias-%d", n))}
+			e := h.settle(l, b, s)[0].Email
+			h.deliver(h.email(e))
+			h.leave(l, string(r.Item))
+			h.change(state.Change{Participants: []state.Hash{"hash-of-ada"}})
+			b = h.pending(l)
+			h.settle(l, b, state.Settlement{Row: b.Rows[0].ID, Due: b.Rows[0].Due, Fate: state.FateUnmatched, Fingerprint: r.Fingerprint})
+			c := named(e)
+			c.Thread, c.Links = true, []linker.Link{bob}
+			h.ok(h.s.Correct(h.Context(), org, c))
+			th := h.thread(state.ThreadQuery{Connection: l.Connection, MessageID: "sibling", Cites: []state.Hash{root}})
+			h.equal("words on a sibling", len(th.Words), 1)
+		}
 	}},
 	{"SentAsAnother", "a copy of what we sent that a service shows under another Message-ID is known by both, also where its answer was lost and it links to nothing: words on its thread hold for answers to either", func(h *house) {
 		c := h.connect("u")

@@ -221,20 +221,11 @@ func (s *Store) Correct(ctx context.Context, org string, c state.Correction) err
 				return err
 			}
 			es, start = append(es, e), e.Aliases
-			if rows, err = list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE email = ? ORDER BY conn, id`, e.ID); err != nil {
+			if rows, err = t.copies(e); err != nil {
 				return err
 			}
 			if len(rows) == 0 && len(start) == 0 && e.Fingerprint == "" {
 				return state.ErrNotFound // its last mailbox was erased
-			}
-			// Copies that left while it linked to nothing are none of its any more, and tell all the same what it answers.
-			for _, h := range e.Aliases {
-				more, err := list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE message_id = ? AND org = ? AND fingerprint IS NOT DISTINCT FROM ? AND email <> ?
-					ORDER BY conn, id`, []byte(h), org, blob(e.Fingerprint), e.ID)
-				if err != nil {
-					return err
-				}
-				rows = append(rows, more...)
 			}
 		case c.MessageID != "":
 			start = []state.Hash{c.MessageID}
@@ -256,11 +247,15 @@ func (s *Store) Correct(ctx context.Context, org string, c state.Correction) err
 						start = append(start, a)
 					}
 				}
-				more, err := list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE email = ? AND (message_id IS NULL OR message_id <> ?) ORDER BY conn, id`, e.ID, []byte(c.MessageID))
+				more, err := t.copies(e)
 				if err != nil {
 					return err
 				}
-				rows = append(rows, more...)
+				for _, r := range more {
+					if r.MessageID != c.MessageID {
+						rows = append(rows, r)
+					}
+				}
 			}
 		default:
 			return errors.New("state: a correction names neither an email nor a Message-ID")
@@ -293,6 +288,24 @@ func (s *Store) Correct(ctx context.Context, org string, c state.Correction) err
 		}
 		return nil
 	})
+}
+
+// copies returns the rows of an Email, and those of its mail that left while it linked to nothing: they are none of its any more, and tell all the same
+// what it answers.
+func (t *tx) copies(e state.Email) ([]state.Row, error) {
+	rows, err := list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE email = ? ORDER BY conn, id`, e.ID)
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range e.Aliases {
+		left, err := list(t, scanRow, `SELECT `+rowColumns+` FROM ledger WHERE message_id = ? AND org = ? AND fingerprint IS NOT DISTINCT FROM ? AND email <> ?
+			ORDER BY conn, id`, []byte(h), e.Org, blob(e.Fingerprint), e.ID)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, left...)
+	}
+	return rows, nil
 }
 
 // correct stores a word with the Email it was said on.
