@@ -3,6 +3,7 @@
 // Nothing is exported here. Start with these packages:
 //
 //   - emailint: the engine a host calls; the host implements its CRMStore interface.
+//   - emailint/state/sqlite and emailint/state/postgres: where the engine remembers.
 //   - provider: the contract a mail service fulfils; provider/imap is one implementation.
 //   - smtp: outbound mail over SMTP.
 //   - linker: the pure matcher from an envelope and a directory to links with reasons.
