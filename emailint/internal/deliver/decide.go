@@ -182,8 +182,7 @@ func (d *Deliverer) readCopy(ctx context.Context, w *work) error {
 	if state.IsOutbox(row.Item) {
 		return d.readSent(ctx, w)
 	}
-	env, ok := d.known[row.Item]
-	if ok && env.Has&message.HasHeader == message.HasHeader {
+	if env, ok := d.envelope(row.Item); ok {
 		w.env = d.place(env, row)
 		return nil
 	}
@@ -207,7 +206,7 @@ func (d *Deliverer) readCopy(ctx context.Context, w *work) error {
 		w.out = &state.Settlement{Fate: state.FateFailed, Reason: "could not be read", NextTry: d.Now().Add(backoff(row.Tries))}
 		return nil
 	}
-	env = m.Envelope
+	env := m.Envelope
 	env.Automated = m.HeaderAutomated // as a listing would have shown it: a crash in between changes no decision
 	w.env = d.place(env, row)
 	if !row.Fate.Decided() && pass.TooOld(w.env.Received, d.Floor) {

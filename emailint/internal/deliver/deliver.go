@@ -74,7 +74,8 @@ type Deliverer struct {
 	Shrink int
 	Slow   bool
 
-	known   map[provider.ItemID]message.Envelope
+	known   map[provider.ItemID]message.Envelope // read last
+	before  map[provider.ItemID]message.Envelope // read before those
 	content map[provider.ItemID]*message.Message
 	items   map[int64]state.Row      // by Email: the row that was settled last
 	fresh   []int64                  // Emails that were decided for the first time, and whose content was not asked for yet
@@ -87,15 +88,24 @@ type Deliverer struct {
 	broken  int   // reads that failed one after the other
 }
 
-// keepEnvelopes bounds the envelopes held in memory; what falls out is read again.
+// keepEnvelopes bounds the envelopes held in memory; what falls out is read again, at the price of a whole message.
 const keepEnvelopes = 4000
 
-// Know hands over an envelope that was just read.
+// Know hands over an envelope that was just read. The oldest half falls out, so that those of the page that was read last stay.
 func (d *Deliverer) Know(id provider.ItemID, e message.Envelope) {
-	if d.known == nil || len(d.known) >= keepEnvelopes {
-		d.known = map[provider.ItemID]message.Envelope{}
+	if d.known == nil || len(d.known) >= keepEnvelopes/2 {
+		d.known, d.before = map[provider.ItemID]message.Envelope{}, d.known
 	}
 	d.known[id] = e
+}
+
+// envelope returns an envelope that is in memory.
+func (d *Deliverer) envelope(id provider.ItemID) (message.Envelope, bool) {
+	e, ok := d.known[id]
+	if !ok {
+		e, ok = d.before[id]
+	}
+	return e, ok && e.Has&message.HasHeader == message.HasHeader
 }
 
 // keep keeps the lease: a renewal is a transaction that writes, so it is made when it is time, and what is committed compares the lease by itself.
