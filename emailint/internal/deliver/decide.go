@@ -62,6 +62,7 @@ func (d *Deliverer) settle(ctx context.Context) (int, error) {
 	}
 	d.content = map[provider.ItemID]*message.Message{}
 	d.created = nil // a person may have deleted since what was made for an earlier chunk
+	d.prefetchRows(batch.Rows)
 	ws := make([]*work, len(batch.Rows))
 	// A trouble in the middle loses no work: what was read until then is settled, and so are the verdicts on mail that
 	// could not be read.

@@ -20,6 +20,7 @@ const (
 	chunkRows  = 200
 	chunkBytes = 16 << 20
 	saveChunk  = 50
+	freshRows  = 100 // emails whose content is wanted, before they are saved while more is to be decided
 	aheadBytes = 8 << 20 // of mail that is read before it is wanted; what is kept of it is a part
 	spreadRows = 500
 	// patience is how often decisions may find that they are overtaken before the pass ends and the next one tries again.
@@ -132,9 +133,12 @@ func (d *Deliverer) Drain(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		m, err := d.save(ctx, d.Lease.Connection)
-		if err != nil {
-			return err
+		m := 0
+		// Where few link, their contents are read for several chunks together: opening a large folder costs a server more than they do.
+		if n == 0 || len(d.fresh) >= freshRows || d.stuck > 0 {
+			if m, err = d.save(ctx, d.Lease.Connection); err != nil {
+				return err
+			}
 		}
 		if n == 0 && m == 0 && !more {
 			return nil
