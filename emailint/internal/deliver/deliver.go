@@ -20,7 +20,7 @@ const (
 	chunkRows  = 200
 	chunkBytes = 16 << 20
 	saveChunk  = 50
-	freshRows  = 100 // emails whose content is wanted, before they are saved while more is to be decided
+	freshRows  = 100     // emails whose content is wanted, before they are saved while more is to be decided
 	aheadBytes = 8 << 20 // of mail that is read before it is wanted; what is kept of it is a part
 	spreadRows = 500
 	// patience is how often decisions may find that they are overtaken before the pass ends and the next one tries again.
