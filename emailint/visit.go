@@ -145,15 +145,19 @@ func (v *visit) pass(ctx context.Context) error {
 		}
 		return err
 	}
+	ahead := false
 	for more := true; more; {
-		look := v.lookDue()
+		// A page that is read ahead comes before the look: after it, it would have to be read again.
+		look := !ahead && v.lookDue()
 		if look {
 			if err := v.live(ctx); err != nil {
 				return err
 			}
 		}
 		var err error
-		if more, err = v.reader.HistoryPage(ctx); err != nil {
+		v.pages++
+		ahead = v.engine.o.Now().Sub(v.looked) < lookEvery && v.pages < pagesALook
+		if more, err = v.reader.HistoryPage(ctx, ahead); err != nil {
 			return err
 		}
 		// Rules of the inbox act once after a look, and a pass with history ends with one.
@@ -192,7 +196,7 @@ const (
 // lookDue reports whether changes are to be looked for before the next page of history.
 func (v *visit) lookDue() bool {
 	now := v.engine.o.Now()
-	if v.pages++; !v.looked.IsZero() && v.pages < pagesALook && now.Sub(v.looked) < lookEvery {
+	if !v.looked.IsZero() && v.pages < pagesALook && now.Sub(v.looked) < lookEvery {
 		return false
 	}
 	v.looked, v.pages = now, 0

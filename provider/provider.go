@@ -121,13 +121,20 @@ type Mailbox interface {
 	Close() error
 }
 
-// What a Mailbox may be besides, probed once: Prefetcher, Waiter, Poller, Archiver, Labeler, SentFiler.
+// What a Mailbox may be besides, probed once: Prefetcher, HistoryReader, Waiter, Poller, Archiver, Labeler, SentFiler.
 
 // Prefetcher is a mailbox that reads the content of several messages in one round trip. Prefetch says which are wanted next, in that order:
-// a hint, after which Content is called for each as ever, and which takes the place of an earlier one. It reads nothing by itself. Whoever
-// calls it bounds what the messages measure together, for they may be held in memory.
+// a hint, after which Content is called for each as ever, and which takes the place of an earlier one. It doesn't wait: a mailbox may read them
+// in the background, and makes its next call wait for that. Whoever calls it bounds what the messages measure together, for they may be held in
+// memory.
 type Prefetcher interface {
 	Prefetch(ids []ItemID)
+}
+
+// HistoryReader is a mailbox that reads a page of history while the one before is worked on. HistoryAhead says that History will be called with
+// these next: a hint as Prefetch is. A call of Changes or Start in between makes it void, as folders may have been renumbered.
+type HistoryReader interface {
+	HistoryAhead(w Window, c Cursor)
 }
 
 // Waiter is a mailbox that can wait for news, as IMAP IDLE does. Wait returns nil when there may be something new.

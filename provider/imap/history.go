@@ -76,8 +76,8 @@ func (s *slice) after(last *entry) int {
 	return from
 }
 
-// History lists the mail of the window over all watched folders, by INTERNALDATE, newest first.
-func (m *Mailbox) History(ctx context.Context, w provider.Window, c provider.Cursor) (provider.Page, error) {
+// history reads a page of History.
+func (m *Mailbox) history(ctx context.Context, w provider.Window, c provider.Cursor) (provider.Page, error) {
 	var pos past
 	reconnects := 0
 	if c == nil {

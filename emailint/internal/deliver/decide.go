@@ -60,7 +60,9 @@ func (d *Deliverer) settle(ctx context.Context) (int, error) {
 			return 0, err
 		}
 	}
-	d.content = map[provider.ItemID]*message.Message{}
+	if d.content == nil || d.held > chunkBytes {
+		d.content, d.held = map[provider.ItemID]*message.Message{}, 0
+	}
 	d.created = nil // a person may have deleted since what was made for an earlier chunk
 	d.prefetchRows(batch.Rows)
 	ws := make([]*work, len(batch.Rows))
@@ -110,6 +112,9 @@ func (d *Deliverer) settle(ctx context.Context) (int, error) {
 	for i, s := range settled {
 		if !s.StillDue {
 			d.stuck = 0
+		}
+		if i < len(ws) && (s.Email == 0 || len(ws[i].dec.Links) == 0) {
+			d.forget(ws[i].row.Item)
 		}
 		if s.Email != 0 && i < len(ws) {
 			d.items[s.Email] = ws[i].row
@@ -253,6 +258,7 @@ func (d *Deliverer) fetch(ctx context.Context, row state.Row) (*message.Message,
 		d.broken = 0
 		if d.content != nil {
 			d.content[row.Item] = m
+			d.held += len(m.Text) + len(m.HTML)
 		}
 		return m, nil
 	}
@@ -265,6 +271,15 @@ func (d *Deliverer) fetch(ctx context.Context, row state.Row) (*message.Message,
 		return nil, fmt.Errorf("reading a message: %w", err)
 	}
 	return nil, nil
+}
+
+// forget lets a content go.
+func (d *Deliverer) forget(item provider.ItemID) {
+	if m := d.content[item]; m != nil {
+		d.held -= len(m.Text) + len(m.HTML)
+		delete(d.content, item)
+	}
+	delete(d.ahead, item)
 }
 
 func backoff(tries int) time.Duration { return time.Minute << min(tries, 8) }

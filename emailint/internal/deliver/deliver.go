@@ -77,10 +77,11 @@ type Deliverer struct {
 
 	known   map[provider.ItemID]message.Envelope // read last
 	before  map[provider.ItemID]message.Envelope // read before those
-	content map[provider.ItemID]*message.Message
-	items   map[int64]state.Row      // by Email: the row that was settled last
-	fresh   []int64                  // Emails that were decided for the first time, and whose content was not asked for yet
-	ahead   map[provider.ItemID]bool // contents that the mailbox was told of
+	content map[provider.ItemID]*message.Message // of mail that is being decided, and of what links until it is saved
+	held    int                                  // bytes of content
+	items   map[int64]state.Row                  // by Email: the row that was settled last
+	fresh   []int64                              // Emails that were decided for the first time, and whose content was not asked for yet
+	ahead   map[provider.ItemID]bool             // contents that the mailbox was told of
 	created map[message.Key]linker.Record
 	refusal error // the last of CreateContacts
 	renewed time.Time
@@ -134,11 +135,17 @@ func (d *Deliverer) Drain(ctx context.Context) error {
 			return err
 		}
 		m := 0
-		// Where few link, their contents are read for several chunks together: opening a large folder costs a server more than they do.
-		if n == 0 || len(d.fresh) >= freshRows || d.stuck > 0 {
-			if m, err = d.save(ctx, d.Lease.Connection); err != nil {
-				return err
+		// Where few link, their contents are read for several chunks together: opening a large folder costs a server more than they do. They
+		// are read while the next chunk is decided.
+		if n == 0 || len(d.ahead) > 0 || d.held > aheadBytes || d.stuck > 0 {
+			for first := true; first || m > 0 && len(d.ahead) > 0; first = false {
+				if m, err = d.save(ctx, d.Lease.Connection); err != nil {
+					return err
+				}
 			}
+		}
+		if len(d.fresh) >= freshRows {
+			d.prefetch(nil)
 		}
 		if n == 0 && m == 0 && !more {
 			return nil

@@ -458,6 +458,7 @@ func (d *Deliverer) load(ctx context.Context, e state.Email) (crm.Email, error) 
 			continue
 		}
 		it.Message = *m
+		d.forget(row.Item)
 		it.Message.Envelope = d.place(m.Envelope, row)
 		if row.Received.IsZero() {
 			// The listing told no time; now it is known.

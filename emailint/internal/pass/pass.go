@@ -145,8 +145,9 @@ func (p *Pass) begin(ctx context.Context) error {
 	return err
 }
 
-// HistoryPage reads one page of the newest unfinished run; more is false when no run is left.
-func (p *Pass) HistoryPage(ctx context.Context) (more bool, err error) {
+// HistoryPage reads one page of the newest unfinished run; more is false when no run is left. ahead: it is called again before Live is, so that
+// the mailbox may read the next page meanwhile.
+func (p *Pass) HistoryPage(ctx context.Context, ahead bool) (more bool, err error) {
 	if err := p.Renew(ctx); err != nil {
 		return false, err
 	}
@@ -170,6 +171,9 @@ func (p *Pass) HistoryPage(ctx context.Context) (more bool, err error) {
 	}
 	err = p.commit(ctx, page, state.Page{Run: run.ID, Revision: run.Revision, Estimated: page.Estimated, Done: !page.More,
 		Generations: pos.Generations})
+	if reader, ok := p.Mailbox.(provider.HistoryReader); ok && ahead && err == nil && page.More {
+		reader.HistoryAhead(provider.Window{From: run.From, To: run.To}, page.Next)
+	}
 	return err == nil && (page.More || len(pos.Runs) > 1), err
 }
 
