@@ -30,10 +30,18 @@ func scanEmail(s scanner) (e state.Email, err error) {
 	}
 	e.MessageID, e.Fingerprint, e.NextTry = state.Hash(messageID), state.Hash(fingerprint), unstamp(nextTry)
 	e.Orphaned = len(e.Envelope) > 0 && rank <= state.RankKept
-	if err := json.Unmarshal([]byte(links), &e.Links); err != nil {
+	if err := unmarshalLinks(links, &e.Links); err != nil {
 		return e, err
 	}
-	return e, json.Unmarshal([]byte(person), &e.Person)
+	return e, unmarshalLinks(person, &e.Person)
+}
+
+func unmarshalLinks(s string, ls *[]linker.Link) error {
+	if s == "[]" { // as most are of what persons said
+		*ls = []linker.Link{}
+		return nil
+	}
+	return json.Unmarshal([]byte(s), ls)
 }
 
 // maxEmailsRead bounds the Emails that are kept in memory, of 1 to 2 KB each.
@@ -171,11 +179,16 @@ func (s *Store) Attempt(ctx context.Context, l state.Lease, ds []state.Delivery)
 // Done implements state.Emails.
 func (s *Store) Done(ctx context.Context, org string, ds []state.Delivery) error {
 	return s.write(ctx, org, func(t *tx) error {
+		var revisions, ids []int64
+		var empty []bool
 		for _, d := range ds {
-			if err := t.do(`UPDATE email SET saved = ?1, known = NOT ?2, error = '', tries = 0, next_try = 0
-				WHERE id = ?3 AND org = ?4 AND saved < ?1`, d.Revision, d.Empty, d.ID, org); err != nil {
-				return err
-			}
+			revisions, ids, empty = append(revisions, d.Revision), append(ids, d.ID), append(empty, d.Empty)
+		}
+		if err := t.each(`UPDATE email SET saved = ?1, known = NOT ?2, error = '', tries = 0, next_try = 0 /*each*/
+			WHERE email.id = ?3 AND email.org = ?4 AND email.saved < ?1`, revisions, empty, ids, org); err != nil {
+			return err
+		}
+		for _, d := range ds {
 			if d.Empty {
 				if err := t.dropEnvelope(d.ID); err != nil {
 					return err
