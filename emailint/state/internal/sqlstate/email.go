@@ -62,7 +62,7 @@ func (t *tx) emails(ids []int64) ([]state.Email, error) {
 			at[id], missing = nil, append(missing, id)
 		}
 	}
-	if err := t.readEmails(missing, at); err != nil {
+	if err := t.readEmails(missing, at, true); err != nil {
 		return nil, err
 	}
 	es := make([]state.Email, len(ids))
@@ -75,13 +75,32 @@ func (t *tx) emails(ids []int64) ([]state.Email, error) {
 	return es, nil
 }
 
-// readEmails reads Emails into a map.
-func (t *tx) readEmails(ids []int64, at map[int64]*state.Email) error {
+// sketches is emails for those who ask for links, holders and aliases only. There may be no envelope.
+func (t *tx) sketches(ids []int64) ([]state.Email, error) {
+	if !t.writes {
+		return t.emails(ids)
+	}
+	at := map[int64]*state.Email{}
+	if err := t.readEmails(distinct(slices.Clone(ids)), at, false); err != nil {
+		return nil, err
+	}
+	es := make([]state.Email, len(ids))
+	for i, id := range ids {
+		if at[id] == nil {
+			return nil, state.ErrNotFound
+		}
+		es[i] = *at[id]
+	}
+	return es, nil
+}
+
+// readEmails reads Emails into a map, with their envelopes or without.
+func (t *tx) readEmails(ids []int64, at map[int64]*state.Email, whole bool) error {
 	if len(ids) == 0 {
 		return nil
 	}
 	found, err := listEach(t, scanEmail, `SELECT id, org, message_id, fingerprint, links, person, dropped, restored, thread_dropped, survivor, revision, saved,
-		attempted, NOT known OR envelope_revision > saved, envelope, rank, error, tries, next_try FROM /*each*/ email WHERE id = ?1`, ids)
+		attempted, NOT known OR envelope_revision > saved, CASE WHEN ?2 THEN envelope END, rank, error, tries, next_try FROM /*each*/ email WHERE id = ?1`, ids, whole)
 	if err != nil {
 		return err
 	}
