@@ -186,11 +186,12 @@ type SentFiler interface {
 }
 
 // Sender sends mail. Stage prepares (a draft where the service has drafts), Release sends; the caller stores Staged
-// in between, so that an unknown outcome can be looked up and is never blindly sent again.
+// in between, so that an unknown outcome can be looked up and is never blindly sent again. Lookup may be repeated; where it
+// says OutcomeSent it tells as much of Sent as can still be found: answers come to the Message-ID that the service gave.
 type Sender interface {
 	Stage(ctx context.Context, raw []byte, o SendOptions) (Staged, error)
 	Release(ctx context.Context, s Staged) (Sent, error)
-	Lookup(ctx context.Context, s Staged) (Outcome, error)
+	Lookup(ctx context.Context, s Staged) (Outcome, Sent, error)
 }
 
 // SendOptions are the envelope of a message: its recipients, Bcc included, are here and not read from the header.
