@@ -121,13 +121,33 @@ type Mailbox interface {
 	Close() error
 }
 
-// What a Mailbox may be besides, probed once: Prefetcher, Waiter, Poller, Archiver, Labeler, SentFiler.
+// What a Mailbox may be besides, probed once: Prefetcher, Waiter, Poller, Archiver, Labeler, SentFiler, Searcher.
 
 // Prefetcher is a mailbox that reads the content of several messages in one round trip. Prefetch says which are wanted next, in that order:
 // a hint, after which Content is called for each as ever, and which takes the place of an earlier one. It reads nothing by itself. Whoever
 // calls it bounds what the messages measure together, for they may be held in memory.
 type Prefetcher interface {
 	Prefetch(ids []ItemID)
+}
+
+// Searcher is a mailbox where reading a message costs much more than learning that it is there: history may be read for some people first, and
+// the rest be listed only. Of the Items of its pages the ID alone counts: what they are is read with Content, by whoever wants it.
+type Searcher interface {
+	// Search returns a page of the messages of the window that are from or to somebody of who: addresses, and domains (with all below them). It may
+	// tell one twice, or one that is of nobody asked for. c is nil at the start; all calls of one search have the same who.
+	Search(ctx context.Context, w Window, who []string, c Cursor) (Page, error)
+	// List is History that reads nothing.
+	List(ctx context.Context, w Window, c Cursor) (Page, error)
+	// Plan says what it would cost to read the window: the messages of who, or all where who is empty. It counts by listing, within bounds.
+	Plan(ctx context.Context, w Window, who []string) (Plan, error)
+}
+
+// Plan is what reading a part of a mailbox costs.
+type Plan struct {
+	Messages int
+	AtLeast  bool          // there are more than were counted
+	Units    int           // of the service's quota
+	Time     time.Duration // that the service's quota asks for
 }
 
 // Waiter is a mailbox that can wait for news, as IMAP IDLE does. Wait returns nil when there may be something new.
