@@ -131,13 +131,12 @@ type Prefetcher interface {
 }
 
 // Searcher is a mailbox where reading a message costs much more than learning that it is there: history may be read for some people first, and
-// the rest be listed only. Of the Items of its pages the ID alone counts: what they are is read with Content, by whoever wants it.
+// the rest be listed only. Its History reads nothing either: of the Items of both the ID alone counts, and what they are is read with Content (and
+// Prefetch) by whoever wants it, once.
 type Searcher interface {
 	// Search returns a page of the messages of the window that are from or to somebody of who: addresses, and domains (with all below them). It may
 	// tell one twice, or one that is of nobody asked for. c is nil at the start; all calls of one search have the same who.
 	Search(ctx context.Context, w Window, who []string, c Cursor) (Page, error)
-	// List is History that reads nothing.
-	List(ctx context.Context, w Window, c Cursor) (Page, error)
 	// Plan says what it would cost to read the window: the messages of who, or all where who is empty. It counts by listing, within bounds.
 	Plan(ctx context.Context, w Window, who []string) (Plan, error)
 }
