@@ -64,6 +64,7 @@ func (e *Engine) visit(ctx context.Context, l state.Lease, c Connection, box pro
 	v.deliver = d
 	v.reader = &pass.Pass{Store: e.o.State, Mailbox: box, Lease: l, Hasher: d.Hasher, ConnectedAt: c.ConnectedAt,
 		Import: window(s.Sync.ImportDays, c.ConnectedAt), Seen: d.Know, Renew: renew}
+	v.reader.People = e.peopleFirst(l.Org, box, s.Sync, func() linker.Rules { return d.Rules }, renew)
 	v.intents = &intent.Runner{Store: e.o.State, Mailbox: box, Lease: l, Keys: e.keys, Now: e.o.Now, Renew: renew}
 	v.intents.Wanted = func(ctx context.Context, i state.Intent) (bool, error) {
 		s, _, err := e.settings(ctx, l.Org)

@@ -93,23 +93,7 @@ func Start(ctx context.Context, opts ...Option) (*World, error) {
 		o.crm = w.CRM
 	}
 	w.store = &flaky{Store: o.crm}
-	w.host = w.store
-	r, removes := o.crm.(crm.Remover)
-	l, lists := o.crm.(crm.ChangeLister)
-	switch {
-	case removes && lists:
-		w.host = struct {
-			*flakyRemover
-			crm.ChangeLister
-		}{&flakyRemover{w.store, r}, l}
-	case removes:
-		w.host = &flakyRemover{w.store, r}
-	case lists:
-		w.host = struct {
-			*flaky
-			crm.ChangeLister
-		}{w.store, l}
-	}
+	w.host = w.store.host()
 	w.Fake = providertest.NewFake(o.personality, provider.Profile{Address: Owner, Subject: "owner"}, w.Now)
 	st, err := sqlite.Open(ctx, ":memory:")
 	if err != nil {
@@ -204,6 +188,53 @@ type flaky struct {
 
 // Unwrap gives what the store can do besides.
 func (f *flaky) Unwrap() crm.Store { return f.Store }
+
+// host is the store with the optional powers that the one below has.
+func (f *flaky) host() crm.Store {
+	r, removes := f.Store.(crm.Remover)
+	l, lists := f.Store.(crm.ChangeLister)
+	a, addresses := f.Store.(crm.AddressLister)
+	type lister = crm.ChangeLister
+	type addressLister = crm.AddressLister
+	remover := &flakyRemover{f, r}
+	switch {
+	case removes && lists && addresses:
+		return struct {
+			*flakyRemover
+			lister
+			addressLister
+		}{remover, l, a}
+	case removes && lists:
+		return struct {
+			*flakyRemover
+			lister
+		}{remover, l}
+	case removes && addresses:
+		return struct {
+			*flakyRemover
+			addressLister
+		}{remover, a}
+	case removes:
+		return remover
+	case lists && addresses:
+		return struct {
+			*flaky
+			lister
+			addressLister
+		}{f, l, a}
+	case lists:
+		return struct {
+			*flaky
+			lister
+		}{f, l}
+	case addresses:
+		return struct {
+			*flaky
+			addressLister
+		}{f, a}
+	}
+	return f
+}
 
 func (f *flaky) call(effect func() error) error {
 	f.mu.Lock()
