@@ -9,6 +9,7 @@ import (
 	"github.com/intellicon/email-integration/emailint/crm"
 	"github.com/intellicon/email-integration/emailint/internal/deliver"
 	"github.com/intellicon/email-integration/emailint/internal/pass"
+	"github.com/intellicon/email-integration/internal/power"
 	"github.com/intellicon/email-integration/linker"
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
@@ -16,8 +17,8 @@ import (
 
 // peopleFirst is how history is read where people of the CRM come first; nil where that is not wanted, or the service or the CRM can't do it.
 func (e *Engine) peopleFirst(org string, box provider.Mailbox, s SyncSettings, rules func() linker.Rules, renew func(context.Context) error) *pass.People {
-	searcher, searches := box.(provider.Searcher)
-	lister, lists := e.o.CRM.(AddressLister)
+	searcher, searches := power.Of[provider.Searcher](box)
+	lister, lists := power.Of[AddressLister](e.o.CRM)
 	if !s.PeopleFirst || !searches || !lists {
 		return nil
 	}
@@ -98,7 +99,7 @@ func (e *Engine) PlanImport(ctx context.Context, org string, connection int64, d
 		return plan, err
 	}
 	defer box.Close() //nolint:errcheck // nothing is written by closing
-	searcher, ok := box.(provider.Searcher)
+	searcher, ok := power.Of[provider.Searcher](box)
 	if !ok {
 		return plan, fmt.Errorf("%s: %w: reading has no price there", c.Provider, provider.ErrUnsupported)
 	}

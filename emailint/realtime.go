@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/intellicon/email-integration/internal/power"
 	"github.com/intellicon/email-integration/provider"
 )
 
@@ -169,14 +170,14 @@ func (s *waiters) rest(ctx context.Context, id int64, waited time.Duration) {
 
 // wait reports whether there may be news. When there is no real time it says so, and the poll goes on: a later pass tries again.
 func (s *waiters) wait(ctx context.Context, org string, id int64, box provider.Mailbox) (heard bool) {
-	w, ok := box.(provider.Waiter)
+	w, ok := power.Of[provider.Waiter](box)
 	if !ok {
 		s.say(ctx, org, id, "polling: this kind of mailbox can't be waited on")
 		return false
 	}
 	// Where waiting is but a pause the connection is better given back.
 	pauses := func() bool {
-		p, ok := box.(provider.Poller)
+		p, ok := power.Of[provider.Poller](box)
 		if !ok || p.Polling() == "" {
 			return false
 		}

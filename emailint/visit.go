@@ -11,6 +11,7 @@ import (
 	"github.com/intellicon/email-integration/emailint/internal/pass"
 	"github.com/intellicon/email-integration/emailint/internal/reconcile"
 	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/internal/power"
 	"github.com/intellicon/email-integration/linker"
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
@@ -227,7 +228,7 @@ func (e *Engine) deliverer(ctx context.Context, l state.Lease, box provider.Mail
 	if err != nil {
 		return nil, err
 	}
-	remover, _ := e.o.CRM.(Remover)
+	remover, _ := power.Of[Remover](e.o.CRM)
 	host := &deliver.Guard{Store: e.o.CRM, Remover: remover, Limit: e.o.CRMTimeout, Beat: e.o.Lease / 3, Renew: renew, Log: e.o.Logger}
 	if renew == nil {
 		renew = func(context.Context) error { return nil }

@@ -121,6 +121,8 @@ type Mailbox interface {
 	Close() error
 }
 
+// A Mailbox that wraps another, and passes on what that may be besides, says so by a method Unwrap() Mailbox: it is then taken for what the other is.
+//
 // What a Mailbox may be besides, probed once: Prefetcher, Waiter, Poller, Archiver, Labeler, SentFiler, Searcher, Bounded, Watcher, Signer.
 
 // Prefetcher is a mailbox that reads the content of several messages in one round trip. Prefetch says which are wanted next, in that order:

@@ -32,7 +32,6 @@ type World struct {
 
 	clock func() time.Time // nil: now
 	store *flaky
-	host  crm.Store  // store, with the optional powers that the host's has
 	mu    sync.Mutex // guards now
 	now   time.Time
 }
@@ -93,7 +92,6 @@ func Start(ctx context.Context, opts ...Option) (*World, error) {
 		o.crm = w.CRM
 	}
 	w.store = &flaky{Store: o.crm}
-	w.host = w.store.host()
 	w.Fake = providertest.NewFake(o.personality, provider.Profile{Address: Owner, Subject: "owner"}, w.Now)
 	st, err := sqlite.Open(ctx, ":memory:")
 	if err != nil {
@@ -108,7 +106,7 @@ func Start(ctx context.Context, opts ...Option) (*World, error) {
 
 func (w *World) connect(ctx context.Context, opts options) (err error) {
 	o := emailint.Options{
-		State: w.State, CRM: w.host, Now: w.Now, Providers: []provider.Provider{w.Fake.Provider()},
+		State: w.State, CRM: w.store, Now: w.Now, Providers: []provider.Provider{w.Fake.Provider()},
 		Keys: []emailint.Key{{ID: "test", Secret: make([]byte, 32)}}, IndexKey: make([]byte, 32),
 		Sender: func(context.Context, emailint.Connection) (provider.Sender, error) { return w.Fake, nil },
 	}
@@ -189,53 +187,6 @@ type flaky struct {
 // Unwrap gives what the store can do besides.
 func (f *flaky) Unwrap() crm.Store { return f.Store }
 
-// host is the store with the optional powers that the one below has.
-func (f *flaky) host() crm.Store {
-	r, removes := f.Store.(crm.Remover)
-	l, lists := f.Store.(crm.ChangeLister)
-	a, addresses := f.Store.(crm.AddressLister)
-	type lister = crm.ChangeLister
-	type addressLister = crm.AddressLister
-	remover := &flakyRemover{f, r}
-	switch {
-	case removes && lists && addresses:
-		return struct {
-			*flakyRemover
-			lister
-			addressLister
-		}{remover, l, a}
-	case removes && lists:
-		return struct {
-			*flakyRemover
-			lister
-		}{remover, l}
-	case removes && addresses:
-		return struct {
-			*flakyRemover
-			addressLister
-		}{remover, a}
-	case removes:
-		return remover
-	case lists && addresses:
-		return struct {
-			*flaky
-			lister
-			addressLister
-		}{f, l, a}
-	case lists:
-		return struct {
-			*flaky
-			lister
-		}{f, l}
-	case addresses:
-		return struct {
-			*flaky
-			addressLister
-		}{f, a}
-	}
-	return f
-}
-
 func (f *flaky) call(effect func() error) error {
 	f.mu.Lock()
 	var err error
@@ -276,11 +227,6 @@ func (f *flaky) UpdateEmails(ctx context.Context, org string, es []crm.EmailStat
 	return f.call(func() error { return f.Store.UpdateEmails(ctx, org, es) })
 }
 
-type flakyRemover struct {
-	*flaky
-	remover crm.Remover
-}
-
-func (f *flakyRemover) RemoveEmails(ctx context.Context, org string, es []crm.EmailState) error {
-	return f.call(func() error { return f.remover.RemoveEmails(ctx, org, es) })
+func (f *flaky) RemoveEmails(ctx context.Context, org string, es []crm.EmailState) error {
+	return f.call(func() error { return f.Store.(crm.Remover).RemoveEmails(ctx, org, es) })
 }

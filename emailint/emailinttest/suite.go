@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/intellicon/email-integration/emailint/crm"
+	"github.com/intellicon/email-integration/internal/power"
 	"github.com/intellicon/email-integration/linker"
 	"github.com/intellicon/email-integration/message"
 )
@@ -97,7 +98,7 @@ func TestCRMStore(t *testing.T, open func(t *testing.T) CRMHarness) {
 			}},
 		{"addresses", "Addresses, of a store that is an AddressLister, should list each address and domain once it is there, in pages, and then what is new",
 			func(t *testing.T, h CRMHarness) bool {
-				lister, ok := h.Store.(crm.AddressLister)
+				lister, ok := power.Of[crm.AddressLister](h.Store)
 				if !ok {
 					return true // an optional power
 				}

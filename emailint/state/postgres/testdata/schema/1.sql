@@ -52,6 +52,7 @@ CREATE TABLE pause (                      -- '' is all of them
   PRIMARY KEY (org, provider)
 );
 CREATE TABLE deployment (one BIGINT PRIMARY KEY CHECK (one = 1), id TEXT COLLATE "C" NOT NULL); -- a row at most
+CREATE TABLE quota (name TEXT COLLATE "C" PRIMARY KEY, level BIGINT NOT NULL, at BIGINT NOT NULL); -- a bucket: how much is in it, and when that was
 
 CREATE TABLE erasure (                    -- receipts
   conn BIGINT PRIMARY KEY, org TEXT COLLATE "C" NOT NULL, begun BIGINT NOT NULL, done BIGINT NOT NULL DEFAULT 0,
