@@ -11,6 +11,7 @@ import (
 
 	"github.com/intellicon/email-integration/emailint/internal/ident"
 	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/internal/power"
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
 )
@@ -77,6 +78,9 @@ func (p *Pass) Live(ctx context.Context, each func(context.Context) error) error
 			return err
 		}
 		p.Floor = p.Import.From
+	}
+	if b, ok := power.Of[provider.Bounded](p.Mailbox); ok {
+		b.Since(p.Floor)
 	}
 	if err := p.unlisted(ctx, runs); err != nil {
 		return err
