@@ -41,6 +41,7 @@ type Store interface {
 	Emails
 	Intents
 	Organisations
+	Declarations
 	Outbox
 	Consents
 	Controls
@@ -232,6 +233,19 @@ type Organisations interface {
 	Pulled(ctx context.Context, org string) (mark string, at time.Time, err error)
 	// ChangeNumber is read before the CRM is asked (rule 6).
 	ChangeNumber(ctx context.Context, org string) (int64, error)
+}
+
+// Declarations keep what a host said of emails that it had before.
+type Declarations interface {
+	// Declare stores declarations, one for a Message-ID and author: what is there keeps its HostID and takes the records of the new one if it is of the same
+	// email, and else stays as it is. The rows of its mail become due, and the change number is raised where anything changed. standing are the HostIDs that the
+	// Message-IDs have now, one for each in order; added is how many are new. Records follow merges, and go when they are deleted (rule 11).
+	//
+	// Settle makes an Email the declared one (EmailValue.Declared). A HostID is of one Email at a time: where another has it the row is left due, as nothing of
+	// the decision holds. Erase takes it back from an Email that is no more; the declaration stays.
+	Declare(ctx context.Context, org string, ds []Declared) (standing []string, added int, err error)
+	// Declared counts an organisation's.
+	Declared(ctx context.Context, org string) (DeclaredCounts, error)
 }
 
 // Outbox keeps what is to be sent, and what became of it.

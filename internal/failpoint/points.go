@@ -86,6 +86,9 @@ var Points = []Point{
 	{Name: "state.Unspread", Read: true, Means: "nothing"},
 	{Name: "state.Pulled", Read: true, Means: "nothing"},
 
+	{Name: "state.Declare", Means: "emails of the host's are declared and the host was not told: it declares them again"},
+	{Name: "state.Declared", Read: true, Means: "nothing"},
+
 	{Name: "state.OutboxAdd", Means: "the mail is accepted and the host was not told: it sends again with the same key"},
 	{Name: "state.OutboxGet", Read: true, Means: "nothing",
 		Unreached: "Send asks after a commit that failed, which only a crash brings about; second crashes come by"},

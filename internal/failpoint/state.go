@@ -252,6 +252,14 @@ func (s *Store) ChangeNumber(ctx context.Context, org string) (int64, error) {
 	return get(s.p, "state.ChangeNumber", func() (int64, error) { return s.Store.ChangeNumber(ctx, org) })
 }
 
+func (s *Store) Declare(ctx context.Context, org string, ds []state.Declared) ([]string, int, error) {
+	return get2(s.p, "state.Declare", func() ([]string, int, error) { return s.Store.Declare(ctx, org, ds) })
+}
+
+func (s *Store) Declared(ctx context.Context, org string) (state.DeclaredCounts, error) {
+	return get(s.p, "state.Declared", func() (state.DeclaredCounts, error) { return s.Store.Declared(ctx, org) })
+}
+
 func (s *Store) OutboxAdd(ctx context.Context, org string, o state.Outgoing) (state.Outgoing, bool, error) {
 	return get2(s.p, "state.OutboxAdd", func() (state.Outgoing, bool, error) { return s.Store.OutboxAdd(ctx, org, o) })
 }

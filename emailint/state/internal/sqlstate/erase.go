@@ -223,6 +223,11 @@ func (t *tx) efface(org string, connection int64, had state.Email) error {
 	if err := t.row(`SELECT known FROM email WHERE id = ?`, had.ID).Scan(&known); err != nil {
 		return err
 	}
+	if had.HostID != "" {
+		if err := t.do(`UPDATE declared SET email = 0 WHERE email = ? AND email > 0`, had.ID); err != nil {
+			return err
+		}
+	}
 	e := had
 	e.Links, e.Person, e.Holders, e.Aliases = nil, nil, nil, nil
 	e.Dropped, e.Restored, e.ThreadDropped = false, false, false
