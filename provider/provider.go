@@ -121,13 +121,32 @@ type Mailbox interface {
 	Close() error
 }
 
-// What a Mailbox may be besides, probed once: Prefetcher, Waiter, Poller, Archiver, Labeler, SentFiler.
+// What a Mailbox may be besides, probed once: Prefetcher, Waiter, Poller, Archiver, Labeler, SentFiler, Searcher.
 
 // Prefetcher is a mailbox that reads the content of several messages in one round trip. Prefetch says which are wanted next, in that order:
 // a hint, after which Content is called for each as ever, and which takes the place of an earlier one. It reads nothing by itself. Whoever
 // calls it bounds what the messages measure together, for they may be held in memory.
 type Prefetcher interface {
 	Prefetch(ids []ItemID)
+}
+
+// Searcher is a mailbox where reading a message costs much more than learning that it is there: history may be read for some people first, and
+// the rest be listed only. Its History reads nothing either: of the Items of both the ID alone counts, and what they are is read with Content (and
+// Prefetch) by whoever wants it, once.
+type Searcher interface {
+	// Search returns a page of the messages of the window that are from or to somebody of who: addresses, and domains (with all below them). It may
+	// tell one twice, or one that is of nobody asked for. c is nil at the start; all calls of one search have the same who.
+	Search(ctx context.Context, w Window, who []string, c Cursor) (Page, error)
+	// Plan says what it would cost to read the window: the messages of who, or all where who is empty. It counts by listing, within bounds.
+	Plan(ctx context.Context, w Window, who []string) (Plan, error)
+}
+
+// Plan is what reading a part of a mailbox costs.
+type Plan struct {
+	Messages int
+	AtLeast  bool          // there are more than were counted
+	Units    int           // of the service's quota
+	Time     time.Duration // that the service's quota asks for
 }
 
 // Waiter is a mailbox that can wait for news, as IMAP IDLE does. Wait returns nil when there may be something new.
@@ -186,11 +205,12 @@ type SentFiler interface {
 }
 
 // Sender sends mail. Stage prepares (a draft where the service has drafts), Release sends; the caller stores Staged
-// in between, so that an unknown outcome can be looked up and is never blindly sent again.
+// in between, so that an unknown outcome can be looked up and is never blindly sent again. Lookup may be repeated; where it
+// says OutcomeSent it tells as much of Sent as can still be found: answers come to the Message-ID that the service gave.
 type Sender interface {
 	Stage(ctx context.Context, raw []byte, o SendOptions) (Staged, error)
 	Release(ctx context.Context, s Staged) (Sent, error)
-	Lookup(ctx context.Context, s Staged) (Outcome, error)
+	Lookup(ctx context.Context, s Staged) (Outcome, Sent, error)
 }
 
 // SendOptions are the envelope of a message: its recipients, Bcc included, are here and not read from the header.
