@@ -58,7 +58,7 @@ func (e *Engine) Declare(ctx context.Context, org string, emails ...DeclaredEmai
 	ds := make([]state.Declared, len(emails))
 	for i, m := range emails {
 		wrong := func(field, problem string) { errs = append(errs, fmt.Errorf("emails[%d].%s: %s", i, field, problem)) }
-		id := strings.Trim(strings.TrimSpace(m.MessageID), "<>")
+		id := bare(m.MessageID)
 		if id == "" {
 			wrong("MessageID", "it is missing, and nothing else names the mail")
 		}

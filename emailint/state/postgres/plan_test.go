@@ -214,7 +214,7 @@ INSERT INTO erasure (conn, org, begun, done) SELECT n, 'o', 0, CASE WHEN n % 100
 INSERT INTO secret (org, name, value) SELECT 'o' || n, 'a' || m, 'x' FROM generate_series(1, 500) n, generate_series(1, 10) m;
 INSERT INTO user_settings (org, owner) SELECT 'o' || n % 50, 'u' || n FROM generate_series(1, 5000) n;
 INSERT INTO consent (key, org, owner, expires) SELECT decode(md5('c' || n), 'hex'), 'o', 'u', n FROM generate_series(1, 5000) n;
-INSERT INTO pause (org, provider, who, reason, at) SELECT 'o' || n, '', '', '', 0 FROM generate_series(1, 20) n;
+INSERT INTO pause (org, provider, admin, who, reason, at) SELECT 'o' || n, '', false, '', '', 0 FROM generate_series(1, 20) n;
 INSERT INTO deployment (one, id) VALUES (1, 'x');
 INSERT INTO run (conn, reason, from_t, to_t) SELECT n, 'first', 0, 0 FROM generate_series(1, 2000) n;
 ANALYZE`

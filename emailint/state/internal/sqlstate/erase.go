@@ -49,7 +49,7 @@ func (t *tx) eraseBegin(org string, connection int64, at time.Time, own state.Ch
 	if err := t.row(`SELECT EXISTS (SELECT 1 FROM erasure WHERE conn = ? AND org = ?)`, connection, org).Scan(&begun); err != nil || begun {
 		return err
 	}
-	n, err := t.exec(`UPDATE connection SET state = 'erasing', reason = '', real_time = '', credential = NULL, cursor = NULL, revision = revision + 1,
+	n, err := t.exec(`UPDATE connection SET state = 'erasing', reason = '', real_time = '', credential = NULL, watch = NULL, cursor = NULL, revision = revision + 1,
 		worker = '', lease_until = 0, epoch = epoch + 1 WHERE id = ? AND org = ?`, connection, org)
 	if err == nil && n == 0 {
 		err = state.ErrNotFound

@@ -38,7 +38,8 @@ CREATE TABLE connection (
   rules BIGINT NOT NULL DEFAULT 0, connected_at BIGINT NOT NULL DEFAULT 0,
   worker TEXT COLLATE "C" NOT NULL DEFAULT '', lease_until BIGINT NOT NULL DEFAULT 0, epoch BIGINT NOT NULL DEFAULT 0,
   cursor BYTEA, revision BIGINT NOT NULL DEFAULT 0,
-  refused BIGINT NOT NULL DEFAULT 0, real_time TEXT COLLATE "C" NOT NULL DEFAULT ''
+  refused BIGINT NOT NULL DEFAULT 0, real_time TEXT COLLATE "C" NOT NULL DEFAULT '',
+  watch BYTEA, watch_expires BIGINT NOT NULL DEFAULT 0, watch_next BIGINT NOT NULL DEFAULT 0, watch_tries BIGINT NOT NULL DEFAULT 0
 );
 CREATE INDEX connection_org ON connection (org);
 CREATE INDEX connection_due ON connection (state, next_due);
@@ -48,8 +49,8 @@ CREATE TABLE consent (                    -- sign-ins that were begun
 );
 CREATE INDEX consent_expires ON consent (expires);
 CREATE TABLE pause (                      -- '' is all of them
-  org TEXT COLLATE "C" NOT NULL, provider TEXT COLLATE "C" NOT NULL, who TEXT COLLATE "C" NOT NULL, reason TEXT COLLATE "C" NOT NULL, at BIGINT NOT NULL,
-  PRIMARY KEY (org, provider)
+  org TEXT COLLATE "C" NOT NULL, provider TEXT COLLATE "C" NOT NULL, admin BOOLEAN NOT NULL, who TEXT COLLATE "C" NOT NULL, reason TEXT COLLATE "C" NOT NULL, at BIGINT NOT NULL,
+  PRIMARY KEY (org, provider, admin)
 );
 CREATE TABLE deployment (one BIGINT PRIMARY KEY CHECK (one = 1), id TEXT COLLATE "C" NOT NULL); -- a row at most
 

@@ -35,7 +35,8 @@ CREATE TABLE connection (
   rules INTEGER NOT NULL DEFAULT 0, connected_at INTEGER NOT NULL DEFAULT 0,
   worker TEXT NOT NULL DEFAULT '', lease_until INTEGER NOT NULL DEFAULT 0, epoch INTEGER NOT NULL DEFAULT 0,
   cursor BLOB, revision INTEGER NOT NULL DEFAULT 0,
-  refused INTEGER NOT NULL DEFAULT 0, real_time TEXT NOT NULL DEFAULT ''
+  refused INTEGER NOT NULL DEFAULT 0, real_time TEXT NOT NULL DEFAULT '',
+  watch BLOB, watch_expires INTEGER NOT NULL DEFAULT 0, watch_next INTEGER NOT NULL DEFAULT 0, watch_tries INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX connection_org ON connection (org);
 CREATE INDEX connection_due ON connection (state, next_due);
@@ -45,8 +46,8 @@ CREATE TABLE consent (                    -- sign-ins that were begun
 ) WITHOUT ROWID;
 CREATE INDEX consent_expires ON consent (expires);
 CREATE TABLE pause (                      -- '' is all of them
-  org TEXT NOT NULL, provider TEXT NOT NULL, who TEXT NOT NULL, reason TEXT NOT NULL, at INTEGER NOT NULL,
-  PRIMARY KEY (org, provider)
+  org TEXT NOT NULL, provider TEXT NOT NULL, admin INTEGER NOT NULL, who TEXT NOT NULL, reason TEXT NOT NULL, at INTEGER NOT NULL,
+  PRIMARY KEY (org, provider, admin)
 ) WITHOUT ROWID;
 CREATE TABLE deployment (one INTEGER PRIMARY KEY CHECK (one = 1), id TEXT NOT NULL); -- a row at most
 

@@ -38,7 +38,8 @@ CREATE TABLE connection (
   rules BIGINT NOT NULL DEFAULT 0, connected_at BIGINT NOT NULL DEFAULT 0,
   worker TEXT COLLATE "C" NOT NULL DEFAULT '', lease_until BIGINT NOT NULL DEFAULT 0, epoch BIGINT NOT NULL DEFAULT 0,
   cursor BYTEA, revision BIGINT NOT NULL DEFAULT 0,
-  refused BIGINT NOT NULL DEFAULT 0, real_time TEXT COLLATE "C" NOT NULL DEFAULT ''
+  refused BIGINT NOT NULL DEFAULT 0, real_time TEXT COLLATE "C" NOT NULL DEFAULT '',
+  watch BYTEA, watch_expires BIGINT NOT NULL DEFAULT 0, watch_next BIGINT NOT NULL DEFAULT 0, watch_tries BIGINT NOT NULL DEFAULT 0
 );
 CREATE INDEX connection_org ON connection (org);
 CREATE INDEX connection_due ON connection (state, next_due);
@@ -48,8 +49,8 @@ CREATE TABLE consent (                    -- sign-ins that were begun
 );
 CREATE INDEX consent_expires ON consent (expires);
 CREATE TABLE pause (                      -- '' is all of them
-  org TEXT COLLATE "C" NOT NULL, provider TEXT COLLATE "C" NOT NULL, who TEXT COLLATE "C" NOT NULL, reason TEXT COLLATE "C" NOT NULL, at BIGINT NOT NULL,
-  PRIMARY KEY (org, provider)
+  org TEXT COLLATE "C" NOT NULL, provider TEXT COLLATE "C" NOT NULL, admin BOOLEAN NOT NULL, who TEXT COLLATE "C" NOT NULL, reason TEXT COLLATE "C" NOT NULL, at BIGINT NOT NULL,
+  PRIMARY KEY (org, provider, admin)
 );
 CREATE TABLE deployment (one BIGINT PRIMARY KEY CHECK (one = 1), id TEXT COLLATE "C" NOT NULL); -- a row at most
 
@@ -211,7 +212,7 @@ INSERT INTO change (id, org, body, part, after) VALUES ('1', 'acme', E'\\x7b2250
 ALTER TABLE change ALTER id RESTART WITH 1;
 SELECT nextval(pg_get_serial_sequence('change', 'id'));
 INSERT INTO cite (hash, row_id) VALUES (E'\\x69642d6f662d31', '2');
-INSERT INTO connection (id, org, owner, provider, address, aliases, subject, state, reason, credential, credential_version, client, refresher, refresh_until, wake, served, next_due, not_before, next_sent, nudge, rules, connected_at, worker, lease_until, epoch, cursor, revision, refused, real_time) VALUES ('1', 'acme', 'u', 'fake', 'u@own.example', 'null', '', 'connected', '', E'\\x7365616c6564', '1', '', '', '0', '6', '0', '1772359200000000', '0', '0', '0', '0', '1772355600000000', 'w', '1772355660000000', '1', E'\\x6e657874', '2', '0', '');
+INSERT INTO connection (id, org, owner, provider, address, aliases, subject, state, reason, credential, credential_version, client, refresher, refresh_until, wake, served, next_due, not_before, next_sent, nudge, rules, connected_at, worker, lease_until, epoch, cursor, revision, refused, real_time, watch, watch_expires, watch_next, watch_tries) VALUES ('1', 'acme', 'u', 'fake', 'u@own.example', 'null', '', 'connected', '', E'\\x7365616c6564', '1', '', '', '0', '6', '0', '1772359200000000', '0', '0', '0', '0', '1772355600000000', 'w', '1772355660000000', '1', E'\\x6e657874', '2', '0', '', NULL, '0', '0', '0');
 ALTER TABLE connection ALTER id RESTART WITH 2;
 SELECT nextval(pg_get_serial_sequence('connection', 'id'));
 INSERT INTO consent (key, org, owner, sealed, expires) VALUES (E'\\x636f6e73656e74', 'acme', 'u', E'\\x7365616c6564', '1772359200000000');
@@ -244,7 +245,7 @@ SELECT nextval(pg_get_serial_sequence('outbox', 'id'));
 INSERT INTO participant (hash, row_id) VALUES (E'\\x686173682d6f662d616461', '1');
 INSERT INTO participant (hash, row_id) VALUES (E'\\x686173682d6f662d616461', '2');
 INSERT INTO participant (hash, row_id) VALUES (E'\\x686173682d6f662d616461', '3');
-INSERT INTO pause (org, provider, who, reason, at) VALUES ('beta', '', 'operator', 'to see', '1772355600000000');
+INSERT INTO pause (org, provider, admin, who, reason, at) VALUES ('beta', '', 'false', 'operator', 'to see', '1772355600000000');
 INSERT INTO placement (row_id, folder, conn, generation) VALUES ('1', 'INBOX', '1', '0');
 INSERT INTO placement (row_id, folder, conn, generation) VALUES ('2', 'INBOX', '1', '0');
 INSERT INTO placement (row_id, folder, conn, generation) VALUES ('3', 'INBOX', '1', '0');
