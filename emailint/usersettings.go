@@ -66,6 +66,14 @@ func (e *Engine) SetUserSettings(ctx context.Context, org, user string, s UserSe
 	return n, nil
 }
 
+// EraseUserSettings erases what a user set for themselves, and that they did: for a person who leaves. The organisation's signature is theirs again.
+func (e *Engine) EraseUserSettings(ctx context.Context, org, user string) error {
+	if err := e.o.State.EraseUserSettings(ctx, org, user); err != nil {
+		return fmt.Errorf("emailint: erasing the settings of user %s: %w", user, err)
+	}
+	return nil
+}
+
 // Signature is a rendered signature. signature.AppendHTML and AppendText put it into a mail, once and above the quoted reply.
 type Signature struct {
 	HTML, Text string

@@ -29,6 +29,7 @@ type memOrg struct {
 	became  map[linker.Record]linker.Record // of those that are no more: where it was merged into, the zero Record when it was deleted
 	emails  map[string]crm.Email
 	removed map[string]int64
+	own     map[string]bool // emails of another integration, by the CRM's own ids
 	created int
 }
 
@@ -47,7 +48,7 @@ func (m *MemCRM) org(org string) *memOrg {
 		o = &memOrg{
 			holders: map[message.Key][]linker.Record{}, related: map[linker.Record][]linker.Related{},
 			records: map[linker.Record]string{}, became: map[linker.Record]linker.Record{},
-			emails: map[string]crm.Email{}, removed: map[string]int64{},
+			emails: map[string]crm.Email{}, removed: map[string]int64{}, own: map[string]bool{},
 		}
 		m.orgs[org] = o
 	}
@@ -319,8 +320,23 @@ func (m *MemCRM) SaveEmails(ctx context.Context, org string, es []crm.Email) err
 			continue
 		}
 		o.emails[e.ID] = e
+		delete(o.own, e.HostID) // it is this one now
 	}
 	return nil
+}
+
+// Had puts an email in as another integration has left it: under an id of the CRM's own.
+func (m *MemCRM) Had(org, id string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.org(org).own[id] = true
+}
+
+// Count returns how many emails an organisation has, those of another integration included.
+func (m *MemCRM) Count(org string) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.org(org).own) + len(m.org(org).emails)
 }
 
 // UpdateEmails implements crm.Store.

@@ -43,6 +43,9 @@ type authorizer struct {
 // Authorizer is a process's a.
 func Authorizer(p *Process, a provider.Authorizer) provider.Authorizer { return &authorizer{a, p} }
 
+// Unwrap says what the provider can do besides.
+func (a *authorizer) Unwrap() provider.Provider { return a.Authorizer }
+
 func (a *authorizer) Open(ctx context.Context, credential []byte) (provider.Mailbox, error) {
 	m, err := get(a.p, "provider.Open", func() (provider.Mailbox, error) { return a.Authorizer.Open(ctx, credential) })
 	if err != nil {
@@ -57,6 +60,14 @@ func (a *authorizer) OpenToken(ctx context.Context, tokens oauth2.TokenSource) (
 		return nil, err
 	}
 	return wrapMailbox(a.p, m), nil
+}
+
+func (a *authorizer) Watch(ctx context.Context, tokens oauth2.TokenSource, had []byte) (provider.Watch, error) {
+	return get(a.p, "provider.Watch", func() (provider.Watch, error) { return a.Authorizer.(provider.Watcher).Watch(ctx, tokens, had) })
+}
+
+func (a *authorizer) Unwatch(ctx context.Context, tokens oauth2.TokenSource, handle []byte) error {
+	return a.p.pass("provider.Unwatch", func() error { return a.Authorizer.(provider.Watcher).Unwatch(ctx, tokens, handle) })
 }
 
 // mailbox is what every open mailbox can do.
@@ -144,14 +155,6 @@ func (b *mailbox) Search(ctx context.Context, w provider.Window, who []string, c
 
 func (b *mailbox) Plan(ctx context.Context, w provider.Window, who []string) (provider.Plan, error) {
 	return get(b.p, "mailbox.Plan", func() (provider.Plan, error) { return b.m.(provider.Searcher).Plan(ctx, w, who) })
-}
-
-func (b *mailbox) Watch(ctx context.Context) (time.Time, error) {
-	return get(b.p, "mailbox.Watch", func() (time.Time, error) { return b.m.(provider.Watcher).Watch(ctx) })
-}
-
-func (b *mailbox) Unwatch(ctx context.Context) error {
-	return b.p.pass("mailbox.Unwatch", func() error { return b.m.(provider.Watcher).Unwatch(ctx) })
 }
 
 func (b *mailbox) Signature(ctx context.Context, from string) (string, error) {

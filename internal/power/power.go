@@ -1,7 +1,7 @@
-// Package power finds out what a mailbox or a CRM can do besides what it must.
+// Package power finds out what a mailbox, a provider or a CRM can do besides what it must.
 package power
 
-// Of returns the optional interface T of w, which is a provider.Mailbox or a crm.Store. One that wraps another says so by a method Unwrap that returns
+// Of returns the optional interface T of w: a provider.Mailbox, a provider.Provider or a crm.Store. One that wraps another says so by a method Unwrap that returns
 // the other, a W: then it can do just what the innermost can, and the outermost that passes it on is returned. So a wrapper needs no type for each
 // combination.
 func Of[T, W any](w W) (t T, ok bool) {

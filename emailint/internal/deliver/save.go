@@ -351,7 +351,7 @@ func (d *Deliverer) outage(ctx context.Context, es []state.Email, by map[string]
 
 // State is what the host is told of an email besides its content. One without links is told without holders too: it is removed where that can be.
 func State(e state.Email) crm.EmailState {
-	s := crm.EmailState{ID: strconv.FormatInt(e.ID, 10), Revision: e.Revision, Links: e.Effective()}
+	s := crm.EmailState{ID: strconv.FormatInt(e.ID, 10), Revision: e.Revision, HostID: e.HostID, Links: e.Effective()}
 	for _, h := range e.Holders {
 		if len(s.Links) > 0 {
 			s.Holders = append(s.Holders, strconv.FormatInt(h, 10))
