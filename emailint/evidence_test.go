@@ -18,6 +18,7 @@ type deaf struct {
 	provider.Sender
 	meanwhile func()
 	outcome   provider.Outcome
+	found     provider.Sent
 }
 
 func (s *deaf) Release(context.Context, provider.Staged) (provider.Sent, error) {
@@ -25,8 +26,8 @@ func (s *deaf) Release(context.Context, provider.Staged) (provider.Sent, error) 
 	return provider.Sent{}, errors.New("connection reset")
 }
 
-func (s *deaf) Lookup(context.Context, provider.Staged) (provider.Outcome, error) {
-	return s.outcome, nil
+func (s *deaf) Lookup(context.Context, provider.Staged) (provider.Outcome, provider.Sent, error) {
+	return s.outcome, s.found, nil
 }
 
 var outgoing = []byte("From: owner@example.com\r\nTo: ada@customer.example\r\nSubject: offer\r\nDate: Mon, 02 Mar 2026 09:00:00 +0000\r\n" +
@@ -88,6 +89,30 @@ func TestCopyShowsUpWhileSending(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A service that puts a Message-ID of its own in place of ours tells it when the outcome is looked up: answers come to that one, also where no
+// mailbox ever shows the copy.
+func TestLookupTellsTheMessageID(t *testing.T) {
+	s := &deaf{outcome: provider.OutcomeSent, found: provider.Sent{MessageID: "CA1@mail.service.example"}, meanwhile: func() {}}
+	w, e := deafWorld(t, s)
+	w.CRM.Add(emailinttest.Org, ada, "Ada", "ada@customer.example")
+	if _, err := e.Send(t.Context(), emailinttest.Org, emailint.Outgoing{Connection: w.Connection.ID, Key: "k", From: emailinttest.Owner,
+		Recipients: []string{"ada@customer.example"}, Raw: outgoing}); err != nil {
+		t.Fatal(err)
+	}
+	w.Fake.Deliver([]byte("From: stranger@elsewhere.example\r\nTo: owner@example.com\r\nSubject: Re: offer\r\nDate: Mon, 02 Mar 2026 10:00:00 +0000\r\n"+
+		"Message-ID: <answer@x>\r\nIn-Reply-To: <CA1@mail.service.example>\r\n\r\nYes.\r\n"), w.Now(), provider.RoleInbox)
+	w.Advance(time.Minute)
+	if err := e.Sync(t.Context(), emailinttest.Org, w.Connection.ID); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range w.CRM.Emails(emailinttest.Org) {
+		if m.Message.MessageID == "answer@x" && len(m.Links) == 1 && m.Links[0].Record == ada {
+			return
+		}
+	}
+	t.Errorf("the answer is not linked to the record of the mail that it answers: %+v", w.CRM.Emails(emailinttest.Org))
 }
 
 // Evidence counts also for mail that links to nothing; and a copy that lies elsewhere than in Sent is no copy in Sent.

@@ -75,8 +75,8 @@ func (*recorder) Release(_ context.Context, s provider.Staged) (provider.Sent, e
 	return provider.Sent{MessageID: s.Options.MessageID}, nil
 }
 
-func (*recorder) Lookup(context.Context, provider.Staged) (provider.Outcome, error) {
-	return provider.OutcomeUnknown, nil
+func (*recorder) Lookup(context.Context, provider.Staged) (provider.Outcome, provider.Sent, error) {
+	return provider.OutcomeUnknown, provider.Sent{}, nil
 }
 
 // pass runs n passes, more than a day apart.

@@ -222,14 +222,14 @@ func (e *Engine) unsent(ctx context.Context, org string, row state.Outgoing, cau
 func (e *Engine) lookup(ctx context.Context, org string, row state.Outgoing, s provider.Sender, st provider.Staged, cause error) (state.Outgoing, error) {
 	lctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
-	out, err := s.Lookup(lctx, st)
+	out, sent, err := s.Lookup(lctx, st)
 	if err != nil {
 		return e.o.State.OutboxStep(context.WithoutCancel(ctx), org, row.Key, row.State, row.State,
 			state.Step{Error: err.Error(), NextTry: e.o.Now().Add(giveUp)})
 	}
 	switch out {
 	case provider.OutcomeSent:
-		return e.sent(ctx, org, row, provider.Sent{})
+		return e.sent(ctx, org, row, sent)
 	case provider.OutcomeNotSent:
 		return e.o.State.OutboxStep(context.WithoutCancel(ctx), org, row.Key, row.State, state.OutStaged,
 			state.Step{Error: cause.Error(), NextTry: e.o.Now().Add(time.Minute << min(row.Tries, 8)), Lookup: true})

@@ -11,6 +11,7 @@ import (
 	"github.com/intellicon/email-integration/emailint/internal/pass"
 	"github.com/intellicon/email-integration/emailint/internal/reconcile"
 	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/internal/power"
 	"github.com/intellicon/email-integration/linker"
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
@@ -66,6 +67,7 @@ func (e *Engine) visit(ctx context.Context, l state.Lease, c Connection, box pro
 	v.deliver = d
 	v.reader = &pass.Pass{Store: e.o.State, Mailbox: box, Lease: l, Hasher: d.Hasher, ConnectedAt: c.ConnectedAt,
 		Import: window(s.Sync.ImportDays, c.ConnectedAt), Seen: d.Know, Renew: renew}
+	v.reader.People = e.peopleFirst(l.Org, box, s.Sync, func() linker.Rules { return d.Rules }, renew)
 	v.intents = &intent.Runner{Store: e.o.State, Mailbox: box, Lease: l, Keys: e.keys, Now: e.o.Now, Renew: renew}
 	v.intents.Wanted = func(ctx context.Context, i state.Intent) (bool, error) {
 		s, _, err := e.settings(ctx, l.Org)
@@ -145,19 +147,17 @@ func (v *visit) pass(ctx context.Context) error {
 		}
 		return err
 	}
-	ahead := false
 	for more := true; more; {
-		// A page that is read ahead comes before the look: after it, it would have to be read again.
-		look := !ahead && v.lookDue()
+		look := !v.reader.Ahead && v.lookDue()
 		if look {
+			v.looked, v.pages = v.engine.o.Now(), 0
 			if err := v.live(ctx); err != nil {
 				return err
 			}
 		}
 		var err error
 		v.pages++
-		ahead = v.engine.o.Now().Sub(v.looked) < lookEvery && v.pages < pagesALook
-		if more, err = v.reader.HistoryPage(ctx, ahead); err != nil {
+		if more, err = v.reader.HistoryPage(ctx, func() bool { return !v.lookDue() }); err != nil {
 			return err
 		}
 		// Rules of the inbox act once after a look, and a pass with history ends with one.
@@ -193,14 +193,9 @@ const (
 	pagesALook = 5
 )
 
-// lookDue reports whether changes are to be looked for before the next page of history.
+// lookDue reports whether changes are to be looked for before another page of history.
 func (v *visit) lookDue() bool {
-	now := v.engine.o.Now()
-	if !v.looked.IsZero() && v.pages < pagesALook && now.Sub(v.looked) < lookEvery {
-		return false
-	}
-	v.looked, v.pages = now, 0
-	return true
+	return v.looked.IsZero() || v.pages >= pagesALook || v.engine.o.Now().Sub(v.looked) >= lookEvery
 }
 
 // live reads what is new, delivers it, and compares the folders that lost mail.
@@ -266,7 +261,7 @@ func (e *Engine) deliverer(ctx context.Context, l state.Lease, box provider.Mail
 	if err != nil {
 		return nil, err
 	}
-	remover, _ := e.o.CRM.(Remover)
+	remover, _ := power.Of[Remover](e.o.CRM)
 	host := &deliver.Guard{Store: e.o.CRM, Remover: remover, Limit: e.o.CRMTimeout, Beat: e.o.Lease / 3, Renew: renew, Log: e.o.Logger}
 	if renew == nil {
 		renew = func(context.Context) error { return nil }

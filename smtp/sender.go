@@ -179,8 +179,8 @@ func (c *connection) send(st provider.Staged) (string, error) {
 }
 
 // Lookup says that it can't know: plain SMTP has nowhere to look.
-func (s *Sender) Lookup(ctx context.Context, _ provider.Staged) (provider.Outcome, error) {
-	return provider.OutcomeUnknown, ctx.Err()
+func (s *Sender) Lookup(ctx context.Context, _ provider.Staged) (provider.Outcome, provider.Sent, error) {
+	return provider.OutcomeUnknown, provider.Sent{}, ctx.Err()
 }
 
 // Test takes every step of sending but the message itself: it connects, logs in, names the sender and takes that

@@ -25,8 +25,8 @@ func (d *desk) Release(_ context.Context, st provider.Staged) (provider.Sent, er
 	return provider.Sent{MessageID: string(st.Raw)}, nil
 }
 
-func (d *desk) Lookup(context.Context, provider.Staged) (provider.Outcome, error) {
-	return provider.OutcomeUnknown, nil
+func (d *desk) Lookup(context.Context, provider.Staged) (provider.Outcome, provider.Sent, error) {
+	return provider.OutcomeUnknown, provider.Sent{}, nil
 }
 
 // workers are three that each send one mail, by processes of their own, which are returned as they start.

@@ -27,6 +27,6 @@ func (s *sender) Release(ctx context.Context, st provider.Staged) (provider.Sent
 	return get(s.p, "sender.Release", func() (provider.Sent, error) { return s.s.Release(ctx, st) })
 }
 
-func (s *sender) Lookup(ctx context.Context, st provider.Staged) (provider.Outcome, error) {
-	return get(s.p, "sender.Lookup", func() (provider.Outcome, error) { return s.s.Lookup(ctx, st) })
+func (s *sender) Lookup(ctx context.Context, st provider.Staged) (provider.Outcome, provider.Sent, error) {
+	return get2(s.p, "sender.Lookup", func() (provider.Outcome, provider.Sent, error) { return s.s.Lookup(ctx, st) })
 }

@@ -488,7 +488,7 @@ func (e erase) do(h *caller) error {
 	w.truth.tear(before, o)
 	// What was said of a mail that no other mailbox has shown is erased with it.
 	for i := range w.truth.Words {
-		if x := &w.truth.Words[i]; !x.Thread && was.had(x.Mail) && !w.shown(x.Mail) {
+		if x := &w.truth.Words[i]; !x.Thread && (was.had(x.Mail) || x.Mail.By == was) && !w.shown(x.Mail) {
 			x.Torn = true
 		}
 	}
@@ -788,6 +788,42 @@ func (e word) do(h *caller) error {
 		}
 		return nil
 	}
+	if e.say == SayLink {
+		if said.LetGo, err = w.letGo(m); err != nil {
+			return err
+		}
+	}
 	w.truth.Words = append(w.truth.Words, said)
 	return nil
+}
+
+// letGo returns the mailboxes in which a mail is no more, and whose hold on its email has ended.
+func (w *world) letGo(m *Mail) (conns []int64, err error) {
+	emails := map[int64]int64{} // by mailbox
+	for _, b := range w.boxes {
+		if !b.alive() {
+			continue
+		}
+		rows, err := w.store.Items(w.ctx, org, b.Conn, 0, 10000)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range b.Copies {
+			i := slices.IndexFunc(rows, func(r state.Row) bool { return r.Email != 0 && slices.Contains(c.Items, r.Item) })
+			if c.Mail == m && c.Deleted && i >= 0 {
+				emails[b.Conn] = rows[i].Email
+			}
+		}
+	}
+	for conn, id := range emails {
+		e, err := w.store.Email(w.ctx, org, id)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(e.Holders, conn) {
+			conns = append(conns, conn)
+		}
+	}
+	slices.Sort(conns)
+	return conns, nil
 }

@@ -40,6 +40,8 @@ func (k *oracle) holders(m *Mail) (sure, perhaps []int64) {
 		switch {
 		case (!sent || known) && !readable && (!attached || k.bare(m)): // it linked to nothing while it could be read, and is not decided again (R8)
 			perhaps = append(perhaps, b.Conn)
+		case k.late(m, b): // its hold ended before a person's link would have kept it
+			perhaps = append(perhaps, b.Conn)
 		case !released || m.MessageID == "":
 			sure = append(sure, b.Conn)
 		case namesake || sent && !read: // of what was sent a row showed a copy, which was gone before it was read
@@ -87,6 +89,11 @@ func (k *oracle) claimed(m *Mail) bool {
 		}
 	}
 	return false
+}
+
+// late: a person's link on the mail came when the mailbox had let go of it.
+func (k *oracle) late(m *Mail, b *Box) bool {
+	return k.claimed(m) && slices.ContainsFunc(k.t.Words, func(w Word) bool { return w.Mail == m && w.Say == SayLink && slices.Contains(w.LetGo, b.Conn) })
 }
 
 // frozen: no copy of a mail can be read any more, and nothing else decides it (R8).

@@ -801,6 +801,18 @@ var teeth = []struct {
 		s.is(m, "linked", "contact/ada person", "account/acme domain")
 		return func() { s.is(m, "linked"); s.State[0].Envelope = true }
 	}},
+	{promiseHolders, "R6 a person's link comes too late to keep what was let go", func(s *scene) func() {
+		s.Rules.Release = true
+		m := s.mail("offer", "ada@acme.example", "ann@own.example bob@own.example")
+		c := s.comes(m, s.bob, provider.RoleInbox)
+		s.comes(m, s.ann, provider.RoleInbox)
+		s.goes(s.bob, c)
+		s.say(m, false, SayLink, s.ada)
+		s.Words[0].LetGo = []int64{2}
+		s.is(m, "linked", "contact/ada person", "account/acme domain")
+		s.held(m, 1)
+		return func() { s.Words[0].LetGo = nil }
+	}},
 	{promiseLinks, "R6 deleted mail is kept where it isn't let go", func(s *scene) func() {
 		m, c := s.offer()
 		s.goes(s.ann, c)

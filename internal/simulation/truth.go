@@ -104,6 +104,7 @@ type Word struct {
 	Say    Saying
 	Was    []*Record // of a forget: those that were merged into it by then
 
+	LetGo   []int64 // of a link: the mailboxes whose hold on the mail had ended by then, with their last copy
 	Decided []*Mail // of a drop: the mails that had a row with a decided fate before it was said
 
 	// An erasure took its mail, or mails of its thread. Torn: either is right for all that it holds for. Perhaps are further ids on which it may

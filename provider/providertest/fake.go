@@ -49,6 +49,7 @@ type Fake struct {
 	serial   uint64
 	news     chan struct{} // closed and replaced at each event
 	drafts   map[string]draft
+	released map[string]provider.ItemID // by draft: what was sent of it
 	sent     []Delivery
 	lose     []Loss // answers of releases that get lost
 	losing   []Loss // the same for mutations
@@ -110,6 +111,7 @@ type event struct {
 // units (facts 1.6), elsewhere one a call.
 type Calls struct {
 	Open, Profile, Start, Changes, History, Content, Attachment, Locate, Inventory, Wait int
+	Search                                                                               int
 	Stage, Release, Lookup                                                               int
 	Archive, Unarchive, Label, Unlabel, FindSent, FileSent                               int
 	Units                                                                                int
@@ -123,7 +125,7 @@ func NewFake(p Personality, profile provider.Profile, now func() time.Time) *Fak
 	f := &Fake{
 		personality: p, profile: profile, now: now,
 		mails: map[Handle]*mail{}, byID: map[provider.ItemID]*mail{}, events: map[string][]event{},
-		gens: map[string]int{}, news: make(chan struct{}), drafts: map[string]draft{},
+		gens: map[string]int{}, news: make(chan struct{}), drafts: map[string]draft{}, released: map[string]provider.ItemID{},
 		pageSize: 50, cutAfter: -1,
 	}
 	for _, n := range folderNames(p) {

@@ -130,6 +130,7 @@ func (f *Fake) Release(ctx context.Context, s provider.Staged) (provider.Sent, e
 	m := f.deliver(raw, f.now(), provider.RoleSent, id)
 	if f.personality == Gmail || f.personality == Graph {
 		sent.Item = m.id
+		f.released[s.ID] = m.id
 	}
 	if f.personality == Gmail {
 		if d.options.Thread != "" {
@@ -142,24 +143,29 @@ func (f *Fake) Release(ctx context.Context, s provider.Staged) (provider.Sent, e
 	return sent, nil
 }
 
-// Lookup implements provider.Sender. Facts 1.7: "on ambiguity check whether the draft still exists". By SMTP only a
-// Sent copy proves anything, and its absence proves nothing.
-func (f *Fake) Lookup(ctx context.Context, s provider.Staged) (provider.Outcome, error) {
+// Lookup implements provider.Sender. Facts 1.7: "on ambiguity check whether the draft still exists"; what became of it is
+// found by its thread or its immutable id while it lies anywhere, the trash included. By SMTP only a Sent copy proves
+// anything, and its absence proves nothing.
+func (f *Fake) Lookup(ctx context.Context, s provider.Staged) (provider.Outcome, provider.Sent, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.enter(ctx, f.epoch, &f.calls.Lookup, 10); err != nil {
-		return provider.OutcomeUnknown, err
+		return provider.OutcomeUnknown, provider.Sent{}, err
 	}
 	if f.personality != IMAP {
 		if _, ok := f.drafts[s.ID]; ok {
-			return provider.OutcomeNotSent, nil
+			return provider.OutcomeNotSent, provider.Sent{}, nil
 		}
-		return provider.OutcomeSent, nil
+		m := f.byID[f.released[s.ID]]
+		if m == nil {
+			return provider.OutcomeSent, provider.Sent{}, nil
+		}
+		return provider.OutcomeSent, provider.Sent{Item: m.id, MessageID: m.envelope.MessageID}, nil
 	}
 	for _, m := range f.order {
 		if m.envelope.MessageID != "" && m.envelope.MessageID == s.Options.MessageID && f.isSent(m) {
-			return provider.OutcomeSent, nil
+			return provider.OutcomeSent, provider.Sent{Item: m.id, MessageID: m.envelope.MessageID}, nil
 		}
 	}
-	return provider.OutcomeUnknown, nil
+	return provider.OutcomeUnknown, provider.Sent{}, nil
 }

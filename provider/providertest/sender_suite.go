@@ -100,7 +100,7 @@ var senderCases = []struct {
 		}
 		return s.never(ctx, st, provider.OutcomeNotSent)
 	}},
-	{"lost-after", "return an error when the answer is lost after the effect, and not look it up as not sent",
+	{"lost-after", "return an error when the answer is lost after the effect, and look it up not as not sent, or as sent and with the Message-ID that it has now",
 		func(ctx context.Context, s *senderRun) error { return s.lost(ctx, LostAfter, provider.OutcomeNotSent) }},
 	{"lost-before", "return an error when the connection is lost before the effect, and not look it up as sent",
 		func(ctx context.Context, s *senderRun) error { return s.lost(ctx, LostBefore, provider.OutcomeSent) }},
@@ -138,8 +138,20 @@ func (s *senderRun) want(n int) error {
 	return nil
 }
 
+// named: where a lost answer is known to mean that it was sent, the Message-ID that answers will come to is known as well.
+func (s *senderRun) named(ctx context.Context, st provider.Staged) error {
+	o, sent, err := s.sender.Lookup(ctx, st)
+	if err != nil {
+		return fmt.Errorf("Lookup: %w", err)
+	}
+	if want := s.h.Delivered(s.t)[0].MessageID; o == provider.OutcomeSent && sent.MessageID != want {
+		return fmt.Errorf("Lookup says it was sent as %q, want %q", sent.MessageID, want)
+	}
+	return nil
+}
+
 func (s *senderRun) never(ctx context.Context, st provider.Staged, wrong provider.Outcome) error {
-	o, err := s.sender.Lookup(ctx, st)
+	o, _, err := s.sender.Lookup(ctx, st)
 	if err != nil {
 		return fmt.Errorf("Lookup: %w", err)
 	}
@@ -167,7 +179,10 @@ func (s *senderRun) lost(ctx context.Context, l Loss, wrong provider.Outcome) er
 	if err := s.want(want); err != nil {
 		return err
 	}
-	return s.never(ctx, st, wrong)
+	if err := s.never(ctx, st, wrong); err != nil || l == LostBefore {
+		return err
+	}
+	return s.named(ctx, st)
 }
 
 func caseRelease(ctx context.Context, s *senderRun) error {

@@ -149,8 +149,8 @@ func (s *imapService) Release(_ context.Context, st provider.Staged) (provider.S
 	return provider.Sent{MessageID: st.Options.MessageID}, nil
 }
 
-func (s *imapService) Lookup(context.Context, provider.Staged) (provider.Outcome, error) {
-	return provider.OutcomeUnknown, nil
+func (s *imapService) Lookup(context.Context, provider.Staged) (provider.Outcome, provider.Sent, error) {
+	return provider.OutcomeUnknown, provider.Sent{}, nil
 }
 
 func TestCrashOverIMAP(t *testing.T) {

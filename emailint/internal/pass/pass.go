@@ -11,6 +11,7 @@ import (
 
 	"github.com/intellicon/email-integration/emailint/internal/ident"
 	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/internal/power"
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
 )
@@ -34,6 +35,8 @@ type Pass struct {
 	Import      *provider.Window // what is to be imported, nil for none; it may have become wider since the first pass
 	// Seen is told each envelope of a committed page, so that delivery needn't read the header again.
 	Seen func(provider.ItemID, message.Envelope)
+	// People is how history is read where people of the CRM come first; nil: it is read as it comes.
+	People *People
 	// Renew is called before every page.
 	Renew func(context.Context) error
 
@@ -41,6 +44,8 @@ type Pass struct {
 	Floor time.Time
 	// News counts what Live's pages changed in the ledger: what is told again is none.
 	News int
+	// Ahead: the mailbox was told by HistoryPage which page comes next. After Live it would have to be read again.
+	Ahead bool
 }
 
 // honest refuses a page after which we would read the same for ever, or begin anew and skip what came in between.
@@ -71,10 +76,16 @@ func (p *Pass) Live(ctx context.Context, each func(context.Context) error) error
 	}
 	// More is wanted than was when it was connected.
 	if p.Import != nil && p.Import.From.Before(p.Floor) {
-		if _, err := p.Store.AddRun(ctx, p.Lease.Org, p.Lease.Connection, state.Run{Reason: "wider import", From: p.Import.From, To: p.Floor}); err != nil {
+		if _, err := p.Store.AddRun(ctx, p.Lease.Org, p.Lease.Connection, state.Run{Reason: "wider import", From: p.Import.From, To: p.Floor, People: p.People != nil}); err != nil {
 			return err
 		}
 		p.Floor = p.Import.From
+	}
+	if b, ok := power.Of[provider.Bounded](p.Mailbox); ok {
+		b.Since(p.Floor)
+	}
+	if err := p.unlisted(ctx, runs); err != nil {
+		return err
 	}
 	for {
 		if err := p.Renew(ctx); err != nil {
@@ -94,7 +105,7 @@ func (p *Pass) Live(ctx context.Context, each func(context.Context) error) error
 		if err := honest(page, pos.Cursor); err != nil {
 			return err
 		}
-		if err := p.commit(ctx, page, state.Page{Revision: pos.Revision, Generations: pos.Generations}); err != nil {
+		if err := p.commit(ctx, page, state.Page{Revision: pos.Revision, Generations: pos.Generations}, false); err != nil {
 			return err
 		}
 		if !page.More {
@@ -129,7 +140,7 @@ func (p *Pass) begin(ctx context.Context) error {
 		}
 		if len(runs) == 0 {
 			if _, err := p.Store.AddRun(ctx, p.Lease.Org, p.Lease.Connection,
-				state.Run{Reason: "first import", From: p.Import.From, To: p.Import.To}); err != nil {
+				state.Run{Reason: "first import", From: p.Import.From, To: p.Import.To, People: p.People != nil}); err != nil {
 				return err
 			}
 		}
@@ -145,10 +156,14 @@ func (p *Pass) begin(ctx context.Context) error {
 	return err
 }
 
-// HistoryPage reads one page of the newest unfinished run; more is false when no run is left. ahead: it is called again before Live is, so that
-// the mailbox may read the next page meanwhile.
-func (p *Pass) HistoryPage(ctx context.Context, ahead bool) (more bool, err error) {
+// HistoryPage reads one page of the newest unfinished run; more is false when no run is left. ahead, which may be nil, is asked when it is committed
+// whether it will be called again before Live is, so that the mailbox may read the next page meanwhile.
+func (p *Pass) HistoryPage(ctx context.Context, ahead func() bool) (more bool, err error) {
+	p.Ahead = false
 	if err := p.Renew(ctx); err != nil {
+		return false, err
+	}
+	if err := p.newPeople(ctx); err != nil {
 		return false, err
 	}
 	pos, err := p.Store.Position(ctx, p.Lease)
@@ -156,6 +171,10 @@ func (p *Pass) HistoryPage(ctx context.Context, ahead bool) (more bool, err erro
 		return false, err
 	}
 	run := pos.Runs[0]
+	if run.People {
+		more, err := p.peoplePage(ctx, run, pos.Generations)
+		return err == nil && (more || len(pos.Runs) > 1), err
+	}
 	var cursor provider.Cursor
 	if len(run.Cursor) > 0 {
 		cursor = run.Cursor
@@ -170,20 +189,27 @@ func (p *Pass) HistoryPage(ctx context.Context, ahead bool) (more bool, err erro
 		}
 	}
 	err = p.commit(ctx, page, state.Page{Run: run.ID, Revision: run.Revision, Estimated: page.Estimated, Done: !page.More,
-		Generations: pos.Generations})
-	if reader, ok := p.Mailbox.(provider.HistoryReader); ok && ahead && err == nil && page.More {
+		Generations: pos.Generations}, false)
+	if reader, ok := power.Of[provider.HistoryReader](p.Mailbox); ok && err == nil && page.More && ahead != nil && ahead() {
 		reader.HistoryAhead(provider.Window{From: run.From, To: run.To}, page.Next)
+		p.Ahead = true
 	}
 	return err == nil && (page.More || len(pos.Runs) > 1), err
 }
 
-func (p *Pass) commit(ctx context.Context, page provider.Page, to state.Page) error {
+// commit stores a page. Of mail that is listed only nothing but its place is kept, unless it is known already.
+func (p *Pass) commit(ctx context.Context, page provider.Page, to state.Page, listed bool) error {
 	for i := range page.Items {
 		if page.Items[i].ID == "" {
 			return errors.New("the mailbox listed a message without an id") // all such would share one row
 		}
 	}
 	to.Rows = Rows(page.Items, p.Hasher, p.ConnectedAt, p.Floor)
+	for i := range to.Rows {
+		if r := &to.Rows[i]; listed && r.Fate == state.FatePending {
+			r.Fate, r.Reason = state.FateUnread, NobodyReason
+		}
+	}
 	to.Left, to.Restart, to.Recount, to.Cursor = page.Left, page.Restart, page.Recount, page.Next
 	c, err := p.Store.CommitPage(ctx, p.Lease, to)
 	if err != nil {
