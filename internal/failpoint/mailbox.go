@@ -40,8 +40,27 @@ type authorizer struct {
 	p *Process
 }
 
-// Authorizer is a process's a.
-func Authorizer(p *Process, a provider.Authorizer) provider.Authorizer { return &authorizer{a, p} }
+// Authorizer is a process's a. It is a Watcher where a is one.
+func Authorizer(p *Process, a provider.Authorizer) provider.Authorizer {
+	if w, ok := a.(provider.Watcher); ok {
+		return &watcher{authorizer{a, p}, w}
+	}
+	return &authorizer{a, p}
+}
+
+// watcher is one whose service tells of news.
+type watcher struct {
+	authorizer
+	w provider.Watcher
+}
+
+func (w *watcher) Watch(ctx context.Context, tokens oauth2.TokenSource, had []byte) (provider.Watch, error) {
+	return get(w.p, "provider.Watch", func() (provider.Watch, error) { return w.w.Watch(ctx, tokens, had) })
+}
+
+func (w *watcher) Unwatch(ctx context.Context, tokens oauth2.TokenSource, handle []byte) error {
+	return w.p.pass("provider.Unwatch", func() error { return w.w.Unwatch(ctx, tokens, handle) })
+}
 
 func (a *authorizer) Open(ctx context.Context, credential []byte) (provider.Mailbox, error) {
 	m, err := get(a.p, "provider.Open", func() (provider.Mailbox, error) { return a.Authorizer.Open(ctx, credential) })

@@ -124,6 +124,8 @@ var Points = []Point{
 
 	{Name: "provider.Open", Read: true, Means: "a connection is open that nobody will close"},
 	{Name: "provider.OpenToken", Read: true, Means: "a connection is open that nobody will close", Unreached: noSignIn},
+	{Name: "provider.Watch", Means: "the service tells of news, and nobody knows until when: it is asked again", Unreached: noSignIn},
+	{Name: "provider.Unwatch", Means: "the service tells no more, and the rest of a disconnection is to be done", Unreached: noSignIn},
 	{Name: "mailbox.Profile", Read: true, Means: "nothing"},
 	{Name: "mailbox.Start", Read: true, Means: "a cursor was taken and not stored: the next one is later, history was planned before"},
 	{Name: "mailbox.Changes", Read: true, Means: "a page was read and not stored"},
