@@ -8,6 +8,7 @@ import (
 
 	"github.com/intellicon/email-integration/emailint/internal/deliver"
 	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/internal/power"
 	"github.com/intellicon/email-integration/linker"
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
@@ -78,7 +79,7 @@ func (e *Engine) Erasure(ctx context.Context, org string, connection int64) (Era
 }
 
 func (e *Engine) receipt(r state.Erasure) Erasure {
-	_, removes := e.o.CRM.(Remover)
+	_, removes := power.Of[Remover](e.o.CRM)
 	return Erasure{Connection: r.Connection, Begun: r.Begun, Done: r.Done, Items: r.Items, Released: r.Released, Removed: r.Removed,
 		Outstanding: r.Outstanding, Kept: !removes}
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/intellicon/email-integration/internal/power"
 	"github.com/intellicon/email-integration/provider"
 )
 
@@ -170,9 +171,9 @@ func (s *waiters) rest(ctx context.Context, id int64, waited time.Duration) {
 // wait reports whether there may be news. When there is no real time it says so, and the poll goes on: a later pass tries again.
 func (s *waiters) wait(ctx context.Context, c Connection, box provider.Mailbox) (heard bool) {
 	org, id := c.Org, c.ID
-	w, ok := box.(provider.Waiter)
+	w, ok := power.Of[provider.Waiter](box)
 	if !ok {
-		if _, watched := s.engine.provs[c.Provider].(provider.Watcher); watched {
+		if _, watched := power.Of[provider.Watcher](s.engine.provs[c.Provider]); watched {
 			return false // Engine.watch says how it hears of news
 		}
 		s.say(ctx, org, id, "polling: this kind of mailbox can't be waited on")
@@ -180,7 +181,7 @@ func (s *waiters) wait(ctx context.Context, c Connection, box provider.Mailbox) 
 	}
 	// Where waiting is but a pause the connection is better given back.
 	pauses := func() bool {
-		p, ok := box.(provider.Poller)
+		p, ok := power.Of[provider.Poller](box)
 		if !ok || p.Polling() == "" {
 			return false
 		}

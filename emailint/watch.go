@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/internal/power"
 	"github.com/intellicon/email-integration/provider"
 )
 
@@ -22,7 +23,7 @@ const (
 // that comes after is told to nobody. What goes wrong is no trouble of the mailbox: the poll goes on, and it is tried again, ever more seldom. Of a
 // mailbox whose lease was lost meanwhile it is ended.
 func (e *Engine) watch(ctx context.Context, l state.Lease, c Connection, s SyncSettings) error {
-	p, ok := e.provs[c.Provider].(provider.Watcher)
+	p, ok := power.Of[provider.Watcher](e.provs[c.Provider])
 	full, sent := s.hint()
 	now := e.o.Now()
 	wanted := full || sent
@@ -80,7 +81,7 @@ func (e *Engine) watch(ctx context.Context, l state.Lease, c Connection, s SyncS
 // unwatch ends what stands at the service. One without a handle is the person's and the app's, and another mailbox may live by it (facts 8). Where the
 // service does not answer it ends by itself, and what it tells until then wakes nobody.
 func (e *Engine) unwatch(ctx context.Context, c Connection, handle []byte) {
-	p, ok := e.provs[c.Provider].(provider.Watcher)
+	p, ok := power.Of[provider.Watcher](e.provs[c.Provider])
 	if !ok || len(c.Credential) == 0 || e.observing(ctx) != nil {
 		return
 	}

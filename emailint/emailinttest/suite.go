@@ -2,9 +2,11 @@ package emailinttest
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/intellicon/email-integration/emailint/crm"
+	"github.com/intellicon/email-integration/internal/power"
 	"github.com/intellicon/email-integration/linker"
 	"github.com/intellicon/email-integration/message"
 )
@@ -95,6 +97,23 @@ func TestCRMStore(t *testing.T, open func(t *testing.T) CRMHarness) {
 				return ok && errors.As(err, &es) && len(es.Failed) == 1 && errors.Is(es.Failed["nope"], crm.ErrUnknownEmail) &&
 					h.Emails("o")["e1"].Revision == 5
 			}},
+		{"addresses", "Addresses, of a store that is an AddressLister, should list each address and domain once it is there, in pages, and then what is new",
+			func(t *testing.T, h CRMHarness) bool {
+				lister, ok := power.Of[crm.AddressLister](h.Store)
+				if !ok {
+					return true // an optional power
+				}
+				h.Add("o", ada, "ada@example.com", "ada@example.org")
+				h.Add("o", linker.Record{Kind: linker.Account, ID: "acme"}, "acme.com")
+				h.Add("other", linker.Record{Kind: linker.Contact, ID: "eve"}, "eve@example.com")
+				all, mark, ok := addresses(t, lister, "", 2)
+				h.Add("o", linker.Record{Kind: linker.Contact, ID: "new"}, "new@example.com")
+				more, mark, also := addresses(t, lister, mark, 2)
+				none, _, last := addresses(t, lister, mark, 2)
+				slices.Sort(all)
+				return ok && also && last && slices.Equal(all, []string{"acme.com", "ada@example.com", "ada@example.org"}) &&
+					slices.Contains(more, "new@example.com") && len(none) == 0
+			}},
 	}
 	if open(t).Had != nil {
 		cases = append(cases, declaredCases...)
@@ -106,6 +125,27 @@ func TestCRMStore(t *testing.T, open func(t *testing.T) CRMHarness) {
 			}
 		})
 	}
+}
+
+// addresses lists everything after a mark, and each once.
+func addresses(t *testing.T, l crm.AddressLister, after string, limit int) (all []string, mark string, ok bool) {
+	for range 10 {
+		who, next, more, err := l.Addresses(t.Context(), "o", after, limit)
+		if err != nil {
+			t.Log(err)
+			return nil, "", false
+		}
+		for _, w := range who {
+			if !slices.Contains(all, w) {
+				all = append(all, w)
+			}
+		}
+		if !more {
+			return all, next, true
+		}
+		after = next
+	}
+	return nil, "", false
 }
 
 type suiteCase struct {

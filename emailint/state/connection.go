@@ -95,6 +95,7 @@ type Run struct {
 	Seen      int
 	Estimated int // 0: unknown
 	Done      bool
+	People    bool // mail with people of the CRM is read and the rest is listed; Cursor is the engine's own then
 }
 
 // Settings of an organisation. Values are the engine's.

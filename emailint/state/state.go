@@ -46,6 +46,7 @@ type Store interface {
 	Consents
 	Controls
 	Seals
+	Quotas
 	Close() error
 
 	// Seal does nothing; its argument can't be named outside this module.
@@ -314,4 +315,11 @@ type Seals interface {
 	// a value before may store it again after, so a key is retired when Sealed finds nothing from the start. Each organisation's values are replaced
 	// together or not at all; n counts those that were, beside an error as well.
 	Reseal(ctx context.Context, vs []Sealed) (n int, err error)
+}
+
+// Quotas keeps what is left of quotas that several workers share.
+type Quotas interface {
+	// TakeQuota takes up to t.Want units out of a bucket, t.Least of them at least, or none; then wait is when there will be so many, should nobody else
+	// take them. Clocks may differ: one that is behind fills nothing.
+	TakeQuota(ctx context.Context, name string, t Taking, now time.Time) (taken int64, wait time.Duration, err error)
 }

@@ -17,6 +17,8 @@ const (
 	noTicker       = "the engine does not look for sent mail apart yet"
 	noUserSettings = "the engine knows no settings of users yet"
 	noSignIn       = "nobody signs in by OAuth yet"
+	noPeople       = "the scenario reads everything; see emailint.TestPeopleFirstIsCutOff"
+	noQuota        = "the services of the scenario share none"
 	noOperator     = "the engine offers it to nobody yet"
 )
 
@@ -115,17 +117,20 @@ var Points = []Point{
 	{Name: "state.Sealed", Read: true, Means: "nothing", Unreached: noOperator},
 	{Name: "state.Reseal", Means: "some values have the new key and others the old one: they are found again", Unreached: noOperator},
 
+	{Name: "state.TakeQuota", Means: "units of a quota are taken and not used", Unreached: noQuota},
+
 	{Name: "crm.Find", Read: true, Means: "nothing"},
 	{Name: "crm.CreateContacts", Means: "the contact exists and no mail is linked to it (rule 5)"},
 	{Name: "crm.SaveEmails", Means: "the CRM has the email and the engine doesn't know"},
 	{Name: "crm.UpdateEmails", Means: "the CRM has the new links and the engine doesn't know"},
 	{Name: "crm.RemoveEmails", Means: "the CRM has removed the email and the engine doesn't know"},
 	{Name: "crm.RecordChanges", Read: true, Means: "changes were pulled and not stored: they are pulled again"},
+	{Name: "crm.Addresses", Read: true, Means: "nothing", Unreached: noPeople},
 
 	{Name: "provider.Open", Read: true, Means: "a connection is open that nobody will close"},
 	{Name: "provider.OpenToken", Read: true, Means: "a connection is open that nobody will close", Unreached: noSignIn},
-	{Name: "provider.Watch", Means: "the service tells of news, and nobody knows until when: it is asked again", Unreached: noSignIn},
-	{Name: "provider.Unwatch", Means: "the service tells no more, and the rest of a disconnection is to be done", Unreached: noSignIn},
+	{Name: "provider.Watch", Means: "the service tells of news for a time, and the engine doesn't know: it asks again", Unreached: noSignIn},
+	{Name: "provider.Unwatch", Means: "the service tells no more, and the engine doesn't know", Unreached: noSignIn},
 	{Name: "mailbox.Profile", Read: true, Means: "nothing"},
 	{Name: "mailbox.Start", Read: true, Means: "a cursor was taken and not stored: the next one is later, history was planned before"},
 	{Name: "mailbox.Changes", Read: true, Means: "a page was read and not stored"},
@@ -135,6 +140,9 @@ var Points = []Point{
 	{Name: "mailbox.Locate", Read: true, Means: "nothing"},
 	{Name: "mailbox.Inventory", Read: true, Means: "nothing"},
 	{Name: "mailbox.Wait", Read: true, Means: "news was heard and nobody woken: the poll finds it", Unreached: "only Run waits; see crash.TestRun"},
+	{Name: "mailbox.Search", Read: true, Means: "a page was found and not stored", Unreached: noPeople},
+	{Name: "mailbox.Plan", Read: true, Means: "nothing", Unreached: noPeople},
+	{Name: "mailbox.Signature", Read: true, Means: "nothing", Unreached: "the engine shows it to nobody yet"},
 	{Name: "mailbox.Archive", Means: "the mail is archived and the engine doesn't know (rule 17)"},
 	{Name: "mailbox.Unarchive", Means: "the mail is back and the engine doesn't know"},
 	{Name: "mailbox.Label", Means: "the mail has its label and the engine doesn't know"},

@@ -328,6 +328,10 @@ func (s *Store) Pauses(ctx context.Context) ([]state.Pause, error) {
 	return get(s.p, "state.Pauses", func() ([]state.Pause, error) { return s.Store.Pauses(ctx) })
 }
 
+func (s *Store) TakeQuota(ctx context.Context, name string, t state.Taking, now time.Time) (int64, time.Duration, error) {
+	return get2(s.p, "state.TakeQuota", func() (int64, time.Duration, error) { return s.Store.TakeQuota(ctx, name, t, now) })
+}
+
 func (s *Store) Deployment(ctx context.Context) (string, error) {
 	return get(s.p, "state.Deployment", func() (string, error) { return s.Store.Deployment(ctx) })
 }

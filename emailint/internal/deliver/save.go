@@ -11,6 +11,7 @@ import (
 
 	"github.com/intellicon/email-integration/emailint/crm"
 	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/internal/power"
 	"github.com/intellicon/email-integration/linker"
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
@@ -101,7 +102,7 @@ func (d *Deliverer) unread(e state.Email) provider.ItemID {
 // prefetch tells the mailbox which contents are wanted next, as far as they may be in memory together: those of this chunk, and those that
 // were decided for the first time and come with the next ones. Servers spend more on opening a folder than on a hundred mails in it.
 func (d *Deliverer) prefetch(es []state.Email) {
-	p, ok := d.Mailbox.(provider.Prefetcher)
+	p, ok := power.Of[provider.Prefetcher](d.Mailbox)
 	if !ok {
 		return
 	}

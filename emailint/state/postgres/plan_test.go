@@ -215,6 +215,7 @@ INSERT INTO secret (org, name, value) SELECT 'o' || n, 'a' || m, 'x' FROM genera
 INSERT INTO user_settings (org, owner) SELECT 'o' || n % 50, 'u' || n FROM generate_series(1, 5000) n;
 INSERT INTO consent (key, org, owner, expires) SELECT decode(md5('c' || n), 'hex'), 'o', 'u', n FROM generate_series(1, 5000) n;
 INSERT INTO pause (org, provider, admin, who, reason, at) SELECT 'o' || n, '', false, '', '', 0 FROM generate_series(1, 20) n;
+INSERT INTO quota (name, level, at) SELECT 'q' || n, 0, 0 FROM generate_series(1, 1000) n;
 INSERT INTO deployment (one, id) VALUES (1, 'x');
 INSERT INTO run (conn, reason, from_t, to_t) SELECT n, 'first', 0, 0 FROM generate_series(1, 2000) n;
 ANALYZE`

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 // Who may do what, and when: credentials, consents, pauses, settings, keys.
 var controlCases = []testCase{
 	{"Refresh", "one worker at a time may refresh a credential, that right runs out, and what is stored late is refused", refresh},
+	{"Quota", "what several take of a quota is never more than it has, and it fills with time", quota},
 	{"RefreshErased", "a credential that is gone, or another organisation's, is not found", func(h *house) {
 		c := h.connect("u")
 		for _, of := range []struct {
@@ -846,4 +848,49 @@ func pausedElsewhere(t *testing.T, newStores func(t *testing.T) (a, b state.Stor
 	if l, err := a.Claim(t.Context(), "w", start, time.Hour); err != nil || l.Connection != c.ID {
 		t.Errorf("at the end %d is claimed: %v", l.Connection, err)
 	}
+}
+
+func quota(h *house) {
+	t := state.Taking{PerMinute: 600, Size: 100, Want: 60, Least: 30, Leave: 10}
+	take := func(want int64, wait time.Duration, at time.Time) {
+		h.Helper()
+		n, w, err := h.s.TakeQuota(h.Context(), "a", t, at)
+		h.ok(err)
+		h.equal("taken", n, want)
+		h.equal("wait", w, wait)
+	}
+	take(60, 0, start)
+	take(30, 0, start)                    // all but what is left for others
+	take(0, 3*time.Second, start)         // 10 are there, and 30 of 40 are wanted
+	take(0, 3*time.Second, start.Add(-1)) // a clock that is behind fills nothing
+	take(0, time.Second, start.Add(2*time.Second))
+	take(30, 0, start.Add(3*time.Second))
+	take(60, 0, start.Add(time.Hour)) // it holds no more than its size
+	take(30, 0, start.Add(time.Hour))
+	n, _, err := h.s.TakeQuota(h.Context(), "b", t, start)
+	h.ok(err)
+	h.equal("of another bucket", n, int64(60))
+	_, _, err = h.s.TakeQuota(h.Context(), "b", state.Taking{PerMinute: 1, Size: 1, Want: 2, Least: 2}, start)
+	h.equal("one that can never succeed is an error", err != nil, true)
+
+	t = state.Taking{PerMinute: 60, Size: 1000, Want: 7, Least: 1}
+	var wg sync.WaitGroup
+	var sum atomic.Int64
+	for range 4 {
+		wg.Go(func() {
+			for {
+				n, _, err := h.s.TakeQuota(h.Context(), "shared", t, start)
+				if err != nil {
+					h.Error(err)
+					return
+				}
+				if n == 0 {
+					return
+				}
+				sum.Add(n)
+			}
+		})
+	}
+	wg.Wait()
+	h.equal("taken by four", sum.Load(), int64(1000))
 }

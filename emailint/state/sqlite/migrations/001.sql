@@ -50,6 +50,7 @@ CREATE TABLE pause (                      -- '' is all of them
   PRIMARY KEY (org, provider, admin)
 ) WITHOUT ROWID;
 CREATE TABLE deployment (one INTEGER PRIMARY KEY CHECK (one = 1), id TEXT NOT NULL); -- a row at most
+CREATE TABLE quota (name TEXT PRIMARY KEY, level INTEGER NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID; -- a bucket: how much is in it, and when that was
 
 CREATE TABLE erasure (                    -- receipts
   conn INTEGER PRIMARY KEY, org TEXT NOT NULL, begun INTEGER NOT NULL, done INTEGER NOT NULL DEFAULT 0,
@@ -61,7 +62,7 @@ CREATE TABLE run (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   conn INTEGER NOT NULL, reason TEXT NOT NULL, from_t INTEGER NOT NULL, to_t INTEGER NOT NULL,
   cursor BLOB, revision INTEGER NOT NULL DEFAULT 0,
-  seen INTEGER NOT NULL DEFAULT 0, estimated INTEGER NOT NULL DEFAULT 0, done INTEGER NOT NULL DEFAULT 0
+  seen INTEGER NOT NULL DEFAULT 0, estimated INTEGER NOT NULL DEFAULT 0, done INTEGER NOT NULL DEFAULT 0, people INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX run_conn ON run (conn);
 

@@ -50,6 +50,7 @@ CREATE TABLE pause (                      -- '' is all of them
   PRIMARY KEY (org, provider, admin)
 ) WITHOUT ROWID;
 CREATE TABLE deployment (one INTEGER PRIMARY KEY CHECK (one = 1), id TEXT NOT NULL); -- a row at most
+CREATE TABLE quota (name TEXT PRIMARY KEY, level INTEGER NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID; -- a bucket: how much is in it, and when that was
 
 CREATE TABLE erasure (                    -- receipts
   conn INTEGER PRIMARY KEY, org TEXT NOT NULL, begun INTEGER NOT NULL, done INTEGER NOT NULL DEFAULT 0,
@@ -61,7 +62,7 @@ CREATE TABLE run (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   conn INTEGER NOT NULL, reason TEXT NOT NULL, from_t INTEGER NOT NULL, to_t INTEGER NOT NULL,
   cursor BLOB, revision INTEGER NOT NULL DEFAULT 0,
-  seen INTEGER NOT NULL DEFAULT 0, estimated INTEGER NOT NULL DEFAULT 0, done INTEGER NOT NULL DEFAULT 0
+  seen INTEGER NOT NULL DEFAULT 0, estimated INTEGER NOT NULL DEFAULT 0, done INTEGER NOT NULL DEFAULT 0, people INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX run_conn ON run (conn);
 
@@ -232,7 +233,7 @@ INSERT INTO pause ("org", "provider", "admin", "who", "reason", "at") VALUES ('b
 INSERT INTO placement ("row_id", "folder", "conn", "generation") VALUES (1, 'INBOX', 1, 0);
 INSERT INTO placement ("row_id", "folder", "conn", "generation") VALUES (2, 'INBOX', 1, 0);
 INSERT INTO placement ("row_id", "folder", "conn", "generation") VALUES (3, 'INBOX', 1, 0);
-INSERT INTO run ("id", "conn", "reason", "from_t", "to_t", "cursor", "revision", "seen", "estimated", "done") VALUES (1, 1, 'first import', 1772355600000000, 0, X'666172', 0, 0, 0, 0);
+INSERT INTO run ("id", "conn", "reason", "from_t", "to_t", "cursor", "revision", "seen", "estimated", "done", "people") VALUES (1, 1, 'first import', 1772355600000000, 0, X'666172', 0, 0, 0, 0, 0);
 INSERT INTO secret ("org", "name", "value") VALUES ('acme', 'password', X'7365616C6564');
 INSERT INTO user_settings ("org", "owner", "settings", "version") VALUES ('acme', 'u', X'7B2262223A317D', 1);
 INSERT INTO word ("seq", "org", "hash", "thread", "kind", "record", "no") VALUES (1, 'acme', X'6E6F626F6479', 1, '', '', 0);
