@@ -83,6 +83,9 @@ type Connections interface {
 	// Nudge makes the connection due for what its user sent, and for nothing else (Lease.SentOnly). One that comes during a pass leaves it due after that.
 	Nudge(ctx context.Context, org string, id int64, now time.Time) error
 
+	// Told returns the connected mailboxes that a notification is about: those with that address, in any case, or with a watch of that handle, whichever
+	// is not empty. Of all organisations.
+	Told(ctx context.Context, provider, address string, handle []byte) ([]Connection, error)
 	// SetWatch notes what stands at the service, and when it is renewed. It checks the lease: ErrStale where the connection ended meanwhile.
 	SetWatch(ctx context.Context, l Lease, w Watch) error
 	// EndWatch forgets it. The same mailbox connected again has it renewed at once.

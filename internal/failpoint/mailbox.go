@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"iter"
+	"net/http"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -42,6 +43,10 @@ type authorizer struct {
 
 // Authorizer is a process's a.
 func Authorizer(p *Process, a provider.Authorizer) provider.Authorizer { return &authorizer{a, p} }
+
+func (a *authorizer) Push(r *http.Request) (provider.Pushed, error) {
+	return get(a.p, "provider.Push", func() (provider.Pushed, error) { return a.Authorizer.(provider.Pusher).Push(r) })
+}
 
 // Unwrap says what the provider can do besides.
 func (a *authorizer) Unwrap() provider.Provider { return a.Authorizer }

@@ -42,6 +42,10 @@ func (s *Store) Retry(ctx context.Context, org string, id int64, from state.Conn
 	return s.p.pass("state.Retry", func() error { return s.Store.Retry(ctx, org, id, from) })
 }
 
+func (s *Store) Told(ctx context.Context, provider, address string, handle []byte) ([]state.Connection, error) {
+	return get(s.p, "state.Told", func() ([]state.Connection, error) { return s.Store.Told(ctx, provider, address, handle) })
+}
+
 func (s *Store) SetWatch(ctx context.Context, l state.Lease, w state.Watch) error {
 	return s.p.pass("state.SetWatch", func() error { return s.Store.SetWatch(ctx, l, w) })
 }

@@ -30,6 +30,7 @@ var wrapped = []struct {
 	{"provider", reflect.TypeFor[provider.Provider](), func(p *Process) any { return &opener{p: p} }},
 	{"provider", reflect.TypeFor[provider.Authorizer](), func(p *Process) any { return &authorizer{p: p} }},
 	{"provider", reflect.TypeFor[provider.Watcher](), func(p *Process) any { return &authorizer{p: p} }},
+	{"provider", reflect.TypeFor[provider.Pusher](), func(p *Process) any { return &authorizer{p: p} }},
 	{"mailbox", reflect.TypeFor[provider.Mailbox](), func(p *Process) any { return &mailbox{p: p} }},
 	{"mailbox", reflect.TypeFor[provider.Prefetcher](), func(p *Process) any { return &mailbox{p: p} }},
 	{"mailbox", reflect.TypeFor[provider.Waiter](), func(p *Process) any { return &mailbox{p: p} }},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -143,6 +144,26 @@ var controlCases = []testCase{
 		w.Next, w.Tries = time.Time{}, 0
 		is(w)
 		h.is(h.s.SetWatch(h.Context(), l, w), state.ErrStale)
+		told := func(of, address, handle string, want ...int64) {
+			h.Helper()
+			cs, err := h.s.Told(h.Context(), of, address, []byte(handle))
+			h.ok(err)
+			var ids []int64
+			for _, c := range cs {
+				ids = append(ids, c.ID)
+			}
+			h.equal("told of "+address+handle, slices.Equal(ids, want), true)
+		}
+		told(c.Provider, "", "h\x00", c.ID)
+		told(c.Provider, "", "h")
+		told("other", "", "h\x00")
+		told(c.Provider, strings.ToUpper(c.Address), "", c.ID)
+		told(c.Provider, c.Address+"x", "")
+		told("other", c.Address, "")
+		told(c.Provider, "", "")
+		h.ok(h.s.SetState(h.Context(), org, c.ID, state.NeedsUser, "x"))
+		told(c.Provider, c.Address, "")
+		h.ok(h.s.SetState(h.Context(), org, c.ID, state.Connected, ""))
 		h.is(h.s.EndWatch(h.Context(), "other", c.ID), state.ErrNotFound)
 		h.ok(h.s.EndWatch(h.Context(), org, c.ID))
 		is(state.Watch{})

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/intellicon/email-integration/emailint/state"
@@ -129,6 +130,20 @@ func (s *Store) Retry(ctx context.Context, org string, id int64, from state.Conn
 		}
 		return err
 	})
+}
+
+// Told implements state.Connections.
+func (s *Store) Told(ctx context.Context, provider, address string, handle []byte) (cs []state.Connection, err error) {
+	err = s.read(ctx, func(t *tx) error {
+		if len(handle) > 0 {
+			cs, err = list(t, scanConnection, `SELECT `+connectionColumns+` FROM connection WHERE watch = ? AND provider = ? AND state = 'connected' ORDER BY id`, handle, provider)
+		} else if address != "" {
+			cs, err = list(t, scanConnection, `SELECT `+connectionColumns+` FROM connection WHERE lower(address) = ? AND provider = ? AND state = 'connected' ORDER BY id`,
+				strings.ToLower(address), provider)
+		}
+		return err
+	})
+	return cs, err
 }
 
 // SetWatch implements state.Connections.

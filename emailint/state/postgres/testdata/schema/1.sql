@@ -42,6 +42,8 @@ CREATE TABLE connection (
   watch BYTEA, watch_expires BIGINT NOT NULL DEFAULT 0, watch_next BIGINT NOT NULL DEFAULT 0, watch_tries BIGINT NOT NULL DEFAULT 0
 );
 CREATE INDEX connection_org ON connection (org);
+CREATE INDEX connection_address ON connection (lower(address));
+CREATE INDEX connection_watch ON connection (watch) WHERE watch IS NOT NULL;
 CREATE INDEX connection_due ON connection (state, next_due);
 
 CREATE TABLE consent (                    -- sign-ins that were begun

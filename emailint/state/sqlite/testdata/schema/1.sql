@@ -39,6 +39,8 @@ CREATE TABLE connection (
   watch BLOB, watch_expires INTEGER NOT NULL DEFAULT 0, watch_next INTEGER NOT NULL DEFAULT 0, watch_tries INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX connection_org ON connection (org);
+CREATE INDEX connection_address ON connection (lower(address));
+CREATE INDEX connection_watch ON connection (watch) WHERE watch IS NOT NULL;
 CREATE INDEX connection_due ON connection (state, next_due);
 
 CREATE TABLE consent (                    -- sign-ins that were begun
