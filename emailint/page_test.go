@@ -128,7 +128,9 @@ func TestMailServerAndSignatureOfThePage(t *testing.T) {
 			return smtp.New(smtp.Config{Host: s.Host, Port: s.Port, Encryption: smtp.Encryption(s.Encryption), Username: s.Username,
 				Password: smtp.Secret(s.Password), FromAddress: s.FromAddress, FromName: s.FromName, TLSConfig: &tls.Config{RootCAs: world.Roots}})
 		}
-		o.Sender = func(ctx context.Context, c emailint.Connection) (provider.Sender, error) { return e.SMTPSender(ctx, c.Org) }
+		o.Sender = func(ctx context.Context, c emailint.Connection) (provider.Sender, error) {
+			return e.SMTPSender(ctx, c.Org)
+		}
 	}))
 	e = w.Engine
 	at := world.SMTP.(*net.TCPAddr)
