@@ -121,13 +121,34 @@ type Mailbox interface {
 	Close() error
 }
 
-// What a Mailbox may be besides, probed once: Prefetcher, Waiter, Poller, Archiver, Labeler, SentFiler.
+// A Mailbox that wraps another, and passes on what that may be besides, says so by a method Unwrap() Mailbox: it is then taken for what the other is.
+//
+// What a Mailbox may be besides, probed once: Prefetcher, Waiter, Poller, Archiver, Labeler, SentFiler, Searcher, Bounded, Signer.
 
 // Prefetcher is a mailbox that reads the content of several messages in one round trip. Prefetch says which are wanted next, in that order:
 // a hint, after which Content is called for each as ever, and which takes the place of an earlier one. It reads nothing by itself. Whoever
 // calls it bounds what the messages measure together, for they may be held in memory.
 type Prefetcher interface {
 	Prefetch(ids []ItemID)
+}
+
+// Searcher is a mailbox where reading a message costs much more than learning that it is there: history may be read for some people first, and
+// the rest be listed only. Its History reads nothing either: of the Items of both the ID alone counts, and what they are is read with Content (and
+// Prefetch) by whoever wants it, once.
+type Searcher interface {
+	// Search returns a page of the messages of the window that are from or to somebody of who: addresses, and domains (with all below them). It may
+	// tell one twice, or one that is of nobody asked for. c is nil at the start; all calls of one search have the same who.
+	Search(ctx context.Context, w Window, who []string, c Cursor) (Page, error)
+	// Plan says what it would cost to read the window: the messages of who, or all where who is empty. It counts by listing, within bounds.
+	Plan(ctx context.Context, w Window, who []string) (Plan, error)
+}
+
+// Plan is what reading a part of a mailbox costs.
+type Plan struct {
+	Messages int
+	AtLeast  bool          // there are more than were counted
+	Units    int           // of the service's quota
+	Time     time.Duration // that the service's quota asks for
 }
 
 // Waiter is a mailbox that can wait for news, as IMAP IDLE does. Wait returns nil when there may be something new.
@@ -183,6 +204,18 @@ type SentFiler interface {
 	FindSent(ctx context.Context, messageID string) (ItemID, error)
 	// FileSent appends a copy to Sent, read by its owner. It does not look first. The id is "" when the service doesn't tell.
 	FileSent(ctx context.Context, raw []byte, at time.Time) (ItemID, error)
+}
+
+// Bounded is a mailbox that lists again as a whole what it lost track of, and to which it makes a difference how much of it is wanted: a hint.
+// Mail received before then may be left out of it.
+type Bounded interface {
+	Since(t time.Time)
+}
+
+// Signer is a mailbox whose service keeps its owner's signatures. Signature is that of an address the owner sends as, as HTML of the owner's
+// making: sanitise it. "" where there is none. Empty from: the address that is used by default.
+type Signer interface {
+	Signature(ctx context.Context, from string) (html string, err error)
 }
 
 // Sender sends mail. Stage prepares (a draft where the service has drafts), Release sends; the caller stores Staged
@@ -267,6 +300,14 @@ type NeedsAction struct {
 
 func (e *NeedsAction) Error() string { return fmt.Sprintf("%s (%s must act)", e.Reason, e.Who) }
 func (e *NeedsAction) Unwrap() error { return e.Err }
+
+// Budget is a quota that several mailboxes share, in several processes perhaps: at Google that of a project, which is known by the client id of its
+// app. Safe for concurrent use.
+type Budget interface {
+	// Take takes up to units, and least of them at least, or none; then wait says when to ask again. Urgent asks are for live mail: the last
+	// of a budget is kept for them.
+	Take(ctx context.Context, app string, units, least int, urgent bool) (taken int, wait time.Duration, err error)
+}
 
 // RateLimitError asks to come back later.
 type RateLimitError struct {
