@@ -30,6 +30,7 @@ type house struct {
 	fake *providertest.Fake // the mailbox of whoever signs in
 	name string             // of the provider
 	opts emailint.Options
+	left bool // of a process that died: what it took was not ended
 }
 
 const app = "client-1"
