@@ -85,6 +85,21 @@ func TestWhatPeopleDo(t *testing.T) {
 	}
 }
 
+func TestTrashMayTakeInbox(t *testing.T) {
+	s, _ := newServer(gmailtest.Options{TrashTakesInbox: true})
+	ada := s.AddUser("ada@example.com")
+	id := ada.Deliver(letter("bob@other.example", "ada@example.com", "a", "a@other.example"), noon)
+	start := ada.HistoryID()
+	svc := service(t, ada, s)
+	if m := must(svc.Messages.Trash("me", id).Do())(t); !slices.Equal(m.LabelIds, []string{"UNREAD", "TRASH"}) {
+		t.Errorf("labels %v", m.LabelIds)
+	}
+	h := must(svc.History.List("me").StartHistoryId(start).Do())(t)
+	if got := told(h.History, map[string]string{id: "a"}); got != "+TRASH:a -INBOX:a" {
+		t.Errorf("history %q", got)
+	}
+}
+
 // On a port notifications that were not taken come again by themselves.
 func TestListeningPushes(t *testing.T) {
 	var now atomic.Int64 // at each look it is half a minute later: no pause is long
