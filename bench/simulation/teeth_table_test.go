@@ -60,7 +60,7 @@ var teeth = []tooth{
 	{rule: "2c", quick: true, off: "a save whose answer never came is not made again", planted: "a save not replayed", promise: "R7|R6",
 		edits: []edit{
 			{emailGo, `SET attempted = true /*each*/ WHERE`, `SET attempted = true, saved = revision /*each*/ WHERE`},
-			{emailGo, `AND saved < ?1`, `AND saved <= ?1`},
+			{emailGo, `AND email.saved < ?1`, `AND email.saved <= ?1`},
 			{emailGo, `UPDATE email SET error = ?, tries`, `UPDATE email SET saved = 0, error = ?, tries`}}},
 
 	{rule: "3a", quick: true, off: "the row of an email that the CRM may have is dropped when its last mailbox is erased", promise: "R7",
@@ -113,11 +113,12 @@ var teeth = []tooth{
 	{rule: "9i", off: "a reply that has the records of the mail above by itself is left alone, also where it inherited others so far", promise: "R7|R3",
 		edits: []edit{{threadGo, `l.By == linker.ByThread || l.By == linker.ByPerson`, `l.By == linker.ByPerson`}}},
 	{rule: "9j", profile: "people", seeds: 400, off: "a reply that has the records of the mail above by itself is left alone, also where a person linked one of them", promise: "R7|R3",
-		edits: []edit{{threadGo, `if e.Spoken() || slices.ContainsFunc(e.Links, func(l linker.Link) bool { return l.By == linker.ByThread || l.By == linker.ByPerson }) {`,
-			`if slices.ContainsFunc(e.Links, func(l linker.Link) bool { return l.By == linker.ByThread }) {`}}},
+		edits: []edit{{threadGo, `if e.Spoken() || slices.ContainsFunc(e.Links, func(l linker.Link) bool {
+		return l.By == linker.ByThread || l.By == linker.ByPerson || l.By == linker.ByHost
+	}) {`, `if slices.ContainsFunc(e.Links, func(l linker.Link) bool { return l.By == linker.ByThread }) {`}}},
 	{rule: "9l", off: "a reply that has one of the records of the mail above by itself is left alone", promise: "R7|R3",
 		edits: []edit{{threadGo, `return l.Record == r && l.Direct() }) {
-			return false, nil`, `return l.Record == r && l.Direct() }) {
+			return false`, `return l.Record == r && l.Direct() }) {
 			break`}}},
 	{rule: "9f", profile: "races", seeds: 150, off: "a parent that is read after its children does not make them due", promise: "R7|R3",
 		edits: []edit{{threadGo, `if messageID == "" || len(cites) == 0 {
@@ -347,7 +348,7 @@ var blunt = []tooth{
 		edits: []edit{{settleGo, `change == b.Change && st.RulesVersion >= rules`, `change >= b.Change && st.RulesVersion >= rules`}}},
 
 	{rule: "9k", profile: "races", seeds: 400, off: "a reply that has the records of the mail above by itself is left alone, also while it is decided anew", promise: "R7|R3",
-		edits: []edit{{threadGo, `NOT EXISTS (SELECT 1 FROM ledger WHERE email = ?1 AND (due > settled OR`, `NOT EXISTS (SELECT 1 FROM ledger WHERE email = ?1 AND (false OR`}}},
+		edits: []edit{{threadGo, `WHERE o.email = l.email AND (o.due > o.settled OR`, `WHERE o.email = l.email AND (false OR`}}},
 	{rule: "9c", profile: "races", seeds: 150, off: "when Message-IDs of an email change alone, the mails that answer it are not decided again", promise: "R7|R3",
 		edits: []edit{{emailGo, `if !inherited {`, `if !inherited || sameLinks(had.Links, e.Links) && slices.Equal(had.Person, e.Person) && slices.Equal(had.Holders, e.Holders) && !slices.Equal(had.Aliases, e.Aliases) {`}}},
 	{rule: "9d", profile: "races", seeds: 150, off: "when a person corrects an email, the mails that answer it are not decided again", promise: "R7|R3",
