@@ -57,7 +57,7 @@ var teeth = []tooth{
 			{emailGo, `SET saved = ?1, known`, `SET attempted = true, saved = ?1, known`}}},
 	{rule: "2b", quick: true, off: "an email that has no links any more is not delivered", promise: "R7|R6|R5",
 		edits: []edit{{emailGo, `AND (attempted OR wanted) AND (CAST(?3 AS BIGINT) = 0`, `AND wanted AND (CAST(?3 AS BIGINT) = 0`}}},
-	{rule: "2c", quick: true, off: "a save whose answer never came is not made again", planted: "a save not replayed", promise: "R7|R6",
+	{rule: "2c", quick: true, seeds: 800, off: "a save whose answer never came is not made again", planted: "a save not replayed", promise: "R7|R6",
 		edits: []edit{
 			{emailGo, `SET attempted = true /*each*/ WHERE`, `SET attempted = true, saved = revision /*each*/ WHERE`},
 			{emailGo, `AND email.saved < ?1`, `AND email.saved <= ?1`},
