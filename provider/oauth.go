@@ -67,3 +67,11 @@ func RefuseToken(tokens oauth2.TokenSource, access string) bool {
 	}
 	return ok
 }
+
+// AppOf is the client id of the app to which the tokens of a source were given, "" where the source doesn't tell: quotas are the app's.
+func AppOf(tokens oauth2.TokenSource) string {
+	if a, ok := tokens.(interface{ App() string }); ok {
+		return a.App()
+	}
+	return ""
+}

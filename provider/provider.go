@@ -121,7 +121,7 @@ type Mailbox interface {
 	Close() error
 }
 
-// What a Mailbox may be besides, probed once: Prefetcher, Waiter, Poller, Archiver, Labeler, SentFiler, Searcher.
+// What a Mailbox may be besides, probed once: Prefetcher, Waiter, Poller, Archiver, Labeler, SentFiler, Searcher, Bounded, Watcher, Signer.
 
 // Prefetcher is a mailbox that reads the content of several messages in one round trip. Prefetch says which are wanted next, in that order:
 // a hint, after which Content is called for each as ever, and which takes the place of an earlier one. It reads nothing by itself. Whoever
@@ -202,6 +202,25 @@ type SentFiler interface {
 	FindSent(ctx context.Context, messageID string) (ItemID, error)
 	// FileSent appends a copy to Sent, read by its owner. It does not look first. The id is "" when the service doesn't tell.
 	FileSent(ctx context.Context, raw []byte, at time.Time) (ItemID, error)
+}
+
+// Bounded is a mailbox that lists again as a whole what it lost track of, and to which it makes a difference how much of it is wanted: a hint.
+// Mail received before then may be left out of it.
+type Bounded interface {
+	Since(t time.Time)
+}
+
+// Watcher is a mailbox whose service tells of news by push for as long as it is asked to. Both calls may be repeated; Watch anew before expires.
+// ErrUnsupported where push is not set up. A watch may be one of the person and the app, not of the connection: it is ended with the last.
+type Watcher interface {
+	Watch(ctx context.Context) (expires time.Time, err error)
+	Unwatch(ctx context.Context) error
+}
+
+// Signer is a mailbox whose service keeps its owner's signatures. Signature is that of an address the owner sends as, as HTML of the owner's
+// making: sanitise it. "" where there is none. Empty from: the address that is used by default.
+type Signer interface {
+	Signature(ctx context.Context, from string) (html string, err error)
 }
 
 // Sender sends mail. Stage prepares (a draft where the service has drafts), Release sends; the caller stores Staged
@@ -286,6 +305,14 @@ type NeedsAction struct {
 
 func (e *NeedsAction) Error() string { return fmt.Sprintf("%s (%s must act)", e.Reason, e.Who) }
 func (e *NeedsAction) Unwrap() error { return e.Err }
+
+// Budget is a quota that several mailboxes share, in several processes perhaps: at Google that of a project, which is known by the client id of its
+// app. Safe for concurrent use.
+type Budget interface {
+	// Take takes up to units, and least of them at least, or none; then wait says when to ask again. Urgent asks are for live mail: the last
+	// of a budget is kept for them.
+	Take(ctx context.Context, app string, units, least int, urgent bool) (taken int, wait time.Duration, err error)
+}
 
 // RateLimitError asks to come back later.
 type RateLimitError struct {
