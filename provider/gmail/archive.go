@@ -29,7 +29,7 @@ func (m *Mailbox) Archive(ctx context.Context, t provider.Target) (provider.Muta
 		return provider.Mutation{}, err
 	}
 	did := provider.Mutation{How: "label", From: inboxLabel, Item: itemID(msg.Id)}
-	if !slices.Contains(msg.LabelIds, inboxLabel) {
+	if !slices.Contains(lies(msg.LabelIds), inboxLabel) {
 		did.Already = true
 		return did, nil
 	}

@@ -186,8 +186,9 @@ func (m *Mailbox) tell(ctx context.Context, records []*gapi.History) (provider.P
 			page.Left = append(page.Left, provider.Removal{ID: itemID(id)})
 			continue
 		}
+		places := lies(f.labels)
 		for _, l := range f.left {
-			if !slices.Contains(f.labels, l) {
+			if !slices.Contains(places, l) {
 				page.Left = append(page.Left, provider.Removal{ID: itemID(id), Folder: l})
 			}
 		}
@@ -212,7 +213,7 @@ func (m *Mailbox) tell(ctx context.Context, records []*gapi.History) (provider.P
 			}
 		}
 		var ferr error
-		if it.Folders, ferr = m.folders(ctx, live, names); ferr != nil {
+		if it.Folders, ferr = m.folders(ctx, live, lies(names)); ferr != nil {
 			return provider.Page{}, 0, ferr
 		}
 		m.hurry(it.ID)
@@ -263,7 +264,8 @@ func (f *fold) apply(e event) {
 			}
 			f.touched = f.touched || isFolder(l)
 			if l == trashLabel || l == spamLabel {
-				f.left = append(f.left, inboxLabel) // it is out of there, also where that is not told
+				// It is out of them, also where that is not told.
+				f.left = append(append(f.left, inboxLabel), slices.DeleteFunc(slices.Clone(f.labels), func(l string) bool { return !isFolder(l) })...)
 			}
 		}
 	case unlabelled:
@@ -277,6 +279,7 @@ func (f *fold) apply(e event) {
 			}
 		}
 	}
+	slices.Sort(f.left)
 	f.left = slices.Compact(f.left)
 }
 

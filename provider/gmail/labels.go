@@ -29,6 +29,17 @@ func isFolder(id string) bool {
 	return roles[id] != "" || strings.ContainsFunc(id, func(r rune) bool { return r != '_' && (r < 'A' || r > 'Z') })
 }
 
+// lies are the labels that say where a message lies: in the trash or in junk it lies nowhere else, whatever labels it keeps. (Whether INBOX is one of them
+// is not known.)
+func lies(ids []string) []string {
+	for _, out := range []string{trashLabel, spamLabel} {
+		if slices.Contains(ids, out) {
+			return []string{out}
+		}
+	}
+	return ids
+}
+
 // labels are the mailbox's, as they were read last.
 type labels struct {
 	all   []*gapi.Label

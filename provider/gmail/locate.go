@@ -25,7 +25,7 @@ func (m *Mailbox) Locate(ctx context.Context, id string) ([]provider.Item, error
 	for _, msg := range msgs {
 		it := provider.Item{ID: itemID(msg.Id), Size: msg.SizeEstimate}
 		place(&it.Envelope, msg)
-		if it.Folders, err = m.folders(ctx, live, msg.LabelIds); err != nil {
+		if it.Folders, err = m.folders(ctx, live, lies(msg.LabelIds)); err != nil {
 			return nil, err
 		}
 		out = append(out, it)
@@ -90,7 +90,7 @@ func (m *Mailbox) target(ctx context.Context, t provider.Target) (*gapi.Message,
 		return nil, err
 	}
 	for _, msg := range msgs {
-		if slices.Contains(msg.LabelIds, inboxLabel) {
+		if slices.Contains(lies(msg.LabelIds), inboxLabel) {
 			return msg, nil
 		}
 	}

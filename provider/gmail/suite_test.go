@@ -10,8 +10,10 @@ import (
 
 // worlds are servers with different habits, and mailboxes with different settings.
 var worlds = map[string]func() *world{
-	"as it is":    func() *world { return newWorld(gmailtest.Options{}, gmail.Options{}) },
-	"small pages": func() *world { return newWorld(gmailtest.Options{PageSize: 3}, gmail.Options{PageSize: 2, BatchSize: 2}) },
+	"as it is": func() *world { return newWorld(gmailtest.Options{}, gmail.Options{}) },
+	"small pages": func() *world {
+		return newWorld(gmailtest.Options{PageSize: 3}, gmail.Options{PageSize: 2, BatchSize: 2})
+	},
 	"shuffled": func() *world {
 		w := newWorld(gmailtest.Options{Unpadded: true}, gmail.Options{BatchSize: 5})
 		w.srv.ShuffleBatches(true)
