@@ -46,5 +46,5 @@ func withCharset(contentType, typ string) string {
 	if s := mime.FormatMediaType(t, params); s != "" {
 		return s
 	}
-	return "text/plain; charset=utf-8"
+	return strings.ToLower(typ) + "; charset=utf-8"
 }

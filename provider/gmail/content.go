@@ -75,7 +75,9 @@ func (m *Mailbox) content(ctx context.Context, l lane, raw *gapi.Message) (*mess
 		}
 	}
 	msg := m.p.parser.Parse(w.out.Bytes())
-	place(&msg.Envelope, raw)
+	automated := msg.Automated // which has seen the body
+	msg.Envelope = m.envelope(raw)
+	msg.HeaderAutomated, msg.Automated = msg.Envelope.Automated, automated
 	for i := range msg.Attachments {
 		a := &msg.Attachments[i]
 		if p := partAt(raw.Payload, a.Part); p != nil && p.Body != nil {

@@ -1,6 +1,7 @@
 package gmail
 
 import (
+	"cmp"
 	"net/url"
 	"slices"
 	"strings"
@@ -76,11 +77,15 @@ func place(e *message.Envelope, msg *gapi.Message) {
 	e.Received, e.Thread, e.Sent = received(msg), msg.ThreadId, slices.Contains(msg.LabelIds, sentLabel)
 }
 
-// envelope reads a message that was got with headersOnly.
+// envelope reads the header of a message.
 func (m *Mailbox) envelope(msg *gapi.Message) message.Envelope {
 	var b strings.Builder
 	if msg.Payload != nil {
-		headerText(&b, msg.Payload.Headers)
+		// Values come decoded, in UTF-8. What charset the body has says nothing of them.
+		headerText(&b, msg.Payload.Headers, "content-type")
+		if ct := contentType(msg.Payload); ct != "" {
+			b.WriteString("Content-Type: " + withCharset(unfold.Replace(ct), cmp.Or(word(msg.Payload.MimeType), "text/plain")) + "\r\n")
+		}
 	}
 	b.WriteString("\r\n")
 	e := m.p.parser.ParseHeader([]byte(b.String()))

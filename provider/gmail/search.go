@@ -1,7 +1,6 @@
 package gmail
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -145,8 +144,11 @@ func (m *Mailbox) Plan(ctx context.Context, w provider.Window, who []string) (pr
 	if p.AtLeast && len(who) == 0 && w == (provider.Window{}) {
 		p.Messages = max(p.Messages, int(m.profile.MessagesTotal))
 	}
-	listing := max(pages, p.Messages/cmp.Or(m.p.o.PageSize, 1)+1)
-	p.Units = p.Messages*units[messagesGet] + listing*(units[messagesList]+units[messagesGet])
+	a := units[messagesList] // page
+	if len(who) == 0 {
+		a += units[messagesGet] // History looks when the oldest of it came
+	}
+	p.Units = p.Messages*units[messagesGet] + max(pages, p.Messages/m.p.o.PageSize+1)*a
 	p.Time = (time.Duration(p.Units) * time.Minute / time.Duration(m.p.o.UnitsPerMinute)).Round(time.Second)
 	return p, nil
 }
