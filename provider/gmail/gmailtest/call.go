@@ -28,11 +28,18 @@ type call struct {
 // maxBody bounds what is read of a request: more than a message of import's may have (facts 1.7: 157,286,400 bytes) in base64.
 const maxBody = 220 << 20
 
+// maxURI is what a path with its query may measure. From memory: longer ones get no further than Google's front end.
+const maxURI = 16 << 10
+
 // handle serves a method. way is "" or how its media comes: "upload", "session" (the second request of a resumable upload).
 func (s *Server) handle(m *method, way string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		c := &call{s: s, m: m, r: r, query: r.URL.Query()}
 		n, f := s.begin(r, m)
+		if len(r.URL.RequestURI()) > maxURI {
+			s.answer(w, n, &response{http.StatusRequestURITooLong, http.Header{"Content-Type": {"text/html; charset=UTF-8"}}, []byte("<!DOCTYPE html><title>Error 414</title>\n"), "uriTooLong"})
+			return
+		}
 		if f.answersFirst() {
 			f.reach(r)
 			s.answer(w, n, f.response())

@@ -86,11 +86,10 @@ func (u *User) Drafts() map[string]string {
 // sendStaged sends a draft: it and its message go, and a message with another id comes. That the id is another is from memory, as facts 1.4 have
 // it of edits; the thread is the draft's.
 func (u *User) sendStaged(d *draft) (*mail, *apiError) {
-	m, e := u.send(d.mail.raw, "")
+	m, e := u.send(d.mail.raw, d.mail.thread)
 	if e != nil {
 		return nil, e
 	}
-	m.thread = d.mail.thread
 	u.remove(d.mail)
 	return m, nil
 }

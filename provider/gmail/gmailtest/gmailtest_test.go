@@ -1,6 +1,7 @@
 package gmailtest_test
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -35,14 +36,22 @@ func newServer(o gmailtest.Options) (*gmailtest.Server, *clock) {
 // service is the raw client of a user who allowed these scopes; none: gmail.modify.
 func service(t *testing.T, u *gmailtest.User, s *gmailtest.Server, scopes ...string) *gmail.UsersService {
 	t.Helper()
-	if len(scopes) == 0 {
-		scopes = []string{gmailtest.ScopeModify}
-	}
-	svc, err := gmail.NewService(t.Context(), option.WithHTTPClient(u.Client(scopes...)), option.WithEndpoint(s.URL()))
+	svc, err := newService(t.Context(), u, s, scopes...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return svc.Users
+	return svc
+}
+
+func newService(ctx context.Context, u *gmailtest.User, s *gmailtest.Server, scopes ...string) (*gmail.UsersService, error) {
+	if len(scopes) == 0 {
+		scopes = []string{gmailtest.ScopeModify}
+	}
+	svc, err := gmail.NewService(ctx, option.WithHTTPClient(u.Client(scopes...)), option.WithEndpoint(s.URL()))
+	if err != nil {
+		return nil, err
+	}
+	return svc.Users, nil
 }
 
 // letter is a plain message.

@@ -41,7 +41,7 @@ func (u *User) ExpireHistory() {
 	defer u.s.mu.Unlock()
 	// What was read up to the newest change is behind as well: time has gone on at the service.
 	u.last += 1 + u.last%7*11
-	u.expired, u.history = u.last-1, nil
+	u.expired, u.history = u.last, nil
 }
 
 // listHistory is users.history.list.

@@ -50,15 +50,19 @@ func short(v string) string {
 // newID makes the id of a message: sixteen hexadecimal digits. Facts 1.5: immutable, and another in each mailbox.
 func (s *Server) newID() string { return fmt.Sprintf("%016x", 0x18c0000000000000+s.next()*0x10001) }
 
+// alone is a thread of a message's own; it has the id of its first message (seen in practice).
+const alone = "alone"
+
 // put adds a message with labels. An empty thread is the one it answers, or one of its own. The caller holds Server.mu.
 func (u *User) put(raw []byte, at time.Time, labels []string, thread string) *mail {
 	m := &mail{id: u.s.newID(), labels: slices.Clone(labels), at: at.Truncate(time.Millisecond), raw: slices.Clone(raw)}
 	m.header = parseHeader(m.raw)
 	m.messageID = strings.Trim(strings.TrimSpace(m.header.get("Message-ID")), "<>")
 	if m.thread = thread; thread == "" {
-		if m.thread = u.threadOf(m); m.thread == "" {
-			m.thread = m.id
-		}
+		m.thread = u.threadOf(m.header)
+	}
+	if m.thread == alone {
+		m.thread = m.id
 	}
 	u.mail[m.id] = m
 	if m.messageID != "" {
@@ -75,18 +79,16 @@ func (m *mail) before(at time.Time, id string) bool {
 	return m.at.After(at) || m.at.Equal(at) && m.id > id
 }
 
-// threadOf finds the thread that a message belongs to by what it answers and its subject (facts 1.7), "" if none.
-func (u *User) threadOf(m *mail) string {
-	cited := m.header.ids("References")
-	cited = append(cited, m.header.ids("In-Reply-To")...)
-	for _, id := range slices.Backward(cited) {
+// threadOf finds the thread that a message belongs to by what it answers and its subject (facts 1.7).
+func (u *User) threadOf(h header) string {
+	for _, id := range slices.Backward(slices.Concat(h.ids("References"), h.ids("In-Reply-To"))) {
 		for _, o := range u.byHeader[id] {
-			if sameSubject(o.header.get("Subject"), m.header.get("Subject")) {
+			if sameSubject(o.header.get("Subject"), h.get("Subject")) {
 				return o.thread
 			}
 		}
 	}
-	return ""
+	return alone
 }
 
 // sameSubject compares subjects. Facts 1.7: "matching Subject (Re: prefix ok)".

@@ -135,7 +135,7 @@ func (c *call) view(m *mail, format string) (*gmail.Message, *apiError) {
 	case "minimal": // "ids, labels, snippet, internalDate, no headers"
 	case "metadata": // "+headers", and "no MIME tree"
 		root := parseTree(m.raw)
-		w.Payload = &gmail.MessagePart{MimeType: root.kind, Headers: wireHeader(m.header, c.query["metadataHeaders"])}
+		w.Payload = &gmail.MessagePart{MimeType: root.kind, Headers: c.wireHeader(m.header, c.query["metadataHeaders"])}
 	case "", "full":
 		w.Payload = c.wirePart(m, parseTree(m.raw))
 	case "raw":
@@ -146,20 +146,45 @@ func (c *call) view(m *mail, format string) (*gmail.Message, *apiError) {
 	return w, nil
 }
 
-// wireHeader writes fields; of these names, or all. Encoded words come decoded: from memory.
-func wireHeader(h header, names []string) []*gmail.MessagePartHeader {
+// wireHeader writes fields; of these names, or all.
+func (c *call) wireHeader(h header, names []string) []*gmail.MessagePartHeader {
 	var out []*gmail.MessagePartHeader
 	for _, f := range h {
 		if len(names) == 0 || slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, f.name) }) {
-			out = append(out, &gmail.MessagePartHeader{Name: f.name, Value: decodeWords(f.value)})
+			out = append(out, &gmail.MessagePartHeader{Name: f.name, Value: c.s.wireValue(f)})
 		}
 	}
 	return out
 }
 
+// wireValue is a field's value. That encoded words come decoded is from memory, and that names are quoted then where they must be is a guess;
+// Options.EncodedHeaders leaves them.
+func (s *Server) wireValue(f field) string {
+	if s.opts.EncodedHeaders || !strings.Contains(f.value, "=?") {
+		return f.value
+	}
+	if slices.ContainsFunc([]string{"From", "To", "Cc", "Bcc", "Reply-To", "Sender"}, func(n string) bool { return strings.EqualFold(n, f.name) }) {
+		if as, err := addressParser.ParseList(f.value); err == nil {
+			var out []string
+			for _, a := range as {
+				switch {
+				case a.Name == "":
+					out = append(out, "<"+a.Address+">")
+				case strings.ContainsAny(a.Name, `()<>[]:;@\,."`):
+					out = append(out, `"`+strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(a.Name)+`" <`+a.Address+">")
+				default:
+					out = append(out, a.Name+" <"+a.Address+">")
+				}
+			}
+			return strings.Join(out, ", ")
+		}
+	}
+	return decodeWords(f.value)
+}
+
 // wirePart writes the tree. Facts 1.5: "base64url bodies, big parts as attachmentId".
 func (c *call) wirePart(m *mail, p *part) *gmail.MessagePart {
-	w := &gmail.MessagePart{PartId: p.id, MimeType: p.kind, Filename: p.filename, Headers: wireHeader(p.header, nil), Body: &gmail.MessagePartBody{Size: int64(len(p.body))}}
+	w := &gmail.MessagePart{PartId: p.id, MimeType: p.kind, Filename: p.filename, Headers: c.wireHeader(p.header, nil), Body: &gmail.MessagePartBody{Size: int64(len(p.body))}}
 	w.ForceSendFields, w.Body.ForceSendFields = []string{"PartId", "Filename"}, []string{"Size"}
 	switch {
 	case len(p.parts) > 0:

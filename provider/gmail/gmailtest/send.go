@@ -40,14 +40,18 @@ func (c *call) sendMessage() (any, *apiError) {
 	if e != nil {
 		return nil, e
 	}
-	m, e := c.user.send(raw, in.ThreadId)
+	thread, e := c.user.threadFor(parseHeader(raw), in.ThreadId)
+	if e != nil {
+		return nil, e
+	}
+	m, e := c.user.send(raw, thread)
 	if e != nil {
 		return nil, e
 	}
 	return brief(m), nil // facts 1.7: "id + threadId + labelIds only"
 }
 
-// send sends a message as the user. The caller holds Server.mu.
+// send sends a message as the user, in that thread. The caller holds Server.mu.
 func (u *User) send(raw []byte, thread string) (*mail, *apiError) {
 	s := u.s
 	h := parseHeader(raw)
@@ -62,10 +66,6 @@ func (u *User) send(raw []byte, thread string) (*mail, *apiError) {
 		return nil, invalid("Recipient address required") // seen in practice
 	case len(rcpts) > maxRecipients:
 		return nil, invalid("Too many recipients")
-	}
-	thread, e := u.threadFor(h, thread)
-	if e != nil {
-		return nil, e
 	}
 	raw = u.stamp(raw, h)
 	seen := rewrite(raw, []string{"Bcc"}) // facts 1.7: "Bcc is removed on delivery"
@@ -94,7 +94,7 @@ func (u *User) send(raw []byte, thread string) (*mail, *apiError) {
 // subject; else it stands alone. Another mailbox's threadId is 404.
 func (u *User) threadFor(h header, thread string) (string, *apiError) {
 	if thread == "" {
-		return u.alone(), nil
+		return alone, nil
 	}
 	found := false
 	for _, m := range u.order {
@@ -110,11 +110,8 @@ func (u *User) threadFor(h header, thread string) (string, *apiError) {
 	if !found {
 		return "", notFound()
 	}
-	return u.alone(), nil
+	return alone, nil
 }
-
-// alone is a thread that has no message yet.
-func (u *User) alone() string { return u.s.newID() }
 
 // stamp is what Gmail does to a message that it sends.
 func (u *User) stamp(raw []byte, h header) []byte {
@@ -148,7 +145,7 @@ func (u *User) sendsAs(address string) bool {
 // Send is a person who sends a message in the web interface; a reply is in the thread that it answers.
 func (u *User) Send(raw []byte) (id string, err error) {
 	u.s.mu.Lock()
-	m, e := u.send(raw, u.threadOf(&mail{header: parseHeader(raw)}))
+	m, e := u.send(raw, u.threadOf(parseHeader(raw)))
 	u.s.mu.Unlock()
 	if e != nil {
 		return "", e

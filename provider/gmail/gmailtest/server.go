@@ -32,6 +32,8 @@ type Options struct {
 	// InlineBody is the size in bytes from which on a part without a file name is to be had by attachmentId only. 0: 64 KiB. Facts 1.5 say
 	// "big parts"; where the border lies is not known.
 	InlineBody int
+	// EncodedHeaders leaves encoded words (RFC 2047) in payload.headers as they are; else they come decoded.
+	EncodedHeaders bool
 	// Unpadded leaves out the padding of base64url. Facts 1.5: decode both.
 	Unpadded bool
 	// SearchByDate makes after: and before: look at the Date header instead of internalDate, which is disputed (facts 1.5).
