@@ -113,10 +113,7 @@ type mimeWriter struct {
 }
 
 func (w *mimeWriter) part(p *gapi.MessagePart, depth int) error {
-	typ := p.MimeType
-	if typ == "" {
-		typ = "text/plain"
-	}
+	typ := mediaType(p)
 	var head strings.Builder
 	if len(p.Parts) > 0 && strings.HasPrefix(strings.ToLower(typ), "multipart/") && depth < maxDepth {
 		w.boundary++
@@ -129,7 +126,7 @@ func (w *mimeWriter) part(p *gapi.MessagePart, depth int) error {
 				report = "; report-type=" + kind
 			}
 		}
-		fmt.Fprintf(&head, "Content-Type: %s; boundary=\"%s\"%s\r\n\r\n", unfold.Replace(typ), b, report)
+		fmt.Fprintf(&head, "Content-Type: %s; boundary=\"%s\"%s\r\n\r\n", typ, b, report)
 		w.out.WriteString(head.String())
 		for i, sub := range p.Parts {
 			if i == maxParts {

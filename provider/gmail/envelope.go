@@ -1,7 +1,6 @@
 package gmail
 
 import (
-	"cmp"
 	"net/url"
 	"slices"
 	"strings"
@@ -84,13 +83,21 @@ func (m *Mailbox) envelope(msg *gapi.Message) message.Envelope {
 		// Values come decoded, in UTF-8. What charset the body has says nothing of them.
 		headerText(&b, msg.Payload.Headers, "content-type")
 		if ct := contentType(msg.Payload); ct != "" {
-			b.WriteString("Content-Type: " + withCharset(unfold.Replace(ct), cmp.Or(word(msg.Payload.MimeType), "text/plain")) + "\r\n")
+			b.WriteString("Content-Type: " + withCharset(unfold.Replace(ct), mediaType(msg.Payload)) + "\r\n")
 		}
 	}
 	b.WriteString("\r\n")
 	e := m.p.parser.ParseHeader([]byte(b.String()))
 	place(&e, msg)
 	return e
+}
+
+// mediaType is what Gmail says that a part is.
+func mediaType(p *gapi.MessagePart) string {
+	if p.MimeType == "" || strings.ContainsAny(p.MimeType, "\r\n;\" ") {
+		return "text/plain"
+	}
+	return p.MimeType
 }
 
 func itemID(id string) provider.ItemID { return provider.ItemID(id) }

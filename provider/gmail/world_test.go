@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/oauth2"
+
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
 	"github.com/intellicon/email-integration/provider/gmail"
@@ -176,3 +178,8 @@ var _ http.RoundTripper = roundTrip(nil)
 type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// contextWith makes x/oauth2 use a client.
+func contextWith(t *testing.T, c *http.Client) context.Context {
+	return context.WithValue(t.Context(), oauth2.HTTPClient, c)
+}
