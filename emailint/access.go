@@ -2,6 +2,7 @@ package emailint
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -26,9 +27,11 @@ const (
 	ToErase       Action = "erase a mailbox"
 	ToSend        Action = "send from a mailbox"
 	ToExplain     Action = "have a mail of a mailbox explained"
-	ToUndo        Action = "undo what a rule did in a mailbox"
+	ToUndo        Action = "see and undo what a rule did in a mailbox"
+	ToCorrect     Action = "correct the links of a mail in a mailbox"
 	ToSeeState    Action = "see the state of a mailbox"
-	ToSign        Action = "set a user's signature"
+	ToRetry       Action = "try a mailbox again"
+	ToSign        Action = "see and set a user's signature"
 	ToSetSettings Action = "change the organisation's settings"
 	ToPause       Action = "pause the organisation's mailboxes"
 )
@@ -42,8 +45,10 @@ var access = map[Action]struct{ owner, admin bool }{
 	ToSend:        {owner: true},
 	ToExplain:     {owner: true},
 	ToUndo:        {owner: true},
+	ToCorrect:     {owner: true},
 	ToSign:        {owner: true},
 	ToSeeState:    {owner: true, admin: true},
+	ToRetry:       {owner: true, admin: true},
 	ToSetSettings: {admin: true},
 	ToPause:       {admin: true},
 }
@@ -162,13 +167,9 @@ func (a *Acting) Explain(ctx context.Context, messageID string) (Explanation, er
 	if err != nil {
 		return Explanation{}, err
 	}
-	own := map[int64]bool{}
-	conns, err := a.engine.o.State.Connections(ctx, a.actor.Org)
+	own, err := a.own(ctx)
 	if err != nil {
 		return Explanation{}, fmt.Errorf("emailint: explaining: %w", err)
-	}
-	for _, c := range conns {
-		own[c.ID] = c.User == a.actor.User && c.State != state.Erasing
 	}
 	x.Copies = slices.DeleteFunc(x.Copies, func(c Copy) bool { return !own[c.Connection] })
 	var emails []ExplainedEmail
@@ -191,6 +192,96 @@ func (a *Acting) Explain(ctx context.Context, messageID string) (Explanation, er
 	return x, nil
 }
 
+// own returns the actor's own mailboxes.
+func (a *Acting) own(ctx context.Context) (map[int64]bool, error) {
+	own := map[int64]bool{}
+	conns, err := a.engine.o.State.Connections(ctx, a.actor.Org)
+	for _, c := range conns {
+		if c.User == a.actor.User && c.State != state.Erasing {
+			own[c.ID] = true
+		}
+	}
+	return own, err
+}
+
+// Mutations is Engine.Mutations for a mailbox of the actor's own.
+func (a *Acting) Mutations(ctx context.Context, connection, after int64, limit int) ([]Mutation, error) {
+	if _, err := a.mailbox(ctx, ToUndo, connection); err != nil {
+		return nil, err
+	}
+	return a.engine.Mutations(ctx, a.actor.Org, connection, after, limit)
+}
+
+// Correct is Engine.Correct for a mail that one of the actor's own mailboxes holds, and with Thread for its thread, whosever mails are in it. What excludes
+// a sender for all (NeverSender) is a setting of the organisation's, and for who may change these.
+func (a *Acting) Correct(ctx context.Context, c Correction) error {
+	if err := a.actor.May(ToCorrect, a.actor.User); err != nil {
+		return err
+	}
+	if c.NeverSender {
+		if err := a.actor.May(ToSetSettings, ""); err != nil {
+			return err
+		}
+	}
+	if err := c.validate(); err != nil {
+		return fmt.Errorf("emailint: correcting: %w", err)
+	}
+	own, err := a.own(ctx)
+	if err != nil {
+		return fmt.Errorf("emailint: correcting: %w", err)
+	}
+	holds := false
+	if c.Email != "" {
+		id, err := strconv.ParseInt(c.Email, 10, 64)
+		if err != nil {
+			return &ForbiddenError{ToCorrect}
+		}
+		e, err := a.engine.o.State.Email(ctx, a.actor.Org, id)
+		if err != nil && !errors.Is(err, state.ErrNotFound) {
+			return fmt.Errorf("emailint: correcting: %w", err)
+		}
+		holds = slices.ContainsFunc(e.Holders, func(c int64) bool { return own[c] })
+	} else {
+		// With the Message-ID all mails are meant that have it. Who knows another's, and sends himself a mail with it, must not come by the other's.
+		rows, emails, err := a.engine.o.State.Lookup(ctx, a.actor.Org, a.engine.messageID(a.actor.Org, c.MessageID))
+		if err != nil {
+			return fmt.Errorf("emailint: correcting: %w", err)
+		}
+		holds = slices.ContainsFunc(rows, func(r state.Row) bool { return own[r.Connection] }) &&
+			!slices.ContainsFunc(emails, func(e state.Email) bool {
+				return !slices.ContainsFunc(e.Holders, func(c int64) bool { return own[c] })
+			})
+	}
+	if !holds {
+		return &ForbiddenError{ToCorrect}
+	}
+	return a.engine.Correct(ctx, a.actor.Org, c)
+}
+
+// Status is Engine.Status, without what nobody is shown: credential, cursors.
+func (a *Acting) Status(ctx context.Context, connection int64) (Status, error) {
+	if _, err := a.mailbox(ctx, ToSeeState, connection); err != nil {
+		return Status{}, err
+	}
+	s, err := a.engine.Status(ctx, a.actor.Org, connection)
+	if err != nil {
+		return Status{}, err
+	}
+	s.Connection.Credential, s.Connection.Watch.Handle = nil, nil
+	for i := range s.Runs {
+		s.Runs[i].Cursor = nil
+	}
+	return s, nil
+}
+
+// Retry is Engine.Retry.
+func (a *Acting) Retry(ctx context.Context, connection int64) error {
+	if _, err := a.mailbox(ctx, ToRetry, connection); err != nil {
+		return err
+	}
+	return a.engine.Retry(ctx, a.actor.Org, connection)
+}
+
 // MailboxState is what may be seen of a mailbox by those who must not see into it.
 type MailboxState struct {
 	ID       int64
@@ -200,6 +291,7 @@ type MailboxState struct {
 	State    state.ConnState
 	Reason   string // why it is not connected, and what to do
 	RealTime string
+	Pauses   []Pause // that stand over it, the oldest first, and whose they are
 	Counts   state.Counts
 }
 
@@ -209,11 +301,16 @@ func (a *Acting) Mailboxes(ctx context.Context) (out []MailboxState, err error) 
 	if err != nil {
 		return nil, fmt.Errorf("emailint: mailboxes: %w", err)
 	}
+	ps, err := a.engine.o.State.Pauses(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("emailint: mailboxes: %w", err)
+	}
 	for _, c := range conns {
 		if c.State == state.Erasing || a.actor.May(ToSeeState, c.User) != nil {
 			continue
 		}
-		m := MailboxState{ID: c.ID, User: c.User, Provider: c.Provider, Address: c.Address, State: c.State, Reason: c.Reason, RealTime: c.RealTime}
+		m := MailboxState{ID: c.ID, User: c.User, Provider: c.Provider, Address: c.Address, State: c.State, Reason: c.Reason, RealTime: c.RealTime,
+			Pauses: over(ps, c.Org, c.Provider)}
 		if m.Counts, err = a.engine.o.State.Counts(ctx, c.Org, c.ID); err != nil {
 			return nil, fmt.Errorf("emailint: mailboxes: %w", err)
 		}
@@ -247,20 +344,20 @@ func (a *Acting) TestSMTP(ctx context.Context, s SMTP) error {
 	return a.engine.TestSMTP(ctx, a.actor.Org, s)
 }
 
-// Pause pauses the organisation's mailboxes, of one provider or with "" all.
+// Pause pauses the organisation's mailboxes, of one provider or with "" all. It stands beside the operator's own.
 func (a *Acting) Pause(ctx context.Context, provider, reason string) error {
 	if err := a.actor.May(ToPause, ""); err != nil {
 		return err
 	}
-	return a.engine.Pause(ctx, Pause{Org: a.actor.Org, Provider: provider, By: a.actor.User, Reason: reason})
+	return a.engine.Pause(ctx, Pause{Org: a.actor.Org, Admin: true, Provider: provider, By: a.actor.User, Reason: reason})
 }
 
-// Resume ends such a pause.
+// Resume ends such a pause, whichever administrator began it; the operator's stands.
 func (a *Acting) Resume(ctx context.Context, provider string) error {
 	if err := a.actor.May(ToPause, ""); err != nil {
 		return err
 	}
-	return a.engine.Resume(ctx, a.actor.Org, provider, a.actor.User)
+	return a.engine.resume(ctx, a.actor.Org, provider, true, a.actor.User)
 }
 
 // SetUserSettings is Engine.SetUserSettings for the actor.
@@ -269,4 +366,36 @@ func (a *Acting) SetUserSettings(ctx context.Context, s UserSettings, version in
 		return 0, err
 	}
 	return a.engine.SetUserSettings(ctx, a.actor.Org, a.actor.User, s, version)
+}
+
+// UserSettings is Engine.UserSettings for the actor.
+func (a *Acting) UserSettings(ctx context.Context) (UserSettings, int64, error) {
+	if err := a.actor.May(ToSign, a.actor.User); err != nil {
+		return UserSettings{}, 0, err
+	}
+	return a.engine.UserSettings(ctx, a.actor.Org, a.actor.User)
+}
+
+// EraseUserSettings is Engine.EraseUserSettings for the actor.
+func (a *Acting) EraseUserSettings(ctx context.Context) error {
+	if err := a.actor.May(ToSign, a.actor.User); err != nil {
+		return err
+	}
+	return a.engine.EraseUserSettings(ctx, a.actor.Org, a.actor.User)
+}
+
+// Signature is Engine.Signature for the actor's mail.
+func (a *Acting) Signature(ctx context.Context) (Signature, error) {
+	if err := a.actor.May(ToSign, a.actor.User); err != nil {
+		return Signature{}, err
+	}
+	return a.engine.Signature(ctx, a.actor.Org, a.actor.User)
+}
+
+// PreviewSignature is Engine.PreviewSignature as it would be for the actor.
+func (a *Acting) PreviewSignature(ctx context.Context, html string) (Signature, error) {
+	if err := a.actor.May(ToSign, a.actor.User); err != nil {
+		return Signature{}, err
+	}
+	return a.engine.PreviewSignature(ctx, a.actor.Org, a.actor.User, html)
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/intellicon/email-integration/emailint/internal/deliver"
 	"github.com/intellicon/email-integration/emailint/state"
@@ -98,8 +97,7 @@ func (e *Engine) correct(ctx context.Context, org string, c Correction) error {
 			}
 		}
 	} else {
-		id := strings.Trim(strings.TrimSpace(c.MessageID), "<>")
-		word.MessageID = state.Hash(e.hasher(org).MessageID(id))
+		word.MessageID = e.messageID(org, c.MessageID)
 		rows, emails, err := e.o.State.Lookup(ctx, org, word.MessageID)
 		if err != nil {
 			return err

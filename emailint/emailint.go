@@ -39,9 +39,10 @@ type (
 	EmailState  = crm.EmailState
 	EmailsError = crm.EmailsError
 
-	ChangeLister = crm.ChangeLister
-	RecordChange = crm.RecordChange
-	ChangeKind   = crm.ChangeKind
+	ChangeLister  = crm.ChangeLister
+	RecordChange  = crm.RecordChange
+	ChangeKind    = crm.ChangeKind
+	AddressLister = crm.AddressLister
 )
 
 // What happened to a record.

@@ -8,8 +8,10 @@ import (
 
 	"github.com/intellicon/email-integration/emailint/internal/deliver"
 	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/internal/power"
 	"github.com/intellicon/email-integration/linker"
 	"github.com/intellicon/email-integration/message"
+	"github.com/intellicon/email-integration/provider"
 )
 
 // Erasure is the receipt of an erased mailbox.
@@ -22,17 +24,23 @@ type Erasure struct {
 	Outstanding int       // those that the CRM has not acknowledged yet
 	// Kept says that the CRM has no Remover: it was told that the emails have neither links nor holders, and has their content still.
 	Kept bool
+	// Access says what became of an access by OAuth, in the call that begins: Revoked and Kept as of Disconnect. Otherwise it is zero.
+	Access Disconnection
 }
 
 // erasePage is how many records are erased in one transaction.
 const erasePage = 200
 
 // Erase ends a connection and erases what the engine remembers of its mailbox: at once nobody works on it any more and its credential is
-// gone; then the records of its messages go, page by page, and the CRM is told of every email that nobody holds any more. It returns when all of that is
+// gone, and an access by OAuth is ended at the service by the same rule as by Disconnect; then the records of its messages go, page by page, and the CRM is told of every email that nobody holds any more. It returns when all of that is
 // done, or with an error and the receipt so far: what is left is done by Run or Relink, or by calling it again. Emails that other mailboxes hold are
 // told by their next passes. What was to be sent from the mailbox is not sent any more. The same mailbox may be connected anew at any time.
 func (e *Engine) Erase(ctx context.Context, org string, connection int64) (Erasure, error) {
-	r, err := e.erase(ctx, org, connection)
+	access, err := e.partBefore(ctx, org, connection)
+	var r state.Erasure
+	if err == nil {
+		r, err = e.erase(ctx, org, connection)
+	}
 	e.tokens.Forget(connection)
 	e.relinkSoon()
 	e.hurry()
@@ -42,7 +50,23 @@ func (e *Engine) Erase(ctx context.Context, org string, connection int64) (Erasu
 	if err != nil {
 		err = fmt.Errorf("emailint: erasing connection %d: %w", connection, err)
 	}
-	return e.receipt(r), err
+	out := e.receipt(r)
+	out.Connection, out.Access = connection, access
+	return out, err
+}
+
+// partBefore ends what the service of a mailbox does by a consent, before it is erased with the credential: by the rule of Disconnect. A mailbox with a
+// password has nothing to end. Should we die before the erasure is begun the mailbox is disconnected, and Erase is to be called again.
+func (e *Engine) partBefore(ctx context.Context, org string, connection int64) (out Disconnection, err error) {
+	c, err := e.o.State.Connection(ctx, org, connection)
+	if errors.Is(err, state.ErrNotFound) {
+		return out, nil // only the CRM is still to be told, or nothing
+	}
+	if _, ok := e.provs[c.Provider].(provider.Authorizer); err != nil || !ok || c.State == state.Erasing || len(c.Credential) == 0 {
+		return out, err
+	}
+	out.Connection = connection
+	return out, e.part(ctx, c, "it is to be erased", &out)
 }
 
 // Erasure returns the receipt of an erasure that was begun; state.ErrNotFound where there was none.
@@ -55,7 +79,7 @@ func (e *Engine) Erasure(ctx context.Context, org string, connection int64) (Era
 }
 
 func (e *Engine) receipt(r state.Erasure) Erasure {
-	_, removes := e.o.CRM.(Remover)
+	_, removes := power.Of[Remover](e.o.CRM)
 	return Erasure{Connection: r.Connection, Begun: r.Begun, Done: r.Done, Items: r.Items, Released: r.Released, Removed: r.Removed,
 		Outstanding: r.Outstanding, Kept: !removes}
 }

@@ -15,6 +15,7 @@ import (
 //
 //	GET  oauth/{provider}/start?return=/settings/email   sends the browser to the service; also ?connection=7 to connect one again
 //	GET  oauth/{provider}/callback                        the redirect URI of the app for this provider
+//	POST push/{provider}                                  where the service sends its notifications (provider.Pusher)
 //
 // In the end the browser is sent to the path that start was given, with ?connected={id}, or ?problem={sentence}&who={user|admin|operator}. Nothing of a
 // request's Host header is used.
@@ -22,6 +23,7 @@ func (e *Engine) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /oauth/{provider}/start", e.startConsent)
 	mux.HandleFunc("GET /oauth/{provider}/callback", e.finishConsent)
+	mux.HandleFunc("POST /push/{provider}", e.push)
 	prefix := ""
 	if u, err := url.Parse(e.o.BaseURL); err == nil {
 		prefix = strings.TrimRight(u.Path, "/")

@@ -290,7 +290,7 @@ type Disconnection struct {
 }
 
 // Disconnect ends a connection: the service is told, unless another connection of the same person and app lives by the same grant, and the credential
-// goes. Ledger, links and emails stay: connecting the mailbox again goes on where it was. Erase is for those who want them gone.
+// goes; nor does it send news of the mailbox any more (provider.Watcher). Ledger, links and emails stay: connecting the mailbox again goes on where it was. Erase is for those who want them gone.
 func (e *Engine) Disconnect(ctx context.Context, org string, connection int64) (Disconnection, error) {
 	out := Disconnection{Connection: connection}
 	fail := func(err error) (Disconnection, error) {
@@ -300,33 +300,51 @@ func (e *Engine) Disconnect(ctx context.Context, org string, connection int64) (
 	if err != nil {
 		return fail(err)
 	}
-	// Nobody works on it from here on.
-	if err := e.o.State.SetState(ctx, org, connection, state.Disconnected, "disconnected by its user"); err != nil {
+	if err := e.part(ctx, c, "disconnected by its user", &out); err != nil {
 		return fail(err)
+	}
+	return out, nil
+}
+
+// part takes a connection's credential away, and ends what its service did by it.
+func (e *Engine) part(ctx context.Context, c Connection, why string, out *Disconnection) (err error) {
+	org, connection := c.Org, c.ID
+	// Nobody works on it from here on.
+	if err := e.o.State.SetState(ctx, org, connection, state.Disconnected, why); err != nil {
+		return err
+	}
+	if c, err = e.o.State.Connection(ctx, org, connection); err != nil {
+		return err
+	}
+	if !c.Watch.Expires.IsZero() {
+		e.unwatch(ctx, c, c.Watch.Handle)
+		if err := e.o.State.EndWatch(ctx, org, connection); err != nil {
+			return err
+		}
 	}
 	others, err := e.sharing(ctx, c)
 	if err != nil {
-		return fail(err)
+		return err
 	}
 	// It goes first: of a refresh that is under way nothing is stored any more, and what is ended is what was stored last.
 	for {
 		if c, err = e.o.State.Connection(ctx, org, connection); err != nil {
-			return fail(err)
+			return err
 		}
 		if c.State != state.Disconnected {
-			return fail(errors.New("it was connected again meanwhile"))
+			return errors.New("it was connected again meanwhile")
 		}
 		_, err := e.o.State.SetCredential(ctx, org, connection, c.CredentialVersion, nil)
 		if err == nil {
 			break
 		}
 		if !errors.Is(err, state.ErrStale) {
-			return fail(err)
+			return err
 		}
 	}
 	e.tokens.Forget(connection)
 	out.Revoked, out.Kept = e.end(ctx, c, others)
-	return out, nil
+	return nil
 }
 
 // end ends the access of a connection at the service; where it stands, kept says why.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/intellicon/email-integration/emailint/state"
 )
@@ -14,9 +15,12 @@ type Pause = state.Pause
 // ErrPaused is the error of what can't be done while a Pause stands.
 var ErrPaused = errors.New("paused")
 
-// Pause stores a pause, in place of an earlier one of its scope, and stops what is under way at its next step. It outlives restarts and holds for
+// Pause stores a pause, in place of an earlier one of its scope and side (Pause.Admin), and stops what is under way at its next step. It outlives restarts and holds for
 // every process. At is set. Nothing is lost: what comes meanwhile is read afterwards, and what was to be sent waits.
 func (e *Engine) Pause(ctx context.Context, p Pause) error {
+	if p.Admin && p.Org == "" {
+		return errors.New("emailint: pausing: an administrator is one organisation's, which Org names")
+	}
 	if p.By == "" || p.Reason == "" {
 		return errors.New("emailint: pausing: By and Reason say who paused, and why")
 	}
@@ -28,12 +32,17 @@ func (e *Engine) Pause(ctx context.Context, p Pause) error {
 	return nil
 }
 
-// Resume ends the pause of a scope; others stand. state.ErrNotFound when there is none.
+// Resume ends the operator's pause of a scope; others stand, that of the organisation's administrator as well: he ends it by Acting.Resume.
+// state.ErrNotFound when there is none.
 func (e *Engine) Resume(ctx context.Context, org, provider, by string) error {
-	if err := e.o.State.EndPause(ctx, org, provider); err != nil {
+	return e.resume(ctx, org, provider, false, by)
+}
+
+func (e *Engine) resume(ctx context.Context, org, provider string, admin bool, by string) error {
+	if err := e.o.State.EndPause(ctx, org, provider, admin); err != nil {
 		return fmt.Errorf("emailint: resuming: %w", err)
 	}
-	e.o.Logger.WarnContext(ctx, "resumed", "org", org, "provider", provider, "by", by)
+	e.o.Logger.WarnContext(ctx, "resumed", "org", org, "provider", provider, "admin", admin, "by", by)
 	e.hurry()
 	return nil
 }
@@ -47,16 +56,32 @@ func (e *Engine) Pauses(ctx context.Context) ([]Pause, error) {
 	return ps, nil
 }
 
+// over returns the pauses under which a mailbox stands, the oldest first.
+func over(ps []Pause, org, provider string) (out []Pause) {
+	for _, p := range ps {
+		if (p.Org == "" || p.Org == org) && (p.Provider == "" || p.Provider == provider) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
 // paused returns the error of what is under a pause, nil where none stands.
 func (e *Engine) paused(ctx context.Context, org, provider string) error {
 	ps, err := e.o.State.Pauses(ctx)
 	if err != nil {
 		return err
 	}
-	for _, p := range ps {
-		if (p.Org == "" || p.Org == org) && (p.Provider == "" || p.Provider == provider) {
-			return fmt.Errorf("%w since %s by %s: %s", ErrPaused, p.At.UTC().Format("2006-01-02 15:04 MST"), p.By, p.Reason)
+	var said []string
+	for _, p := range over(ps, org, provider) {
+		by := "the operator"
+		if p.Admin {
+			by = "the administrator"
 		}
+		said = append(said, fmt.Sprintf("since %s by %s, %s: %s", p.At.UTC().Format("2006-01-02 15:04 MST"), by, p.By, p.Reason))
 	}
-	return nil
+	if len(said) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w %s", ErrPaused, strings.Join(said, "; and "))
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/intellicon/email-integration/internal/power"
 	"github.com/intellicon/email-integration/provider"
 )
 
@@ -101,7 +102,7 @@ func (s *waiters) start(ctx context.Context, c Connection, box provider.Mailbox,
 	s.wg.Go(func() {
 		defer w.cancel()
 		began := time.Now()
-		heard := s.wait(ctx, c.Org, c.ID, box)
+		heard := s.wait(ctx, c, box)
 		if heard {
 			s.rest(ctx, c.ID, time.Since(began))
 		}
@@ -168,15 +169,19 @@ func (s *waiters) rest(ctx context.Context, id int64, waited time.Duration) {
 }
 
 // wait reports whether there may be news. When there is no real time it says so, and the poll goes on: a later pass tries again.
-func (s *waiters) wait(ctx context.Context, org string, id int64, box provider.Mailbox) (heard bool) {
-	w, ok := box.(provider.Waiter)
+func (s *waiters) wait(ctx context.Context, c Connection, box provider.Mailbox) (heard bool) {
+	org, id := c.Org, c.ID
+	w, ok := power.Of[provider.Waiter](box)
 	if !ok {
+		if _, watched := power.Of[provider.Watcher](s.engine.provs[c.Provider]); watched {
+			return false // Engine.watch says how it hears of news
+		}
 		s.say(ctx, org, id, "polling: this kind of mailbox can't be waited on")
 		return false
 	}
 	// Where waiting is but a pause the connection is better given back.
 	pauses := func() bool {
-		p, ok := box.(provider.Poller)
+		p, ok := power.Of[provider.Poller](box)
 		if !ok || p.Polling() == "" {
 			return false
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/intellicon/email-integration/emailint/crm"
 	"github.com/intellicon/email-integration/emailint/internal/deliver"
 	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/internal/power"
 	"github.com/intellicon/email-integration/linker"
 	"github.com/intellicon/email-integration/message"
 )
@@ -123,7 +124,7 @@ func (e *Engine) pull(ctx context.Context, org string) error {
 }
 
 func (e *Engine) pullNow(ctx context.Context, org string) (first bool, err error) {
-	lister, ok := e.o.CRM.(ChangeLister)
+	lister, ok := power.Of[ChangeLister](e.o.CRM)
 	if !ok {
 		return false, nil
 	}

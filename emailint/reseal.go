@@ -17,7 +17,8 @@ type Resealed struct {
 
 // Reseal seals anew, with the first of Options.Keys, what an older key sealed: credentials, envelopes, secrets in settings. It works in batches beside
 // everything else, may be called again whenever it was cut short. Call it when every process has the new first key: when it returns without
-// an error and Unopen is 0, nothing that is stored needs the older keys any more, but for sign-ins that were begun in the ten minutes before it. A value
+// an error and Unopen is 0, nothing that is stored needs the older keys any more, but for sign-ins that were begun in the ten minutes before it, and
+// what Adopt keeps of a mailbox that it could not open, for a week. A value
 // that changes meanwhile is sealed by the first key anyway.
 func (e *Engine) Reseal(ctx context.Context) (out Resealed, err error) {
 	prefix := e.keys.Prefix()

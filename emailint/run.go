@@ -181,6 +181,9 @@ func (e *Engine) work(ctx context.Context, l state.Lease, box *provider.Mailbox,
 			c.Refused = 0
 		}
 	}
+	if err == nil && !l.SentOnly {
+		err = e.watch(ctx, l, c, settings.Sync)
+	}
 	if err == nil {
 		var v *visit
 		if v, err = e.visit(ctx, l, c, *box, settings); err == nil {

@@ -222,8 +222,8 @@ func (e *Engine) mended(ctx context.Context, org string, of func(provider string
 	conns, err := e.o.State.Connections(ctx, org)
 	for _, c := range conns {
 		if err == nil && c.State == state.Misconfigured && of(c.Provider) {
-			if err = e.o.State.SetState(ctx, c.Org, c.ID, state.Connected, ""); errors.Is(err, state.ErrNotFound) {
-				err = nil // it is being erased
+			if err = e.o.State.Retry(ctx, c.Org, c.ID, c.State); errors.Is(err, state.ErrStale) || errors.Is(err, state.ErrNotFound) {
+				err = nil // it was disconnected meanwhile, or is being erased
 			}
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/internal/power"
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
 )
@@ -98,7 +99,7 @@ func (e *Engine) copy(ctx context.Context, row state.Outgoing, shut map[int64]ti
 	}
 	opened = true
 	defer box.Close()
-	filer, ok := box.(provider.SentFiler)
+	filer, ok := power.Of[provider.SentFiler](box)
 	if !ok {
 		return step(state.CopyNone, state.CopyStep{})
 	}

@@ -76,6 +76,10 @@ type SyncSettings struct {
 	OutboundMinutes int `json:"outbound_minutes"`
 	// ImportDays is how far the import reaches back when a mailbox is connected: days, 0 for none, -1 for everything. 30 by default.
 	ImportDays int `json:"import_days"`
+	// PeopleFirst reads of older mail what is from or to people of the CRM, and only lists the rest (state.FateUnread), where the service makes reading
+	// dear (provider.Searcher, as Gmail) and the CRM lists its addresses (AddressLister). When people are added their mail is searched for. What
+	// only answers such mail, and is from nobody whom the CRM knows, is not found. Off by default; Engine.PlanImport says what either would cost.
+	PeopleFirst bool `json:"people_first"`
 }
 
 // DefaultSettings returns the settings of an organisation that has chosen nothing yet.

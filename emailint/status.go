@@ -14,6 +14,7 @@ type Status struct {
 	Connection Connection
 	Counts     state.Counts
 	Runs       []state.Run
+	Pauses     []Pause // that stand over it, the oldest first: each must end before it is worked on
 }
 
 // Completeness is the share of the listed messages that are read, decided and, where they link, acknowledged by the CRM:
@@ -34,6 +35,11 @@ func (e *Engine) Status(ctx context.Context, org string, connection int64) (Stat
 		if s.Counts, err = e.o.State.Counts(ctx, org, connection); err == nil {
 			s.Runs, err = e.o.State.Runs(ctx, org, connection)
 		}
+	}
+	if err == nil {
+		var ps []Pause
+		ps, err = e.o.State.Pauses(ctx)
+		s.Pauses = over(ps, org, s.Connection.Provider)
 	}
 	if err != nil {
 		return s, fmt.Errorf("emailint: status of connection %d: %w", connection, err)
@@ -71,8 +77,8 @@ type ExplainedEmail struct {
 // Explain finds a mail by its Message-ID, with or without angle brackets. An Explanation without copies means that no
 // mailbox has shown it.
 func (e *Engine) Explain(ctx context.Context, org, messageID string) (Explanation, error) {
-	id := strings.Trim(strings.TrimSpace(messageID), "<>")
-	rows, emails, err := e.o.State.Lookup(ctx, org, state.Hash(e.hasher(org).MessageID(id)))
+	id := bare(messageID)
+	rows, emails, err := e.o.State.Lookup(ctx, org, e.messageID(org, id))
 	if err != nil {
 		return Explanation{}, fmt.Errorf("emailint: explaining <%s>: %w", id, err)
 	}
@@ -95,4 +101,12 @@ func (e *Engine) Explain(ctx context.Context, org, messageID string) (Explanatio
 		x.Emails = append(x.Emails, ExplainedEmail{ID: fmt.Sprint(m.ID), Links: m.Effective(), Person: m.Person, Dropped: m.Out(), Delivered: m.Saved >= m.Revision, Error: m.Error, Intents: is})
 	}
 	return x, nil
+}
+
+// bare is a Message-ID without angle brackets.
+func bare(messageID string) string { return strings.Trim(strings.TrimSpace(messageID), "<>") }
+
+// messageID hashes a Message-ID with or without them.
+func (e *Engine) messageID(org, id string) state.Hash {
+	return state.Hash(e.hasher(org).MessageID(bare(id)))
 }

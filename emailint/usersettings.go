@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/internal/power"
 	"github.com/intellicon/email-integration/signature"
 )
 
@@ -21,21 +22,6 @@ type UserSettings struct {
 type SignatureValues interface {
 	// SignatureValues returns what stands in the signature of a user. What is empty goes away with its line.
 	SignatureValues(ctx context.Context, org, user string) (signature.Values, error)
-}
-
-// power returns what a CRMStore can do besides. One that wraps another has a method Unwrap that returns it.
-func power[T any](s CRMStore) (T, bool) {
-	for {
-		if p, ok := s.(T); ok {
-			return p, true
-		}
-		w, ok := s.(interface{ Unwrap() CRMStore })
-		if !ok {
-			var none T
-			return none, false
-		}
-		s = w.Unwrap()
-	}
 }
 
 // UserSettings returns a user's settings and their version, 0 when they have saved none.
@@ -80,6 +66,14 @@ func (e *Engine) SetUserSettings(ctx context.Context, org, user string, s UserSe
 	return n, nil
 }
 
+// EraseUserSettings erases what a user set for themselves, and that they did: for a person who leaves. The organisation's signature is theirs again.
+func (e *Engine) EraseUserSettings(ctx context.Context, org, user string) error {
+	if err := e.o.State.EraseUserSettings(ctx, org, user); err != nil {
+		return fmt.Errorf("emailint: erasing the settings of user %s: %w", user, err)
+	}
+	return nil
+}
+
 // Signature is a rendered signature. signature.AppendHTML and AppendText put it into a mail, once and above the quoted reply.
 type Signature struct {
 	HTML, Text string
@@ -117,7 +111,7 @@ func (e *Engine) PreviewSignature(ctx context.Context, org, user, html string) (
 		return Signature{}, fmt.Errorf("emailint: signature: %w", err)
 	}
 	var values signature.Values
-	if host, ok := power[SignatureValues](e.o.CRM); ok {
+	if host, ok := power.Of[SignatureValues](e.o.CRM); ok {
 		if values, err = host.SignatureValues(ctx, org, user); err != nil {
 			return Signature{}, fmt.Errorf("emailint: the values of user %s's signature: %w", user, err)
 		}

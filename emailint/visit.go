@@ -11,6 +11,7 @@ import (
 	"github.com/intellicon/email-integration/emailint/internal/pass"
 	"github.com/intellicon/email-integration/emailint/internal/reconcile"
 	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/internal/power"
 	"github.com/intellicon/email-integration/linker"
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
@@ -64,6 +65,7 @@ func (e *Engine) visit(ctx context.Context, l state.Lease, c Connection, box pro
 	v.deliver = d
 	v.reader = &pass.Pass{Store: e.o.State, Mailbox: box, Lease: l, Hasher: d.Hasher, ConnectedAt: c.ConnectedAt,
 		Import: window(s.Sync.ImportDays, c.ConnectedAt), Seen: d.Know, Renew: renew}
+	v.reader.People = e.peopleFirst(l.Org, box, s.Sync, func() linker.Rules { return d.Rules }, renew)
 	v.intents = &intent.Runner{Store: e.o.State, Mailbox: box, Lease: l, Keys: e.keys, Now: e.o.Now, Renew: renew}
 	v.intents.Wanted = func(ctx context.Context, i state.Intent) (bool, error) {
 		s, _, err := e.settings(ctx, l.Org)
@@ -226,7 +228,7 @@ func (e *Engine) deliverer(ctx context.Context, l state.Lease, box provider.Mail
 	if err != nil {
 		return nil, err
 	}
-	remover, _ := e.o.CRM.(Remover)
+	remover, _ := power.Of[Remover](e.o.CRM)
 	host := &deliver.Guard{Store: e.o.CRM, Remover: remover, Limit: e.o.CRMTimeout, Beat: e.o.Lease / 3, Renew: renew, Log: e.o.Logger}
 	if renew == nil {
 		renew = func(context.Context) error { return nil }

@@ -11,6 +11,7 @@ import (
 // How strong a link is. A record is linked once, by its strongest reason.
 const (
 	strengthPerson       = 100
+	strengthHost         = 95
 	strengthAddress      = 90
 	strengthVariant      = 80 // the address without +tag, or in another Gmail spelling
 	strengthDomain       = 70
@@ -24,13 +25,13 @@ const (
 //
 // Thread holds what applies to the message besides its own header. A link by person is a correction made on this
 // message, or on its thread as a whole: it stands whatever the rules say, and with Removed its record is not linked
-// and nothing hangs on it. Every other direct link, and links by thread as Inherit makes them, come from a mail that
+// and nothing hangs on it. One by host stands as well, unless a person took its record off. Every other direct link, and links by thread as Inherit makes them, come from a mail that
 // this one answers and become links by thread. Removed links are not repeated in the decision.
 //
 // Equal input gives an equal decision, whatever the order of participants, holders or thread.
 func (r Rules) Decide(e message.Envelope, d Directory, thread []Link) Decision {
 	m := matcher{rules: r, dir: d, thread: thread}
-	m.addPersons()
+	m.addSaid()
 
 	if e.Has&message.HasParticipants == 0 {
 		return m.verdict(Unmatched, "the header was not read", message.HasHeader&^e.Has)
@@ -149,12 +150,19 @@ func (m *matcher) removed(rec Record) bool {
 	return false
 }
 
-func (m *matcher) addPersons() {
+// addSaid links what a person or the host said of this mail.
+func (m *matcher) addSaid() {
 	for i := range m.thread {
-		if l := &m.thread[i]; l.By == ByPerson && !l.Removed {
-			if now, ok := m.dir.Now[l.Record]; ok {
-				m.add(now, ByPerson, l.Evidence, strengthPerson)
-			}
+		l := &m.thread[i]
+		strength := strengthPerson
+		switch {
+		case l.Removed || l.By != ByPerson && l.By != ByHost:
+			continue
+		case l.By == ByHost:
+			strength = strengthHost
+		}
+		if now, ok := m.dir.Now[l.Record]; ok {
+			m.add(now, l.By, l.Evidence, strength)
 		}
 	}
 }
@@ -313,7 +321,7 @@ func openAt(rel Related, when time.Time) bool {
 func (m *matcher) inherit(e *message.Envelope, found []Record) []Record {
 	for i := range m.thread {
 		l := &m.thread[i]
-		if l.Removed || l.By == ByPerson || l.By != ByThread && !l.Direct() {
+		if l.Removed || l.By == ByPerson || l.By == ByHost || l.By != ByThread && !l.Direct() {
 			continue
 		}
 		if !e.Sent && !m.rules.FailedAuth.InheritThread {

@@ -53,20 +53,21 @@ const (
 	ByThread  How = "thread"
 	ByRelated How = "related"
 	ByPerson  How = "person" // a person's correction, never undone by the machine
+	ByHost    How = "host"   // the host said so: it had the email before, with this link
 )
 
 // Link ties a message to a record.
 type Link struct {
 	Record
 	By       How    `json:"by"`
-	Evidence string `json:"evidence"`          // the address, the domain, the cited Message-ID, or the record it hangs on
+	Evidence string `json:"evidence"`          // the address, the domain, the cited Message-ID, the record it hangs on, or the host's own id of the email
 	Strength int    `json:"strength"`          // 0 to 100, to sort by
 	Removed  bool   `json:"removed,omitempty"` // a person's "not this record"
 }
 
-// Direct reports whether a reply inherits the link: links by address or domain and a person's do.
+// Direct reports whether a reply inherits the link: links by address or domain, a person's and the host's do.
 func (l Link) Direct() bool {
-	return (l.By == ByAddress || l.By == ByDomain || l.By == ByPerson) && !l.Removed
+	return (l.By == ByAddress || l.By == ByDomain || l.By == ByPerson || l.By == ByHost) && !l.Removed
 }
 
 // Disposition is what the decision makes of a message.

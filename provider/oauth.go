@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"golang.org/x/oauth2"
 )
@@ -56,6 +57,23 @@ type Authorizer interface {
 	// Refusal says what an error of the consent page or the token endpoint means, by its OAuth code and description; nil: what the code says
 	// by RFC 6749.
 	Refusal(code, description string) *NeedsAction
+}
+
+// Watch is what a service was asked for: to tell of news of a mailbox, for a time.
+type Watch struct {
+	// Handle names it, where it is one of several and ends by itself; nil where the service has one for a person and app. It is stored as it is: no secret.
+	Handle  []byte
+	Expires time.Time
+}
+
+// Watcher is an Authorizer whose service can be asked to tell of news (users.watch at Gmail, subscriptions at Graph). Where it tells, and how that is
+// authenticated, is the provider's; whoever hears of news calls Engine.Wake. Both calls may be repeated, and a mailbox need not be open for them.
+type Watcher interface {
+	Authorizer
+	// Watch begins, or goes on: had is the handle of the last one, which may have ended. It is made anew then, and where tokens are another consent's.
+	Watch(ctx context.Context, tokens oauth2.TokenSource, had []byte) (Watch, error)
+	// Unwatch ends it. One that has ended is no error.
+	Unwatch(ctx context.Context, tokens oauth2.TokenSource, handle []byte) error
 }
 
 // RefuseToken tells a token source that the service did not take an access token though its time isn't over, and reports whether the source will have

@@ -121,7 +121,9 @@ type Mailbox interface {
 	Close() error
 }
 
-// What a Mailbox may be besides, probed once: Prefetcher, Waiter, Poller, Archiver, Labeler, SentFiler, Searcher, Bounded, Watcher, Signer.
+// A Mailbox that wraps another, and passes on what that may be besides, says so by a method Unwrap() Mailbox: it is then taken for what the other is.
+//
+// What a Mailbox may be besides, probed once: Prefetcher, Waiter, Poller, Archiver, Labeler, SentFiler, Searcher, Bounded, Signer.
 
 // Prefetcher is a mailbox that reads the content of several messages in one round trip. Prefetch says which are wanted next, in that order:
 // a hint, after which Content is called for each as ever, and which takes the place of an earlier one. It reads nothing by itself. Whoever
@@ -208,13 +210,6 @@ type SentFiler interface {
 // Mail received before then may be left out of it.
 type Bounded interface {
 	Since(t time.Time)
-}
-
-// Watcher is a mailbox whose service tells of news by push for as long as it is asked to. Both calls may be repeated; Watch anew before expires.
-// ErrUnsupported where push is not set up. A watch may be one of the person and the app, not of the connection: it is ended with the last.
-type Watcher interface {
-	Watch(ctx context.Context) (expires time.Time, err error)
-	Unwatch(ctx context.Context) error
 }
 
 // Signer is a mailbox whose service keeps its owner's signatures. Signature is that of an address the owner sends as, as HTML of the owner's

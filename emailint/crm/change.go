@@ -80,6 +80,14 @@ func Key(s string) message.Key {
 	return message.DomainKey(s)
 }
 
+// AddressLister is optional, for an import that reads mail with people of the CRM and only lists the rest (SyncSettings.PeopleFirst). Addresses returns
+// addresses ("ada@acme.com") of people and domains ("acme.com") of accounts in the order in which they came to the CRM, beginning after a mark of the
+// host's own making ("" is the start): about limit of them, the mark after the last, and whether another call would return some now. What comes to the
+// CRM later, or to another record, comes after all marks that were given before. One may be returned twice.
+type AddressLister interface {
+	Addresses(ctx context.Context, org, after string, limit int) (who []string, next string, more bool, err error)
+}
+
 // ChangeLister is optional, for hosts that may miss telling a change: the engine asks by itself, every quarter of an hour at
 // most. RecordChanges returns what changed since a mark of the host's own making ("" is the first time: return no change and the mark of now), in the
 // order in which it happened, and the next mark. more says that another call would return something now. A change may be returned twice.

@@ -27,6 +27,9 @@ type Store interface {
 	// SaveEmails stores emails with content, holders and the complete set of links. A save whose Revision is not
 	// greater than the stored one changes nothing and is no error. An *EmailsError names the emails that failed; any
 	// other error means that all did.
+	//
+	// An email with a HostID is one that the host has already (Engine.Declare): it becomes this one, with what is saved here, and there is no second. Where
+	// this one was saved before without HostID, the two become one now. One that the host no longer has is saved like any other.
 	SaveEmails(ctx context.Context, org string, es []Email) error
 	// UpdateEmails changes links and holders of emails saved before, by the same rule of Revision. Emails it does not
 	// know are named in an *EmailsError with ErrUnknownEmail, and the engine saves them in full.
@@ -35,7 +38,8 @@ type Store interface {
 
 // Remover is optional: an email that has no holder or no links any more can be removed. Without it such an email is told to UpdateEmails, with
 // neither. The host remembers id and revision of what it
-// removed, so that a late save of an older revision doesn't bring it back.
+// removed, so that a late save of an older revision doesn't bring it back. An email with a HostID was there before the engine had it: whether it goes as
+// well, or stays as it was, is the host's to decide. It is found by ID: under its HostID another one may have been saved meanwhile.
 type Remover interface {
 	RemoveEmails(ctx context.Context, org string, es []EmailState) error
 }
@@ -52,6 +56,7 @@ type EmailState struct {
 	Revision int64    // raised by every change of links or holders
 	Holders  []string // ids of the connections in whose mailboxes it lies; sorted
 	Links    []linker.Link
+	HostID   string // the host's own id of it, where it was declared and met; "" for all others
 	Survivor string // set when this email turned out to be a copy of another: the id that remains
 }
 

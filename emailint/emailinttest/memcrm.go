@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -22,17 +23,20 @@ type MemCRM struct {
 
 type memOrg struct {
 	holders map[message.Key][]linker.Record
+	came    []message.Key // every key that was given to a record, in that order
 	related map[linker.Record][]linker.Related
 	records map[linker.Record]string        // every record that there was, and its name
 	became  map[linker.Record]linker.Record // of those that are no more: where it was merged into, the zero Record when it was deleted
 	emails  map[string]crm.Email
 	removed map[string]int64
+	own     map[string]bool // emails of another integration, by the CRM's own ids
 	created int
 }
 
 var (
-	_ crm.Store   = (*MemCRM)(nil)
-	_ crm.Remover = (*MemCRM)(nil)
+	_ crm.Store         = (*MemCRM)(nil)
+	_ crm.Remover       = (*MemCRM)(nil)
+	_ crm.AddressLister = (*MemCRM)(nil)
 )
 
 // NewMemCRM returns an empty CRM.
@@ -44,7 +48,7 @@ func (m *MemCRM) org(org string) *memOrg {
 		o = &memOrg{
 			holders: map[message.Key][]linker.Record{}, related: map[linker.Record][]linker.Related{},
 			records: map[linker.Record]string{}, became: map[linker.Record]linker.Record{},
-			emails: map[string]crm.Email{}, removed: map[string]int64{},
+			emails: map[string]crm.Email{}, removed: map[string]int64{}, own: map[string]bool{},
 		}
 		m.orgs[org] = o
 	}
@@ -81,6 +85,7 @@ func (o *memOrg) release(k message.Key, r linker.Record) {
 func (o *memOrg) hold(k message.Key, r linker.Record) {
 	if !slices.Contains(o.holders[k], r) {
 		o.holders[k] = append(o.holders[k], r)
+		o.came = append(o.came, k)
 	}
 }
 
@@ -245,6 +250,28 @@ func (m *MemCRM) Find(ctx context.Context, org string, q linker.Query) (linker.D
 	return d, nil
 }
 
+// Addresses implements crm.AddressLister. A mark is how many keys were given to records before.
+func (m *MemCRM) Addresses(ctx context.Context, org, after string, limit int) (who []string, next string, more bool, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, "", false, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	o := m.org(org)
+	n := 0
+	if after != "" {
+		if n, err = strconv.Atoi(after); err != nil || n < 0 || n > len(o.came) {
+			return nil, "", false, fmt.Errorf("emailinttest: %q is no mark of this CRM", after)
+		}
+	}
+	for ; n < len(o.came) && len(who) < limit; n++ {
+		if len(o.holders[o.came[n]]) > 0 {
+			who = append(who, string(o.came[n]))
+		}
+	}
+	return who, strconv.Itoa(n), n < len(o.came), nil
+}
+
 // CreateContacts implements crm.Store.
 func (m *MemCRM) CreateContacts(ctx context.Context, org string, cs []crm.NewContact) ([]linker.Record, error) {
 	if err := ctx.Err(); err != nil {
@@ -293,8 +320,23 @@ func (m *MemCRM) SaveEmails(ctx context.Context, org string, es []crm.Email) err
 			continue
 		}
 		o.emails[e.ID] = e
+		delete(o.own, e.HostID) // it is this one now
 	}
 	return nil
+}
+
+// Had puts an email in as another integration has left it: under an id of the CRM's own.
+func (m *MemCRM) Had(org, id string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.org(org).own[id] = true
+}
+
+// Count returns how many emails an organisation has, those of another integration included.
+func (m *MemCRM) Count(org string) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.org(org).own) + len(m.org(org).emails)
 }
 
 // UpdateEmails implements crm.Store.

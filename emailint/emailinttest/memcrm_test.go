@@ -24,6 +24,7 @@ func TestMemCRMPassesTheSuite(t *testing.T) {
 				}
 				return out
 			},
+			Had: m.Had, Count: m.Count,
 		}
 	})
 }

@@ -32,7 +32,6 @@ type World struct {
 
 	clock func() time.Time // nil: now
 	store *flaky
-	host  crm.Store  // store, with the optional powers that the host's has
 	mu    sync.Mutex // guards now
 	now   time.Time
 }
@@ -93,23 +92,6 @@ func Start(ctx context.Context, opts ...Option) (*World, error) {
 		o.crm = w.CRM
 	}
 	w.store = &flaky{Store: o.crm}
-	w.host = w.store
-	r, removes := o.crm.(crm.Remover)
-	l, lists := o.crm.(crm.ChangeLister)
-	switch {
-	case removes && lists:
-		w.host = struct {
-			*flakyRemover
-			crm.ChangeLister
-		}{&flakyRemover{w.store, r}, l}
-	case removes:
-		w.host = &flakyRemover{w.store, r}
-	case lists:
-		w.host = struct {
-			*flaky
-			crm.ChangeLister
-		}{w.store, l}
-	}
 	w.Fake = providertest.NewFake(o.personality, provider.Profile{Address: Owner, Subject: "owner"}, w.Now)
 	st, err := sqlite.Open(ctx, ":memory:")
 	if err != nil {
@@ -124,7 +106,7 @@ func Start(ctx context.Context, opts ...Option) (*World, error) {
 
 func (w *World) connect(ctx context.Context, opts options) (err error) {
 	o := emailint.Options{
-		State: w.State, CRM: w.host, Now: w.Now, Providers: []provider.Provider{w.Fake.Provider()},
+		State: w.State, CRM: w.store, Now: w.Now, Providers: []provider.Provider{w.Fake.Provider()},
 		Keys: []emailint.Key{{ID: "test", Secret: make([]byte, 32)}}, IndexKey: make([]byte, 32),
 		Sender: func(context.Context, emailint.Connection) (provider.Sender, error) { return w.Fake, nil },
 	}
@@ -245,11 +227,6 @@ func (f *flaky) UpdateEmails(ctx context.Context, org string, es []crm.EmailStat
 	return f.call(func() error { return f.Store.UpdateEmails(ctx, org, es) })
 }
 
-type flakyRemover struct {
-	*flaky
-	remover crm.Remover
-}
-
-func (f *flakyRemover) RemoveEmails(ctx context.Context, org string, es []crm.EmailState) error {
-	return f.call(func() error { return f.remover.RemoveEmails(ctx, org, es) })
+func (f *flaky) RemoveEmails(ctx context.Context, org string, es []crm.EmailState) error {
+	return f.call(func() error { return f.Store.(crm.Remover).RemoveEmails(ctx, org, es) })
 }

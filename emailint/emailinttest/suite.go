@@ -2,9 +2,11 @@ package emailinttest
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/intellicon/email-integration/emailint/crm"
+	"github.com/intellicon/email-integration/internal/power"
 	"github.com/intellicon/email-integration/linker"
 	"github.com/intellicon/email-integration/message"
 )
@@ -16,15 +18,16 @@ type CRMHarness struct {
 	Add func(org string, r linker.Record, keys ...message.Key)
 	// Emails returns the saved emails of an organisation by id.
 	Emails func(org string) map[string]crm.Email
+	// Had puts an email in as another integration has left it, under an id of the store's own; nil for a CRM that declares none (Engine.Declare). Count returns
+	// how many emails a user finds, those included.
+	Had   func(org, id string)
+	Count func(org string) int
 }
 
 // TestCRMStore checks that a host's store does what the engine relies on. Each case starts with a new, empty store.
 func TestCRMStore(t *testing.T, open func(t *testing.T) CRMHarness) {
 	ada := linker.Record{Kind: linker.Contact, ID: "ada"}
-	for _, c := range []struct {
-		name, should string
-		run          func(t *testing.T, h CRMHarness) bool
-	}{
+	cases := []suiteCase{
 		{"find", "Find should answer who holds an address, and leave out keys that nobody holds",
 			func(t *testing.T, h CRMHarness) bool {
 				h.Add("o", ada, "ada@example.com")
@@ -94,13 +97,101 @@ func TestCRMStore(t *testing.T, open func(t *testing.T) CRMHarness) {
 				return ok && errors.As(err, &es) && len(es.Failed) == 1 && errors.Is(es.Failed["nope"], crm.ErrUnknownEmail) &&
 					h.Emails("o")["e1"].Revision == 5
 			}},
-	} {
+		{"addresses", "Addresses, of a store that is an AddressLister, should list each address and domain once it is there, in pages, and then what is new",
+			func(t *testing.T, h CRMHarness) bool {
+				lister, ok := power.Of[crm.AddressLister](h.Store)
+				if !ok {
+					return true // an optional power
+				}
+				h.Add("o", ada, "ada@example.com", "ada@example.org")
+				h.Add("o", linker.Record{Kind: linker.Account, ID: "acme"}, "acme.com")
+				h.Add("other", linker.Record{Kind: linker.Contact, ID: "eve"}, "eve@example.com")
+				all, mark, ok := addresses(t, lister, "", 2)
+				h.Add("o", linker.Record{Kind: linker.Contact, ID: "new"}, "new@example.com")
+				more, mark, also := addresses(t, lister, mark, 2)
+				none, _, last := addresses(t, lister, mark, 2)
+				slices.Sort(all)
+				return ok && also && last && slices.Equal(all, []string{"acme.com", "ada@example.com", "ada@example.org"}) &&
+					slices.Contains(more, "new@example.com") && len(none) == 0
+			}},
+	}
+	if open(t).Had != nil {
+		cases = append(cases, declaredCases...)
+	}
+	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			if !c.run(t, open(t)) {
 				t.Error(c.should)
 			}
 		})
 	}
+}
+
+// addresses lists everything after a mark, and each once.
+func addresses(t *testing.T, l crm.AddressLister, after string, limit int) (all []string, mark string, ok bool) {
+	for range 10 {
+		who, next, more, err := l.Addresses(t.Context(), "o", after, limit)
+		if err != nil {
+			t.Log(err)
+			return nil, "", false
+		}
+		for _, w := range who {
+			if !slices.Contains(all, w) {
+				all = append(all, w)
+			}
+		}
+		if !more {
+			return all, next, true
+		}
+		after = next
+	}
+	return nil, "", false
+}
+
+type suiteCase struct {
+	name, should string
+	run          func(t *testing.T, h CRMHarness) bool
+}
+
+// declaredCases are about emails that the store has from elsewhere.
+var declaredCases = []suiteCase{
+	{"declared", "SaveEmails should make the email with that HostID the saved one, and no second, however often it is called",
+		func(t *testing.T, h CRMHarness) bool {
+			h.Had("o", "own-1")
+			h.Had("o", "own-2")
+			e := email("1", 1, "s")
+			e.HostID = "own-1"
+			ok := h.Store.SaveEmails(t.Context(), "o", []crm.Email{e}) == nil && h.Store.SaveEmails(t.Context(), "o", []crm.Email{e}) == nil
+			e.Revision, e.Message.Subject = 2, "t"
+			ok = ok && h.Store.SaveEmails(t.Context(), "o", []crm.Email{e}) == nil
+			return ok && h.Count("o") == 2 && h.Emails("o")["1"].Message.Subject == "t"
+		}},
+	{"declared late", "SaveEmails should make two emails one when it learns the HostID of one that was saved before",
+		func(t *testing.T, h CRMHarness) bool {
+			h.Had("o", "own-1")
+			ok := h.Store.SaveEmails(t.Context(), "o", []crm.Email{email("1", 1, "s")}) == nil && h.Count("o") == 2
+			e := email("1", 2, "s")
+			e.HostID = "own-1"
+			ok = ok && h.Store.SaveEmails(t.Context(), "o", []crm.Email{e}) == nil
+			return ok && h.Count("o") == 1 && h.Emails("o")["1"].Revision == 2
+		}},
+	{"declared and gone", "SaveEmails should save an email whose HostID it doesn't know, and leave another organisation's alone",
+		func(t *testing.T, h CRMHarness) bool {
+			h.Had("other", "own-1")
+			e := email("1", 1, "s")
+			e.HostID = "own-1"
+			ok := h.Store.SaveEmails(t.Context(), "o", []crm.Email{e}) == nil
+			return ok && h.Count("o") == 1 && h.Count("other") == 1 && h.Emails("o")["1"].Message.Subject == "s"
+		}},
+	{"declared and updated", "UpdateEmails with a HostID should change links and holders, and take it for no other email",
+		func(t *testing.T, h CRMHarness) bool {
+			h.Had("o", "own-1")
+			e := email("1", 1, "s")
+			e.HostID = "own-1"
+			ok := h.Store.SaveEmails(t.Context(), "o", []crm.Email{e}) == nil
+			ok = ok && h.Store.UpdateEmails(t.Context(), "o", []crm.EmailState{{ID: "1", Revision: 2, HostID: "own-1", Holders: []string{"c1", "c2"}}}) == nil
+			return ok && h.Count("o") == 1 && len(h.Emails("o")["1"].Holders) == 2
+		}},
 }
 
 func email(id string, rev int64, subject string) crm.Email {

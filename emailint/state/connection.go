@@ -41,7 +41,8 @@ type Connection struct {
 	ConnectedAt       time.Time // mail received since then is live
 	Worker            string
 	LeaseUntil        time.Time
-	Refused           int    // sign-ins refused in a row
+	Refused           int // sign-ins refused in a row
+	Watch             Watch
 	RealTime          string // how news is heard of: "waiting", or "polling: " and why; "" before the first pass
 }
 
@@ -94,6 +95,7 @@ type Run struct {
 	Seen      int
 	Estimated int // 0: unknown
 	Done      bool
+	People    bool // mail with people of the CRM is read and the rest is listed; Cursor is the engine's own then
 }
 
 // Settings of an organisation. Values are the engine's.
@@ -112,10 +114,19 @@ type Consent struct {
 	Expires time.Time
 }
 
+// Watch is how news of a mailbox is sent by its service: renewed in time, and made anew where it ended.
+type Watch struct {
+	Handle  []byte    // the service's, or the provider's; nil where it has none
+	Expires time.Time // zero: there is none
+	Next    time.Time // when it is made or renewed; zero: at once
+	Tries   int       // that failed since
+}
+
 // Pause keeps all mailboxes of a scope from being worked on, and mail from being sent. An empty Org is all organisations, an empty Provider
-// all providers.
+// all providers. The operator's and those of an organisation's administrator are apart.
 type Pause struct {
 	Org, Provider string
+	Admin         bool   // of the organisation's administrator, not of the operator
 	By            string // who paused
 	Reason        string
 	At            time.Time

@@ -15,8 +15,9 @@ type EmailValue struct {
 	Aliases       []Hash // further Message-IDs of the same mail
 	Fingerprint   Hash   // of header fields that are equal in every copy
 	Links         []linker.Link
-	Holder        bool // this mailbox holds it; false under a user's own exclusion
-	ThreadDropped bool // all words considered, it is dropped
+	Holder        bool  // this mailbox holds it; false under a user's own exclusion
+	ThreadDropped bool  // all words considered, it is dropped
+	Declared      int64 // the declaration that the mail was found to be, and that is among Links; 0: none
 	// Rank orders the copies of a mail: the highest gives the Email its envelope and links, so that the order in which they are
 	// read changes nothing. A lower one is attached, and its row stays due, to be decided by that envelope.
 	Rank int64
@@ -43,6 +44,7 @@ type Email struct {
 	MessageID   Hash
 	Aliases     []Hash // all Message-IDs, MessageID included
 	Fingerprint Hash
+	HostID      string        // the host's own id of it, where it was declared
 	Links       []linker.Link // the machine's
 	Person      []linker.Link // a person's, Removed ones included
 	Holders     []int64       // connections

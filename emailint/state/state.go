@@ -41,10 +41,12 @@ type Store interface {
 	Emails
 	Intents
 	Organisations
+	Declarations
 	Outbox
 	Consents
 	Controls
 	Seals
+	Quotas
 	Close() error
 
 	// Seal does nothing; its argument can't be named outside this module.
@@ -66,6 +68,9 @@ type Connections interface {
 	// SetState changes state and reason; Connected makes it due now, any other ends the lease of whoever is at work. A connection that is being
 	// erased is ErrNotFound, as it is for ClaimRefresh and SetCredential.
 	SetState(ctx context.Context, org string, id int64, s ConnState, reason string) error
+	// Retry makes a connection Connected and due that is in one of the states in which somebody must act; ErrStale where it isn't from any more. Refusals in
+	// a row go on being counted.
+	Retry(ctx context.Context, org string, id int64, from ConnState) error
 	// ClaimRefresh gives one worker the right to refresh the credential, and returns the connection as it is then: somebody may have refreshed it
 	// a moment ago. ErrNoneDue while anybody has that right and its time isn't over, the same worker too: it may be asked for in several goroutines.
 	// It ends with SetCredential, EndRefresh or AddConnection.
@@ -77,6 +82,14 @@ type Connections interface {
 	SetCredential(ctx context.Context, org string, id int64, version int64, sealed []byte) (int64, error)
 	// Nudge makes the connection due for what its user sent, and for nothing else (Lease.SentOnly). One that comes during a pass leaves it due after that.
 	Nudge(ctx context.Context, org string, id int64, now time.Time) error
+
+	// Told returns the connected mailboxes that a notification is about: those with that address, in any case, or with a watch of that handle, whichever
+	// is not empty. Of all organisations.
+	Told(ctx context.Context, provider, address string, handle []byte) ([]Connection, error)
+	// SetWatch notes what stands at the service, and when it is renewed. It checks the lease: ErrStale where the connection ended meanwhile.
+	SetWatch(ctx context.Context, l Lease, w Watch) error
+	// EndWatch forgets it. The same mailbox connected again has it renewed at once.
+	EndWatch(ctx context.Context, org string, id int64) error
 
 	// SetRealTime notes how news of the mailbox is heard of, for its user to see.
 	SetRealTime(ctx context.Context, org string, id int64, text string) error
@@ -220,6 +233,8 @@ type Organisations interface {
 	UserSettings(ctx context.Context, org, user string) (json.RawMessage, int64, error)
 	// SaveUserSettings replaces version with version+1, ErrStale when it isn't the stored one.
 	SaveUserSettings(ctx context.Context, org, user string, settings json.RawMessage, version int64) (int64, error)
+	// EraseUserSettings erases them, and that there were any.
+	EraseUserSettings(ctx context.Context, org, user string) error
 	// Change raises the organisation's change number, so that what is being decided stays due, and stores the change (rules 5, 8). People's words
 	// follow at once (rule 11); the rows that it touches are found by Spread. It costs the same however many these are.
 	Change(ctx context.Context, org string, c Change) (number int64, err error)
@@ -232,6 +247,19 @@ type Organisations interface {
 	Pulled(ctx context.Context, org string) (mark string, at time.Time, err error)
 	// ChangeNumber is read before the CRM is asked (rule 6).
 	ChangeNumber(ctx context.Context, org string) (int64, error)
+}
+
+// Declarations keep what a host said of emails that it had before.
+type Declarations interface {
+	// Declare stores declarations, one for a Message-ID and author: what is there keeps its HostID and takes the records of the new one if it is of the same
+	// email, and else stays as it is. The rows of its mail become due, and the change number is raised where anything changed. standing are the HostIDs that the
+	// Message-IDs have now, one for each in order; added is how many are new. Records follow merges, and go when they are deleted (rule 11).
+	//
+	// Settle makes an Email the declared one (EmailValue.Declared). A HostID is of one Email at a time: where another has it the row is left due, as nothing of
+	// the decision holds. Erase takes it back from an Email that is no more; the declaration stays.
+	Declare(ctx context.Context, org string, ds []Declared) (standing []string, added int, err error)
+	// Declared counts an organisation's.
+	Declared(ctx context.Context, org string) (DeclaredCounts, error)
 }
 
 // Outbox keeps what is to be sent, and what became of it.
@@ -259,18 +287,20 @@ type Outbox interface {
 type Consents interface {
 	// AddConsent stores one, under a key that no other has. It also drops those that are over.
 	AddConsent(ctx context.Context, c Consent, now time.Time) error
+	// Consent returns one and leaves it; ErrNotFound as for TakeConsent.
+	Consent(ctx context.Context, key Hash, now time.Time) (Consent, error)
 	// TakeConsent returns one and drops it, so that it is answered once; ErrNotFound when there is none, or its time is over.
 	TakeConsent(ctx context.Context, key Hash, now time.Time) (Consent, error)
 }
 
 // Controls is what an operator decides for the whole installation.
 type Controls interface {
-	// SetPause stores a pause, in place of an earlier one of the same scope. Leases of mailboxes that it concerns are lost from then on, and it waits for
+	// SetPause stores a pause, in place of an earlier one of the same scope and the same side. Leases of mailboxes that it concerns are lost from then on, and it waits for
 	// nobody who has one; what he is committing at the moment may still come to pass. Connection.Worker goes on telling of him until EndPause.
 	SetPause(ctx context.Context, p Pause) error
 	// EndPause makes the mailboxes of a scope due, organisation by organisation, and ends the pause last: where it fails the pause stands and it may be
 	// repeated. Leases from before stay lost. ErrNotFound when there is no such pause.
-	EndPause(ctx context.Context, org, provider string) error
+	EndPause(ctx context.Context, org, provider string, admin bool) error
 	// Pauses returns all of them, the oldest first.
 	Pauses(ctx context.Context) ([]Pause, error)
 	// Deployment returns the id of the installation that works on this state, "" when nobody said any.
@@ -288,4 +318,11 @@ type Seals interface {
 	// a value before may store it again after, so a key is retired when Sealed finds nothing from the start. Each organisation's values are replaced
 	// together or not at all; n counts those that were, beside an error as well.
 	Reseal(ctx context.Context, vs []Sealed) (n int, err error)
+}
+
+// Quotas keeps what is left of quotas that several workers share.
+type Quotas interface {
+	// TakeQuota takes up to t.Want units out of a bucket, t.Least of them at least, or none; then wait is when there will be so many, should nobody else
+	// take them. Clocks may differ: one that is behind fills nothing.
+	TakeQuota(ctx context.Context, name string, t Taking, now time.Time) (taken int64, wait time.Duration, err error)
 }

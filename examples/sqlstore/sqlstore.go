@@ -26,7 +26,8 @@ CREATE TABLE IF NOT EXISTS relation (org TEXT, on_kind TEXT, on_id TEXT, kind TE
 	opened TEXT NOT NULL, closed TEXT NOT NULL, updated TEXT NOT NULL, PRIMARY KEY (org, on_kind, on_id, kind, id)); -- RFC 3339 or ''
 CREATE TABLE IF NOT EXISTS email (org TEXT, id TEXT, revision BIGINT NOT NULL, survivor TEXT NOT NULL, holders TEXT NOT NULL,
 	removed BOOLEAN NOT NULL, received BIGINT NOT NULL, outbound BOOLEAN NOT NULL, history BOOLEAN NOT NULL, partial TEXT NOT NULL,
-	subject TEXT NOT NULL, body TEXT NOT NULL, html TEXT NOT NULL, header TEXT NOT NULL, PRIMARY KEY (org, id)); -- header, holders: JSON
+	subject TEXT NOT NULL, body TEXT NOT NULL, html TEXT NOT NULL, header TEXT NOT NULL, own TEXT NOT NULL, -- header, holders: JSON
+	PRIMARY KEY (org, id)); -- your own have revision 0 and an id that is no number: it goes into own when the email becomes a saved one (Engine.Declare)
 CREATE TABLE IF NOT EXISTS email_link (org TEXT, email TEXT, kind TEXT, id TEXT, made_by TEXT NOT NULL, evidence TEXT NOT NULL,
 	strength BIGINT NOT NULL, PRIMARY KEY (org, email, kind, id)); CREATE INDEX IF NOT EXISTS timeline ON email_link (org, kind, id);`
 
@@ -77,8 +78,7 @@ func (s *Store) list(ctx context.Context, columns int, query string, args ...any
 
 // Find asks who holds the keys, what became of the records, and what hangs on those found.
 func (s *Store) Find(ctx context.Context, org string, q linker.Query) (linker.Directory, error) {
-	d := linker.Directory{Holders: map[message.Key][]linker.Record{}, Related: map[linker.Record][]linker.Related{}, Now: map[linker.Record]linker.Record{}}
-	var found []linker.Record
+	d, found := linker.Directory{Holders: map[message.Key][]linker.Record{}, Related: map[linker.Record][]linker.Related{}, Now: map[linker.Record]linker.Record{}}, []linker.Record{}
 	holders, err1 := s.list(ctx, 3, `SELECT kind, id, key FROM address WHERE org = $1 AND key IN (SELECT value->>0 FROM rows($2))`,
 		org, param(slices.Concat(q.Addresses, q.Domains)))
 	for _, r := range holders {
@@ -131,36 +131,34 @@ func (s *Store) CreateContacts(ctx context.Context, org string, cs []emailint.Ne
 	return out, errors.Join(err1, err2, err3)
 }
 
-const put = `INSERT INTO email VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT (org, id) DO UPDATE SET
+const put = `INSERT INTO email VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT (org, id) DO UPDATE SET
 	revision = excluded.revision, survivor = excluded.survivor, holders = excluded.holders, removed = excluded.removed, received = excluded.received,
 	outbound = excluded.outbound, history = excluded.history, partial = excluded.partial, subject = excluded.subject, body = excluded.body,
-	html = excluded.html, header = excluded.header WHERE email.revision < excluded.revision OR email.revision = excluded.revision AND excluded.removed`
+	html = excluded.html, header = excluded.header, own = excluded.own WHERE email.revision < excluded.revision OR email.revision = excluded.revision AND excluded.removed`
 
 func (s *Store) SaveEmails(ctx context.Context, org string, es []emailint.Email) error {
 	return s.write(ctx, org, put, len(es), func(i int) (emailint.EmailState, []any) {
 		e, m := es[i], &es[i].Message
 		return e.EmailState, []any{false, e.When.Unix(), e.Outbound, e.History, e.Partial, m.Subject, m.Text, m.HTML,
-			param([]any{m.MessageID, m.From, m.To, m.Cc, m.Bcc, m.Attachments})}
+			param([]any{m.MessageID, m.From, m.To, m.Cc, m.Bcc, m.Attachments}), e.HostID}
 	})
 }
 
 // RemoveEmails leaves an empty row, so that a late save of an older revision changes nothing.
 func (s *Store) RemoveEmails(ctx context.Context, org string, es []emailint.EmailState) error {
 	return s.write(ctx, org, put, len(es), func(i int) (emailint.EmailState, []any) {
-		return emailint.EmailState{ID: es[i].ID, Revision: es[i].Revision, Survivor: es[i].Survivor}, []any{true, 0, false, false, "", "", "", "", ""}
+		return emailint.EmailState{ID: es[i].ID, Revision: es[i].Revision, Survivor: es[i].Survivor}, []any{true, 0, false, false, "", "", "", "", "", ""}
 	})
 }
 
 func (s *Store) UpdateEmails(ctx context.Context, org string, es []emailint.EmailState) error {
 	err1 := s.write(ctx, org, `UPDATE email SET revision = $3, survivor = $4, holders = $5 WHERE org = $1 AND id = $2 AND revision < $3
 		AND NOT removed`, len(es), func(i int) (emailint.EmailState, []any) { return es[i], nil })
-	known, err2 := s.list(ctx, 1, `SELECT email.id FROM rows($2) CROSS JOIN email WHERE org = $1 AND email.id = value->0->>'ID'
-		AND revision >= CAST(value->0->>'Revision' AS BIGINT) AND NOT removed`, org, param(es))
+	missing, err2 := s.list(ctx, 1, `SELECT value->0->>'ID' FROM rows($2) WHERE NOT EXISTS (SELECT 1 FROM email WHERE org = $1
+		AND id = value->0->>'ID' AND revision >= CAST(value->0->>'Revision' AS BIGINT) AND NOT removed)`, org, param(es))
 	unknown := map[string]error{}
-	for _, e := range es {
-		if !slices.Contains(known, [7]string{e.ID}) {
-			unknown[e.ID] = emailint.ErrUnknownEmail
-		}
+	for _, r := range missing {
+		unknown[r[0]] = emailint.ErrUnknownEmail
 	}
 	if err := errors.Join(err1, err2); err != nil || len(unknown) == 0 {
 		return err
@@ -179,7 +177,7 @@ func (s *Store) write(ctx context.Context, org, statement string, n int, email f
 	if err != nil {
 		return err
 	}
-	var changed [][]any
+	changed, ids := [][]any{}, []string{} // and those by which they were your own
 	for i := range n {
 		e, content := email(i)
 		res, err := each.ExecContext(ctx, append([]any{org, e.ID, e.Revision, e.Survivor, param(e.Holders)}, content...)...)
@@ -188,12 +186,14 @@ func (s *Store) write(ctx context.Context, org, statement string, n int, email f
 		}
 		if n, err := res.RowsAffected(); err == nil && n > 0 {
 			changed = append(changed, []any{e.ID, append([]linker.Link{}, e.Links...)})
+			ids = append(ids, e.ID, e.HostID)
 		}
 	}
-	_, err1 := t.ExecContext(ctx, s.text(`DELETE FROM email_link WHERE org = $1 AND email IN (SELECT value->0->>0 FROM rows($2))`), org, param(changed))
+	_, err0 := t.ExecContext(ctx, s.text(`DELETE FROM email WHERE org = $1 AND revision = 0 AND id IN (SELECT value->>0 FROM rows($2))`), org, param(ids))
+	_, err1 := t.ExecContext(ctx, s.text(`DELETE FROM email_link WHERE org = $1 AND email IN (SELECT value->>0 FROM rows($2))`), org, param(ids))
 	_, err2 := t.ExecContext(ctx, s.text(`INSERT INTO email_link SELECT $1, e.value->0->>0, l.value->>'kind', l.value->>'id', l.value->>'by',
 		l.value->>'evidence', CAST(l.value->>'strength' AS BIGINT) FROM rows($2) AS e, rows(e.value->0->1) AS l`), org, param(changed))
-	if err := errors.Join(err1, err2); err != nil {
+	if err := errors.Join(err0, err1, err2); err != nil {
 		return err
 	}
 	return t.Commit()

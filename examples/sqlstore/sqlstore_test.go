@@ -162,6 +162,11 @@ func TestSuite(t *testing.T) {
 				Store:  d,
 				Add:    func(org string, r linker.Record, keys ...message.Key) { d.add(t, org, r, keys...) },
 				Emails: func(org string) map[string]crm.Email { return d.emails(t, org) },
+				Had: func(org, id string) {
+					d.exec(t, `INSERT INTO email VALUES ($1, $2, 0, '', '[]', false, 0, false, true, '', 'an old one', '', '', '', '')`, org, id)
+					d.exec(t, `INSERT INTO email_link VALUES ($1, $2, 'contact', 'ada', 'old', '', 0)`, org, id)
+				},
+				Count: func(org string) int { return len(d.emails(t, org)) },
 			}
 		})
 	})

@@ -14,48 +14,22 @@ type hostStore struct {
 	fails func(point string) error // nil: never
 }
 
-// hostRemover is the way to a CRM that can remove.
-type hostRemover struct {
-	*hostStore
-	remover crm.Remover
-}
-
-// hostLister is the way to a CRM that can be asked for changes, and hostBoth to one that can do both.
-type hostLister struct {
-	*hostStore
-	lister crm.ChangeLister
-}
-
-type hostBoth struct {
-	hostRemover
-	listing hostLister
-}
-
 var (
-	_ crm.Store        = (*hostStore)(nil)
-	_ crm.Remover      = hostRemover{}
-	_ crm.ChangeLister = hostLister{}
-	_ crm.Remover      = hostBoth{}
-	_ crm.ChangeLister = hostBoth{}
+	_ crm.Store         = (*hostStore)(nil)
+	_ crm.Remover       = (*hostStore)(nil)
+	_ crm.ChangeLister  = (*hostStore)(nil)
+	_ crm.AddressLister = (*hostStore)(nil)
 )
 
-// CRM is a process's way to the CRM: a crm.Remover and a crm.ChangeLister too where s is one. fails is asked at each call that is about to take effect, with
+// CRM is a process's way to the CRM, with the optional powers that s has (package power). fails is asked at each call that is about to take effect, with
 // the name of its point; an error is the CRM's answer, and nothing happened. nil: the CRM works. (A call that takes effect and fails is a
 // Stop whose Moment is Lost.)
 func CRM(s crm.Store, p *Process, fails func(point string) error) crm.Store {
-	h := &hostStore{s, p, fails}
-	r, removes := s.(crm.Remover)
-	l, lists := s.(crm.ChangeLister)
-	switch {
-	case removes && lists:
-		return hostBoth{hostRemover{h, r}, hostLister{h, l}}
-	case removes:
-		return hostRemover{h, r}
-	case lists:
-		return hostLister{h, l}
-	}
-	return h
+	return &hostStore{s, p, fails}
 }
+
+// Unwrap says what the CRM can do besides.
+func (s *hostStore) Unwrap() crm.Store { return s.crm }
 
 // up answers for a CRM that may not work.
 func (s *hostStore) up(point string) error {
@@ -101,21 +75,21 @@ func (s *hostStore) UpdateEmails(ctx context.Context, org string, es []crm.Email
 	})
 }
 
-func (s hostRemover) RemoveEmails(ctx context.Context, org string, es []crm.EmailState) error {
+func (s *hostStore) RemoveEmails(ctx context.Context, org string, es []crm.EmailState) error {
 	return s.p.pass("crm.RemoveEmails", func() error {
 		if err := s.up("crm.RemoveEmails"); err != nil {
 			return err
 		}
-		return s.remover.RemoveEmails(ctx, org, es)
+		return s.crm.(crm.Remover).RemoveEmails(ctx, org, es)
 	})
 }
 
-func (s hostLister) RecordChanges(ctx context.Context, org, since string) (cs []crm.RecordChange, next string, more bool, err error) {
+func (s *hostStore) RecordChanges(ctx context.Context, org, since string) (cs []crm.RecordChange, next string, more bool, err error) {
 	err = s.p.pass("crm.RecordChanges", func() error {
 		if err := s.up("crm.RecordChanges"); err != nil {
 			return err
 		}
-		cs, next, more, err = s.lister.RecordChanges(ctx, org, since)
+		cs, next, more, err = s.crm.(crm.ChangeLister).RecordChanges(ctx, org, since)
 		return err
 	})
 	if err != nil {
@@ -124,6 +98,16 @@ func (s hostLister) RecordChanges(ctx context.Context, org, since string) (cs []
 	return cs, next, more, nil
 }
 
-func (s hostBoth) RecordChanges(ctx context.Context, org, since string) ([]crm.RecordChange, string, bool, error) {
-	return s.listing.RecordChanges(ctx, org, since)
+func (s *hostStore) Addresses(ctx context.Context, org, after string, limit int) (who []string, next string, more bool, err error) {
+	err = s.p.pass("crm.Addresses", func() error {
+		if err := s.up("crm.Addresses"); err != nil {
+			return err
+		}
+		who, next, more, err = s.crm.(crm.AddressLister).Addresses(ctx, org, after, limit)
+		return err
+	})
+	if err != nil {
+		return nil, "", false, err
+	}
+	return who, next, more, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"iter"
+	"net/http"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -43,6 +44,13 @@ type authorizer struct {
 // Authorizer is a process's a.
 func Authorizer(p *Process, a provider.Authorizer) provider.Authorizer { return &authorizer{a, p} }
 
+func (a *authorizer) Push(r *http.Request) (provider.Pushed, error) {
+	return get(a.p, "provider.Push", func() (provider.Pushed, error) { return a.Authorizer.(provider.Pusher).Push(r) })
+}
+
+// Unwrap says what the provider can do besides.
+func (a *authorizer) Unwrap() provider.Provider { return a.Authorizer }
+
 func (a *authorizer) Open(ctx context.Context, credential []byte) (provider.Mailbox, error) {
 	m, err := get(a.p, "provider.Open", func() (provider.Mailbox, error) { return a.Authorizer.Open(ctx, credential) })
 	if err != nil {
@@ -57,6 +65,14 @@ func (a *authorizer) OpenToken(ctx context.Context, tokens oauth2.TokenSource) (
 		return nil, err
 	}
 	return wrapMailbox(a.p, m), nil
+}
+
+func (a *authorizer) Watch(ctx context.Context, tokens oauth2.TokenSource, had []byte) (provider.Watch, error) {
+	return get(a.p, "provider.Watch", func() (provider.Watch, error) { return a.Authorizer.(provider.Watcher).Watch(ctx, tokens, had) })
+}
+
+func (a *authorizer) Unwatch(ctx context.Context, tokens oauth2.TokenSource, handle []byte) error {
+	return a.p.pass("provider.Unwatch", func() error { return a.Authorizer.(provider.Watcher).Unwatch(ctx, tokens, handle) })
 }
 
 // mailbox is what every open mailbox can do.
@@ -126,229 +142,56 @@ func (b *mailbox) Inventory(ctx context.Context, s provider.Scope) iter.Seq2[pro
 // Close is no failpoint: the connection of a dead process is closed too.
 func (b *mailbox) Close() error { return b.m.Close() }
 
-type waiter struct {
-	p *Process
-	w provider.Waiter
-}
+// What follows are optional powers: a mailbox is asked only for those that the wrapped one has.
 
-func (b waiter) Wait(ctx context.Context) error {
-	return b.p.pass("mailbox.Wait", func() error { return b.w.Wait(ctx) })
-}
-
-type poller struct {
-	waiter
-	says provider.Poller
+func (b *mailbox) Wait(ctx context.Context) error {
+	return b.p.pass("mailbox.Wait", func() error { return b.m.(provider.Waiter).Wait(ctx) })
 }
 
 // Polling passes through: it says how the mailbox waits, and reaches nothing.
-func (b poller) Polling() string { return b.says.Polling() }
+func (b *mailbox) Polling() string { return b.m.(provider.Poller).Polling() }
 
-type archiver struct {
-	p *Process
-	a provider.Archiver
+// Since passes through: a hint.
+func (b *mailbox) Since(t time.Time) { b.m.(provider.Bounded).Since(t) }
+
+func (b *mailbox) Search(ctx context.Context, w provider.Window, who []string, c provider.Cursor) (provider.Page, error) {
+	return get(b.p, "mailbox.Search", func() (provider.Page, error) { return b.m.(provider.Searcher).Search(ctx, w, who, c) })
 }
 
-func (b archiver) Archive(ctx context.Context, t provider.Target) (provider.Mutation, error) {
-	return get(b.p, "mailbox.Archive", func() (provider.Mutation, error) { return b.a.Archive(ctx, t) })
+func (b *mailbox) Plan(ctx context.Context, w provider.Window, who []string) (provider.Plan, error) {
+	return get(b.p, "mailbox.Plan", func() (provider.Plan, error) { return b.m.(provider.Searcher).Plan(ctx, w, who) })
 }
 
-func (b archiver) Unarchive(ctx context.Context, t provider.Target, m provider.Mutation) (provider.Mutation, error) {
-	return get(b.p, "mailbox.Unarchive", func() (provider.Mutation, error) { return b.a.Unarchive(ctx, t, m) })
+func (b *mailbox) Signature(ctx context.Context, from string) (string, error) {
+	return get(b.p, "mailbox.Signature", func() (string, error) { return b.m.(provider.Signer).Signature(ctx, from) })
 }
 
-type labeler struct {
-	p *Process
-	l provider.Labeler
+func (b *mailbox) Archive(ctx context.Context, t provider.Target) (provider.Mutation, error) {
+	return get(b.p, "mailbox.Archive", func() (provider.Mutation, error) { return b.m.(provider.Archiver).Archive(ctx, t) })
 }
 
-func (b labeler) Label(ctx context.Context, t provider.Target, label string) (provider.Mutation, error) {
-	return get(b.p, "mailbox.Label", func() (provider.Mutation, error) { return b.l.Label(ctx, t, label) })
+func (b *mailbox) Unarchive(ctx context.Context, t provider.Target, m provider.Mutation) (provider.Mutation, error) {
+	return get(b.p, "mailbox.Unarchive", func() (provider.Mutation, error) { return b.m.(provider.Archiver).Unarchive(ctx, t, m) })
 }
 
-func (b labeler) Unlabel(ctx context.Context, t provider.Target, m provider.Mutation) error {
-	return b.p.pass("mailbox.Unlabel", func() error { return b.l.Unlabel(ctx, t, m) })
+func (b *mailbox) Label(ctx context.Context, t provider.Target, label string) (provider.Mutation, error) {
+	return get(b.p, "mailbox.Label", func() (provider.Mutation, error) { return b.m.(provider.Labeler).Label(ctx, t, label) })
 }
 
-type sentFiler struct {
-	p *Process
-	s provider.SentFiler
+func (b *mailbox) Unlabel(ctx context.Context, t provider.Target, m provider.Mutation) error {
+	return b.p.pass("mailbox.Unlabel", func() error { return b.m.(provider.Labeler).Unlabel(ctx, t, m) })
 }
 
-func (b sentFiler) FindSent(ctx context.Context, messageID string) (provider.ItemID, error) {
-	return get(b.p, "mailbox.FindSent", func() (provider.ItemID, error) { return b.s.FindSent(ctx, messageID) })
+func (b *mailbox) FindSent(ctx context.Context, messageID string) (provider.ItemID, error) {
+	return get(b.p, "mailbox.FindSent", func() (provider.ItemID, error) { return b.m.(provider.SentFiler).FindSent(ctx, messageID) })
 }
 
-func (b sentFiler) FileSent(ctx context.Context, raw []byte, at time.Time) (provider.ItemID, error) {
-	return get(b.p, "mailbox.FileSent", func() (provider.ItemID, error) { return b.s.FileSent(ctx, raw, at) })
+func (b *mailbox) FileSent(ctx context.Context, raw []byte, at time.Time) (provider.ItemID, error) {
+	return get(b.p, "mailbox.FileSent", func() (provider.ItemID, error) { return b.m.(provider.SentFiler).FileSent(ctx, raw, at) })
 }
 
-// wrapMailbox wraps a mailbox with exactly the optional powers that it has: the engine probes for them.
-func wrapMailbox(p *Process, m provider.Mailbox) provider.Mailbox {
-	var c powers
-	var w waiter
-	w.p = p
-	w.w, c.wait = m.(provider.Waiter)
-	q := poller{waiter: w}
-	q.says, c.poll = m.(provider.Poller)
-	a, l, s := archiver{p: p}, labeler{p: p}, sentFiler{p: p}
-	a.a, c.archive = m.(provider.Archiver)
-	l.l, c.label = m.(provider.Labeler)
-	s.s, c.file = m.(provider.SentFiler)
-	return combine(c, &mailbox{p, m}, q, a, l, s)
-}
+// wrapMailbox wraps a mailbox; it has the optional powers that the mailbox has (package power).
+func wrapMailbox(p *Process, m provider.Mailbox) provider.Mailbox { return &mailbox{p, m} }
 
-// powers are what a mailbox can do besides.
-type powers struct{ wait, poll, archive, label, file bool }
-
-// combine is the mailbox with those of the powers that c names. A Poller is a Waiter: without wait, poll counts for nothing.
-func combine(c powers, b *mailbox, q poller, a archiver, l labeler, s sentFiler) provider.Mailbox {
-	w := q.waiter
-	c.poll = c.poll && c.wait
-	switch c {
-	case powers{wait: true}:
-		return struct {
-			*mailbox
-			waiter
-		}{b, w}
-	case powers{wait: true, poll: true}:
-		return struct {
-			*mailbox
-			poller
-		}{b, q}
-	case powers{archive: true}:
-		return struct {
-			*mailbox
-			archiver
-		}{b, a}
-	case powers{wait: true, archive: true}:
-		return struct {
-			*mailbox
-			waiter
-			archiver
-		}{b, w, a}
-	case powers{wait: true, poll: true, archive: true}:
-		return struct {
-			*mailbox
-			poller
-			archiver
-		}{b, q, a}
-	case powers{label: true}:
-		return struct {
-			*mailbox
-			labeler
-		}{b, l}
-	case powers{wait: true, label: true}:
-		return struct {
-			*mailbox
-			waiter
-			labeler
-		}{b, w, l}
-	case powers{wait: true, poll: true, label: true}:
-		return struct {
-			*mailbox
-			poller
-			labeler
-		}{b, q, l}
-	case powers{archive: true, label: true}:
-		return struct {
-			*mailbox
-			archiver
-			labeler
-		}{b, a, l}
-	case powers{wait: true, archive: true, label: true}:
-		return struct {
-			*mailbox
-			waiter
-			archiver
-			labeler
-		}{b, w, a, l}
-	case powers{wait: true, poll: true, archive: true, label: true}:
-		return struct {
-			*mailbox
-			poller
-			archiver
-			labeler
-		}{b, q, a, l}
-	case powers{file: true}:
-		return struct {
-			*mailbox
-			sentFiler
-		}{b, s}
-	case powers{wait: true, file: true}:
-		return struct {
-			*mailbox
-			waiter
-			sentFiler
-		}{b, w, s}
-	case powers{wait: true, poll: true, file: true}:
-		return struct {
-			*mailbox
-			poller
-			sentFiler
-		}{b, q, s}
-	case powers{archive: true, file: true}:
-		return struct {
-			*mailbox
-			archiver
-			sentFiler
-		}{b, a, s}
-	case powers{wait: true, archive: true, file: true}:
-		return struct {
-			*mailbox
-			waiter
-			archiver
-			sentFiler
-		}{b, w, a, s}
-	case powers{wait: true, poll: true, archive: true, file: true}:
-		return struct {
-			*mailbox
-			poller
-			archiver
-			sentFiler
-		}{b, q, a, s}
-	case powers{label: true, file: true}:
-		return struct {
-			*mailbox
-			labeler
-			sentFiler
-		}{b, l, s}
-	case powers{wait: true, label: true, file: true}:
-		return struct {
-			*mailbox
-			waiter
-			labeler
-			sentFiler
-		}{b, w, l, s}
-	case powers{wait: true, poll: true, label: true, file: true}:
-		return struct {
-			*mailbox
-			poller
-			labeler
-			sentFiler
-		}{b, q, l, s}
-	case powers{archive: true, label: true, file: true}:
-		return struct {
-			*mailbox
-			archiver
-			labeler
-			sentFiler
-		}{b, a, l, s}
-	case powers{wait: true, archive: true, label: true, file: true}:
-		return struct {
-			*mailbox
-			waiter
-			archiver
-			labeler
-			sentFiler
-		}{b, w, a, l, s}
-	case powers{wait: true, poll: true, archive: true, label: true, file: true}:
-		return struct {
-			*mailbox
-			poller
-			archiver
-			labeler
-			sentFiler
-		}{b, q, a, l, s}
-	}
-	return b
-}
+// Unwrap says what the mailbox can do besides.
+func (b *mailbox) Unwrap() provider.Mailbox { return b.m }

@@ -17,6 +17,8 @@ const (
 	noTicker       = "the engine does not look for sent mail apart yet"
 	noUserSettings = "the engine knows no settings of users yet"
 	noSignIn       = "nobody signs in by OAuth yet"
+	noPeople       = "the scenario reads everything; see emailint.TestPeopleFirstIsCutOff"
+	noQuota        = "the services of the scenario share none"
 	noOperator     = "the engine offers it to nobody yet"
 )
 
@@ -27,10 +29,14 @@ var Points = []Point{
 	{Name: "state.Connection", Read: true, Means: "nothing"},
 	{Name: "state.Connections", Read: true, Means: "nothing"},
 	{Name: "state.SetState", Means: "the mailbox is paused or resumed and the host was not told", Unreached: "the engine has no Pause yet"},
+	{Name: "state.Retry", Means: "the mailbox is tried again and whoever asked was not told", Unreached: noOperator},
 	{Name: "state.ClaimRefresh", Means: "nobody may refresh the credential until that right runs out", Unreached: noRefresh},
 	{Name: "state.EndRefresh", Means: "nothing", Unreached: noRefresh},
 	{Name: "state.SetCredential", Means: "the new credential is stored and the old one still in use", Unreached: noRefresh},
 	{Name: "state.Nudge", Means: "what a user sent is to be looked for and whoever asked was not told", Unreached: noTicker},
+	{Name: "state.Told", Read: true, Means: "nothing", Unreached: noSignIn},
+	{Name: "state.SetWatch", Means: "news is sent for and the worker doesn't know", Unreached: noSignIn},
+	{Name: "state.EndWatch", Means: "no news is sent for any more, and the rest of a disconnection is to be done", Unreached: noSignIn},
 	{Name: "state.SetRealTime", Means: "a note for the user", Unreached: "only Run waits for news; see crash.TestRun"},
 	{Name: "state.Claim", Means: "a mailbox is leased by nobody", Unreached: "only Run claims what is due; see crash.TestRun"},
 	{Name: "state.ClaimConnection", Means: "the mailbox is leased by nobody: the lease must run out or be taken over"},
@@ -80,11 +86,15 @@ var Points = []Point{
 	{Name: "state.SaveSettings", Means: "the rules are new and the host was not told"},
 	{Name: "state.UserSettings", Read: true, Means: "nothing", Unreached: noUserSettings},
 	{Name: "state.SaveUserSettings", Means: "a user's settings are new and the user was not told", Unreached: noUserSettings},
+	{Name: "state.EraseUserSettings", Means: "a user's settings are gone and the user was not told", Unreached: noUserSettings},
 	{Name: "state.Change", Means: "a change is stored and whoever told it doesn't know; the contact is not made (rule 5)"},
 	{Name: "state.ChangeNumber", Read: true, Means: "nothing"},
 	{Name: "state.Spread", Means: "some of the mail that a change concerns is due and the rest is not found yet"},
 	{Name: "state.Unspread", Read: true, Means: "nothing"},
 	{Name: "state.Pulled", Read: true, Means: "nothing"},
+
+	{Name: "state.Declare", Means: "emails of the host's are declared and the host was not told: it declares them again"},
+	{Name: "state.Declared", Read: true, Means: "nothing"},
 
 	{Name: "state.OutboxAdd", Means: "the mail is accepted and the host was not told: it sends again with the same key"},
 	{Name: "state.OutboxGet", Read: true, Means: "nothing",
@@ -96,6 +106,7 @@ var Points = []Point{
 	{Name: "state.CopyStep", Means: "a copy in Sent counts as filed and is not, or is and nobody knows: it is only looked for"},
 
 	{Name: "state.AddConsent", Means: "a sign-in is begun and the user was not sent to the provider", Unreached: noSignIn},
+	{Name: "state.Consent", Read: true, Means: "nothing", Unreached: noSignIn},
 	{Name: "state.TakeConsent", Means: "the answer to a sign-in is used up and no mailbox connected: the user signs in again", Unreached: noSignIn},
 
 	{Name: "state.SetPause", Means: "mailboxes are paused and the operator was not told", Unreached: noOperator},
@@ -107,15 +118,21 @@ var Points = []Point{
 	{Name: "state.Sealed", Read: true, Means: "nothing", Unreached: noOperator},
 	{Name: "state.Reseal", Means: "some values have the new key and others the old one: they are found again", Unreached: noOperator},
 
+	{Name: "state.TakeQuota", Means: "units of a quota are taken and not used", Unreached: noQuota},
+
 	{Name: "crm.Find", Read: true, Means: "nothing"},
 	{Name: "crm.CreateContacts", Means: "the contact exists and no mail is linked to it (rule 5)"},
 	{Name: "crm.SaveEmails", Means: "the CRM has the email and the engine doesn't know"},
 	{Name: "crm.UpdateEmails", Means: "the CRM has the new links and the engine doesn't know"},
 	{Name: "crm.RemoveEmails", Means: "the CRM has removed the email and the engine doesn't know"},
 	{Name: "crm.RecordChanges", Read: true, Means: "changes were pulled and not stored: they are pulled again"},
+	{Name: "crm.Addresses", Read: true, Means: "nothing", Unreached: noPeople},
 
 	{Name: "provider.Open", Read: true, Means: "a connection is open that nobody will close"},
 	{Name: "provider.OpenToken", Read: true, Means: "a connection is open that nobody will close", Unreached: noSignIn},
+	{Name: "provider.Watch", Means: "the service tells of news for a time, and the engine doesn't know: it asks again", Unreached: noSignIn},
+	{Name: "provider.Push", Read: true, Means: "nobody was woken: the service sends it again, and the poll finds it", Unreached: noSignIn},
+	{Name: "provider.Unwatch", Means: "the service tells no more, and the engine doesn't know", Unreached: noSignIn},
 	{Name: "mailbox.Profile", Read: true, Means: "nothing"},
 	{Name: "mailbox.Start", Read: true, Means: "a cursor was taken and not stored: the next one is later, history was planned before"},
 	{Name: "mailbox.Changes", Read: true, Means: "a page was read and not stored"},
@@ -125,6 +142,9 @@ var Points = []Point{
 	{Name: "mailbox.Locate", Read: true, Means: "nothing"},
 	{Name: "mailbox.Inventory", Read: true, Means: "nothing"},
 	{Name: "mailbox.Wait", Read: true, Means: "news was heard and nobody woken: the poll finds it", Unreached: "only Run waits; see crash.TestRun"},
+	{Name: "mailbox.Search", Read: true, Means: "a page was found and not stored", Unreached: noPeople},
+	{Name: "mailbox.Plan", Read: true, Means: "nothing", Unreached: noPeople},
+	{Name: "mailbox.Signature", Read: true, Means: "nothing", Unreached: "the engine shows it to nobody yet"},
 	{Name: "mailbox.Archive", Means: "the mail is archived and the engine doesn't know (rule 17)"},
 	{Name: "mailbox.Unarchive", Means: "the mail is back and the engine doesn't know"},
 	{Name: "mailbox.Label", Means: "the mail has its label and the engine doesn't know"},

@@ -5,75 +5,50 @@ import (
 	"testing"
 
 	"github.com/intellicon/email-integration/emailint/crm"
+	"github.com/intellicon/email-integration/internal/power"
 	"github.com/intellicon/email-integration/provider"
 )
 
-func powersOf(m provider.Mailbox) (c powers) {
-	_, c.wait = m.(provider.Waiter)
-	_, c.poll = m.(provider.Poller)
-	_, c.archive = m.(provider.Archiver)
-	_, c.label = m.(provider.Labeler)
-	_, c.file = m.(provider.SentFiler)
-	return c
-}
-
-// The engine probes what a mailbox can do: a process offers just what the mailbox itself does, in every combination.
-func TestMailboxKeepsItsPowers(t *testing.T) {
-	seen := map[powers]bool{}
-	for bits := range 1 << 5 {
-		c := powers{bits&1 != 0, bits&2 != 0, bits&4 != 0, bits&8 != 0, bits&16 != 0}
-		if c.poll && !c.wait {
-			continue // a Poller is a Waiter
-		}
-		m := combine(c, &mailbox{}, poller{}, archiver{}, labeler{}, sentFiler{})
-		if got := powersOf(m); got != c {
-			t.Errorf("combined for %+v, it can %+v", c, got)
-		}
-		open := func(context.Context, []byte) (provider.Mailbox, error) { return m, nil }
+// The engine asks what a mailbox and a CRM can do: a process offers just what they do themselves.
+func TestPowersAreKept(t *testing.T) {
+	type plain struct{ provider.Mailbox }
+	type able struct {
+		plain
+		provider.Waiter
+		provider.Searcher
+		provider.Archiver
+	}
+	for _, c := range []struct {
+		box  provider.Mailbox
+		want bool
+	}{{plain{}, false}, {able{}, true}} {
+		open := func(context.Context, []byte) (provider.Mailbox, error) { return c.box, nil }
 		wrapped, err := Provider("any", New(nil), open).Open(t.Context(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := powersOf(wrapped); got != c {
-			t.Errorf("a mailbox that can %+v is offered as one that can %+v", c, got)
+		_, waits := power.Of[provider.Waiter](wrapped)
+		_, searches := power.Of[provider.Searcher](wrapped)
+		_, archives := power.Of[provider.Archiver](wrapped)
+		_, labels := power.Of[provider.Labeler](wrapped)
+		if waits != c.want || searches != c.want || archives != c.want || labels {
+			t.Errorf("%T: waits %v, searches %v, archives %v, labels %v", c.box, waits, searches, archives, labels)
 		}
-		seen[c] = true
 	}
-	if len(seen) != 24 {
-		t.Errorf("%d combinations", len(seen))
+	type store struct{ crm.Store }
+	type remover struct {
+		store
+		crm.Remover
 	}
-}
-
-// And what a CRM can do besides.
-func TestCRMKeepsItsPowers(t *testing.T) {
-	type plain struct{ crm.Store }
 	for _, c := range []struct {
-		name    string
-		crm     crm.Store
-		removes bool
-		lists   bool
-	}{
-		{"plain", plain{}, false, false},
-		{"remover", struct {
-			plain
-			crm.Remover
-		}{}, true, false},
-		{"lister", struct {
-			plain
-			crm.ChangeLister
-		}{}, false, true},
-		{"both", struct {
-			plain
-			crm.Remover
-			crm.ChangeLister
-		}{}, true, true},
-	} {
+		crm  crm.Store
+		want bool
+	}{{store{}, false}, {remover{}, true}} {
 		wrapped := CRM(c.crm, New(nil), nil)
-		if _, ok := wrapped.(crm.Remover); ok != c.removes {
-			t.Errorf("%s: removes %v", c.name, ok)
-		}
-		if _, ok := wrapped.(crm.ChangeLister); ok != c.lists {
-			t.Errorf("%s: lists %v", c.name, ok)
+		_, removes := power.Of[crm.Remover](wrapped)
+		_, lists := power.Of[crm.ChangeLister](wrapped)
+		if removes != c.want || lists {
+			t.Errorf("%T: removes %v, lists %v", c.crm, removes, lists)
 		}
 	}
 }

@@ -38,6 +38,22 @@ func (s *Store) SetState(ctx context.Context, org string, id int64, st state.Con
 	return s.p.pass("state.SetState", func() error { return s.Store.SetState(ctx, org, id, st, reason) })
 }
 
+func (s *Store) Retry(ctx context.Context, org string, id int64, from state.ConnState) error {
+	return s.p.pass("state.Retry", func() error { return s.Store.Retry(ctx, org, id, from) })
+}
+
+func (s *Store) Told(ctx context.Context, provider, address string, handle []byte) ([]state.Connection, error) {
+	return get(s.p, "state.Told", func() ([]state.Connection, error) { return s.Store.Told(ctx, provider, address, handle) })
+}
+
+func (s *Store) SetWatch(ctx context.Context, l state.Lease, w state.Watch) error {
+	return s.p.pass("state.SetWatch", func() error { return s.Store.SetWatch(ctx, l, w) })
+}
+
+func (s *Store) EndWatch(ctx context.Context, org string, id int64) error {
+	return s.p.pass("state.EndWatch", func() error { return s.Store.EndWatch(ctx, org, id) })
+}
+
 func (s *Store) ClaimRefresh(ctx context.Context, org string, id int64, worker string, now time.Time, ttl time.Duration) (state.Connection, error) {
 	return get(s.p, "state.ClaimRefresh", func() (state.Connection, error) { return s.Store.ClaimRefresh(ctx, org, id, worker, now, ttl) })
 }
@@ -232,6 +248,10 @@ func (s *Store) SaveUserSettings(ctx context.Context, org, user string, settings
 	return get(s.p, "state.SaveUserSettings", func() (int64, error) { return s.Store.SaveUserSettings(ctx, org, user, settings, version) })
 }
 
+func (s *Store) EraseUserSettings(ctx context.Context, org, user string) error {
+	return s.p.pass("state.EraseUserSettings", func() error { return s.Store.EraseUserSettings(ctx, org, user) })
+}
+
 func (s *Store) Change(ctx context.Context, org string, c state.Change) (int64, error) {
 	return get(s.p, "state.Change", func() (int64, error) { return s.Store.Change(ctx, org, c) })
 }
@@ -250,6 +270,14 @@ func (s *Store) Pulled(ctx context.Context, org string) (string, time.Time, erro
 
 func (s *Store) ChangeNumber(ctx context.Context, org string) (int64, error) {
 	return get(s.p, "state.ChangeNumber", func() (int64, error) { return s.Store.ChangeNumber(ctx, org) })
+}
+
+func (s *Store) Declare(ctx context.Context, org string, ds []state.Declared) ([]string, int, error) {
+	return get2(s.p, "state.Declare", func() ([]string, int, error) { return s.Store.Declare(ctx, org, ds) })
+}
+
+func (s *Store) Declared(ctx context.Context, org string) (state.DeclaredCounts, error) {
+	return get(s.p, "state.Declared", func() (state.DeclaredCounts, error) { return s.Store.Declared(ctx, org) })
 }
 
 func (s *Store) OutboxAdd(ctx context.Context, org string, o state.Outgoing) (state.Outgoing, bool, error) {
@@ -284,6 +312,10 @@ func (s *Store) AddConsent(ctx context.Context, c state.Consent, now time.Time) 
 	return s.p.pass("state.AddConsent", func() error { return s.Store.AddConsent(ctx, c, now) })
 }
 
+func (s *Store) Consent(ctx context.Context, key state.Hash, now time.Time) (state.Consent, error) {
+	return get(s.p, "state.Consent", func() (state.Consent, error) { return s.Store.Consent(ctx, key, now) })
+}
+
 func (s *Store) TakeConsent(ctx context.Context, key state.Hash, now time.Time) (state.Consent, error) {
 	return get(s.p, "state.TakeConsent", func() (state.Consent, error) { return s.Store.TakeConsent(ctx, key, now) })
 }
@@ -292,12 +324,16 @@ func (s *Store) SetPause(ctx context.Context, p state.Pause) error {
 	return s.p.pass("state.SetPause", func() error { return s.Store.SetPause(ctx, p) })
 }
 
-func (s *Store) EndPause(ctx context.Context, org, provider string) error {
-	return s.p.pass("state.EndPause", func() error { return s.Store.EndPause(ctx, org, provider) })
+func (s *Store) EndPause(ctx context.Context, org, provider string, admin bool) error {
+	return s.p.pass("state.EndPause", func() error { return s.Store.EndPause(ctx, org, provider, admin) })
 }
 
 func (s *Store) Pauses(ctx context.Context) ([]state.Pause, error) {
 	return get(s.p, "state.Pauses", func() ([]state.Pause, error) { return s.Store.Pauses(ctx) })
+}
+
+func (s *Store) TakeQuota(ctx context.Context, name string, t state.Taking, now time.Time) (int64, time.Duration, error) {
+	return get2(s.p, "state.TakeQuota", func() (int64, time.Duration, error) { return s.Store.TakeQuota(ctx, name, t, now) })
 }
 
 func (s *Store) Deployment(ctx context.Context) (string, error) {

@@ -111,6 +111,7 @@ type event struct {
 // units (facts 1.6), elsewhere one a call.
 type Calls struct {
 	Open, Profile, Start, Changes, History, Content, Attachment, Locate, Inventory, Wait int
+	Search                                                                               int
 	Stage, Release, Lookup                                                               int
 	Archive, Unarchive, Label, Unlabel, FindSent, FileSent                               int
 	Units                                                                                int

@@ -10,6 +10,7 @@ import (
 	"iter"
 	"slices"
 	"sort"
+	"strings"
 	"time"
 
 	"github.com/intellicon/email-integration/message"
@@ -55,6 +56,9 @@ func (f *Fake) open() provider.Mailbox {
 	b := &mailbox{f: f, epoch: f.epoch, seen: f.seq}
 	if f.personality == IMAP {
 		return &imapMailbox{b}
+	}
+	if f.personality == Gmail {
+		return &gmailMailbox{b}
 	}
 	return b
 }
@@ -332,22 +336,27 @@ type pastPosition struct {
 }
 
 func (b *mailbox) History(ctx context.Context, w provider.Window, c provider.Cursor) (provider.Page, error) {
+	return b.past(ctx, &b.f.calls.History, w, c, "history", func(*mail) bool { return true })
+}
+
+// past lists what is older, and wanted.
+func (b *mailbox) past(ctx context.Context, counter *int, w provider.Window, c provider.Cursor, kind string, wanted func(*mail) bool) (provider.Page, error) {
 	f := b.f
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := b.enter(ctx, &f.calls.History, 5); err != nil {
+	if err := b.enter(ctx, counter, 5); err != nil {
 		return provider.Page{}, err
 	}
-	pos := pastPosition{Kind: "history"}
+	pos := pastPosition{Kind: kind}
 	if c != nil {
-		if err := json.Unmarshal(c, &pos); err != nil || pos.Kind != "history" {
-			return provider.Page{}, errors.New("providertest: not a cursor of History")
+		if err := json.Unmarshal(c, &pos); err != nil || pos.Kind != kind {
+			return provider.Page{}, fmt.Errorf("providertest: not a cursor of %s", kind)
 		}
 	}
 	start := encode(pos)
 	var page provider.Page
 	for _, m := range f.order {
-		if !w.Contains(m.received) || !f.listed(m) {
+		if !w.Contains(m.received) || !f.listed(m) || !wanted(m) {
 			continue
 		}
 		page.Estimated++
@@ -464,6 +473,46 @@ func (b *mailbox) Inventory(ctx context.Context, s provider.Scope) iter.Seq2[pro
 			}
 		}
 	}
+}
+
+// gmailMailbox is a mailbox at Gmail: reading costs, and it can be searched.
+type gmailMailbox struct{ *mailbox }
+
+var _ provider.Searcher = (*gmailMailbox)(nil)
+
+// Search implements provider.Searcher: a page of ids (facts 1.5), newest first. "API search does no alias expansion".
+func (b *gmailMailbox) Search(ctx context.Context, w provider.Window, who []string, c provider.Cursor) (provider.Page, error) {
+	return b.past(ctx, &b.f.calls.Search, w, c, "search", func(m *mail) bool { return concerns(m.envelope, who) })
+}
+
+// Plan implements provider.Searcher, by the units of facts 1.6: a listing is 5, a message 20, of 6,000 a minute.
+func (b *gmailMailbox) Plan(ctx context.Context, w provider.Window, who []string) (p provider.Plan, err error) {
+	for c, more := provider.Cursor(nil), true; more; {
+		page, err := b.past(ctx, &b.f.calls.Search, w, c, "search", func(m *mail) bool { return len(who) == 0 || concerns(m.envelope, who) })
+		if err != nil {
+			return p, err
+		}
+		p.Messages += len(page.Items)
+		p.Units += 5 + 20*len(page.Items)
+		c, more = page.Next, page.More
+	}
+	p.Time = time.Duration(p.Units) * time.Minute / 6000
+	return p, nil
+}
+
+// concerns reports whether somebody wrote or was written to.
+func concerns(e message.Envelope, who []string) bool {
+	for _, as := range [][]message.Address{e.From, e.To, e.Cc, e.Bcc} {
+		for _, a := range as {
+			for _, w := range who {
+				k := string(a.Key)
+				if k == w || !strings.Contains(w, "@") && (strings.HasSuffix(k, "@"+w) || strings.HasSuffix(k, "."+w)) {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 // imapMailbox is an IMAP mailbox: it can IDLE, and keeps copies of what was sent by SMTP.

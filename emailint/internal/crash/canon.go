@@ -109,6 +109,11 @@ func (w *world) picture() (picture, error) {
 		}
 	}
 	add("contacts created: %d", w.crm.Created(org))
+	n, err := w.store.Declared(w.ctx, org)
+	if err != nil {
+		return nil, err
+	}
+	add("declared: %d, met: %d; emails of the CRM's: %d", n.Declared, n.Met, w.crm.Count(org)-len(saved))
 	slices.Sort(out)
 	return out, nil
 }
@@ -214,6 +219,9 @@ func (w *world) email(e crm.Email, names map[string]string) string {
 		content += " (" + e.Partial + ")"
 	}
 	s := fmt.Sprintf("%s of %v, %s, links %v", name, holders, content, links)
+	if e.HostID != "" {
+		s += ", known as " + e.HostID
+	}
 	if e.Outbound {
 		s += ", outbound"
 	} else {

@@ -87,7 +87,9 @@ func TestScenario(t *testing.T) {
 			"lead":          {"lead:lee", "contact:ada"},
 			"new-in-outage": {"contact:new:olaf@novel.example"},
 			"untold":        {"[ann], with content", "contact:pat"},
-		}, "old-pat", "robot-nobody", "old-junk", "draft", "old-internal")
+			"declared":      {"[ann], with content", "contact:pat by host", "known as own-1"},
+			"old-internal":  {"[bob], with content", "contact:zoe by host", "known as own-2"},
+		}, "old-pat", "robot-nobody", "old-junk", "draft")
 		check("through", map[string][]string{
 			"below": {"[bob], with content", "contact:pat by thread middle"},
 			"note":  {"[ann bob], with content", "contact:ada", "contact:pat by address", "outbound"},

@@ -204,6 +204,23 @@ var script = []step{
 			return w.engine.RecordsChanged(w.ctx, org, emailint.RecordChange{Kind: emailint.RecordCreated, Record: zoe, Addresses: []string{"Zoe@Nowhere.example"}})
 		}}},
 
+	{name: "declare", // emails that the CRM had before: one that is to come, one that was met and links to nothing, one that never comes
+		world: func(w *world, day time.Time) {
+			for _, own := range []string{"own-1", "own-2", "own-3"} {
+				w.crm.Had(org, own)
+			}
+			arrivals(w, day)(w.boxes[0], mail{name: "declared", from: auto0, extra: auto}, provider.RoleInbox)
+		},
+		host: []func(w *world) error{
+			func(w *world) error {
+				_, err := w.engine.Declare(w.ctx, org, emailint.DeclaredEmail{ID: "own-1", MessageID: id("declared"), Records: []linker.Record{pat}},
+					emailint.DeclaredEmail{ID: "own-2", MessageID: id("old-internal"), From: "ann@own.example", Records: []linker.Record{zoe}},
+					emailint.DeclaredEmail{ID: "own-3", MessageID: id("never"), Records: []linker.Record{zoe}})
+				return err
+			},
+			func(w *world) error { _, err := w.engine.Declared(w.ctx, org); return err },
+		}},
+
 	{name: "release", // from now on a deletion ends a mailbox's hold: of one mail that another holds too, of one that nobody else holds
 		world: func(w *world, day time.Time) {
 			w.expunge(w.boxes[0], "memo")

@@ -21,6 +21,7 @@ type work struct {
 	hashes state.Row     // of its header
 	thread []linker.Link // inherited, and what people said
 	said   state.Thread
+	known  *state.Declared // the email that the host had before, and that this mail is
 	dec    linker.Decision
 	out    *state.Settlement // decided without the linker
 	freed  bool              // deleted here for good, and no longer held by this mailbox
@@ -301,6 +302,11 @@ func (d *Deliverer) decide(ctx context.Context, ws []*work) error {
 			cited = ids[0]
 		}
 		w.thread = append(linker.Inherit(w.said.Links, cited), w.said.Words...)
+		if w.known = d.declared(w); w.known != nil {
+			for _, r := range w.known.Records {
+				w.thread = append(w.thread, linker.Link{Record: r, By: linker.ByHost, Evidence: "declared as " + w.known.HostID})
+			}
+		}
 		for _, l := range w.thread {
 			records[l.Record] = true
 		}
@@ -331,6 +337,25 @@ func (d *Deliverer) decide(ctx context.Context, ws []*work) error {
 		return nil
 	}
 	return d.create(ctx, ws, dir, create)
+}
+
+// declared returns the email that the host had before and that a mail is. Anybody can send a mail with a Message-ID that they know, so that is not all that is
+// asked: its author is the declared one, where one was; it was not found to be forged; and only what a mailbox shows is it. That no other mail is the declared one
+// by now, Threads has asked, and Settle asks again.
+func (d *Deliverer) declared(w *work) *state.Declared {
+	if w.row.ID == 0 || state.IsOutbox(w.row.Item) || !w.env.Sent && w.env.Auth == message.AuthFail && !d.Rules.FailedAuth.InheritThread {
+		return nil
+	}
+	var found *state.Declared
+	for i := range w.said.Declared {
+		switch c := &w.said.Declared[i]; {
+		case c.Author == "" && found == nil:
+			found = c
+		case c.Author != "" && len(w.env.From) == 1 && state.Hash(d.Hasher.Key(w.env.From[0].Key)) == c.Author:
+			return c
+		}
+	}
+	return found
 }
 
 // link decides one mail.
@@ -456,6 +481,9 @@ func (d *Deliverer) settlement(w *work) (state.Settlement, error) {
 	}
 	s.Email = &state.EmailValue{MessageID: w.hashes.MessageID, Fingerprint: s.Fingerprint, Links: w.dec.Links, Holder: !w.freed, Rank: rank(w),
 		Replaces: w.locked, ThreadDropped: w.said.Dropped}
+	if w.known != nil && len(w.dec.Links) > 0 {
+		s.Email.Declared = w.known.ID
+	}
 	if len(w.dec.Links) == 0 && (w.said.Dropped || !w.again) {
 		return s, nil // nothing is kept of what a mail says that is in no CRM
 	}

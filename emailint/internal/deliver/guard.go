@@ -16,17 +16,19 @@ import (
 )
 
 var (
-	_ crm.Store        = (*Guard)(nil)
-	_ crm.Remover      = (*Guard)(nil)
-	_ crm.ChangeLister = (*Guard)(nil)
+	_ crm.Store         = (*Guard)(nil)
+	_ crm.Remover       = (*Guard)(nil)
+	_ crm.ChangeLister  = (*Guard)(nil)
+	_ crm.AddressLister = (*Guard)(nil)
 )
 
 // Guard stands between a worker and the host's store: a panic becomes an error, a call has a limit of time, and the lease is
 // kept while it runs, so that a slow CRM doesn't make two workers do the same.
 type Guard struct {
 	Store   crm.Store
-	Remover crm.Remover      // may be nil, and RemoveEmails is not called then
-	Lister  crm.ChangeLister // may be nil, and RecordChanges is not called then
+	Remover crm.Remover       // may be nil, and RemoveEmails is not called then
+	Lister  crm.ChangeLister  // may be nil, and RecordChanges is not called then
+	People  crm.AddressLister // may be nil, and Addresses is not called then
 	Limit   time.Duration
 	Beat    time.Duration               // between two renewals
 	Renew   func(context.Context) error // of the lease; nil: none is held
@@ -126,4 +128,13 @@ func (g *Guard) RecordChanges(ctx context.Context, org, since string) (cs []crm.
 		return err
 	})
 	return cs, next, more, err
+}
+
+// Addresses implements crm.AddressLister.
+func (g *Guard) Addresses(ctx context.Context, org, after string, limit int) (who []string, next string, more bool, err error) {
+	err = g.call(ctx, "Addresses", func(ctx context.Context) error {
+		who, next, more, err = g.People.Addresses(ctx, org, after, limit)
+		return err
+	})
+	return who, next, more, err
 }

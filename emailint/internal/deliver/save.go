@@ -11,6 +11,7 @@ import (
 
 	"github.com/intellicon/email-integration/emailint/crm"
 	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/internal/power"
 	"github.com/intellicon/email-integration/linker"
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
@@ -101,7 +102,7 @@ func (d *Deliverer) unread(e state.Email) provider.ItemID {
 // prefetch tells the mailbox which contents are wanted next, as far as they may be in memory together: those of this chunk, and those that
 // were decided for the first time and come with the next ones. Servers spend more on opening a folder than on a hundred mails in it.
 func (d *Deliverer) prefetch(es []state.Email) {
-	p, ok := d.Mailbox.(provider.Prefetcher)
+	p, ok := power.Of[provider.Prefetcher](d.Mailbox)
 	if !ok {
 		return
 	}
@@ -350,7 +351,7 @@ func (d *Deliverer) outage(ctx context.Context, es []state.Email, by map[string]
 
 // State is what the host is told of an email besides its content. One without links is told without holders too: it is removed where that can be.
 func State(e state.Email) crm.EmailState {
-	s := crm.EmailState{ID: strconv.FormatInt(e.ID, 10), Revision: e.Revision, Links: e.Effective()}
+	s := crm.EmailState{ID: strconv.FormatInt(e.ID, 10), Revision: e.Revision, HostID: e.HostID, Links: e.Effective()}
 	for _, h := range e.Holders {
 		if len(s.Links) > 0 {
 			s.Holders = append(s.Holders, strconv.FormatInt(h, 10))

@@ -12,6 +12,7 @@ import (
 
 	"github.com/intellicon/email-integration/emailint/internal/seal"
 	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/internal/power"
 	"github.com/intellicon/email-integration/provider"
 )
 
@@ -146,9 +147,9 @@ func (r *Runner) one(ctx context.Context, i state.Intent) error {
 		return err
 	}
 	m, err := provider.Mutation{}, unsupported(i.Do)
-	if box, ok := r.Mailbox.(provider.Archiver); ok && i.Do == Archive {
+	if box, ok := power.Of[provider.Archiver](r.Mailbox); ok && i.Do == Archive {
 		m, err = box.Archive(ctx, t)
-	} else if box, ok := r.Mailbox.(provider.Labeler); ok && i.Do == Label {
+	} else if box, ok := power.Of[provider.Labeler](r.Mailbox); ok && i.Do == Label {
 		m, err = box.Label(ctx, t, i.Label)
 	}
 	if errors.Is(err, provider.ErrGone) {
@@ -228,9 +229,9 @@ func (r *Runner) undo(ctx context.Context, i state.Intent, e state.Email, any *s
 		return err
 	}
 	back, err := provider.Mutation{}, unsupported("take back what was done")
-	if box, ok := r.Mailbox.(provider.Archiver); ok && i.Do == Archive {
+	if box, ok := power.Of[provider.Archiver](r.Mailbox); ok && i.Do == Archive {
 		back, err = box.Unarchive(ctx, t, m)
-	} else if box, ok := r.Mailbox.(provider.Labeler); ok && i.Do == Label {
+	} else if box, ok := power.Of[provider.Labeler](r.Mailbox); ok && i.Do == Label {
 		err = box.Unlabel(ctx, t, m)
 		if errors.Is(err, provider.ErrGone) && any != nil && any.Item != t.Item {
 			// It moved since, without a Message-ID to find it by.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/intellicon/email-integration/emailint/internal/ident"
 	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/internal/power"
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
 )
@@ -34,6 +35,8 @@ type Pass struct {
 	Import      *provider.Window // what is to be imported, nil for none; it may have become wider since the first pass
 	// Seen is told each envelope of a committed page, so that delivery needn't read the header again.
 	Seen func(provider.ItemID, message.Envelope)
+	// People is how history is read where people of the CRM come first; nil: it is read as it comes.
+	People *People
 	// Renew is called before every page.
 	Renew func(context.Context) error
 
@@ -71,10 +74,16 @@ func (p *Pass) Live(ctx context.Context, each func(context.Context) error) error
 	}
 	// More is wanted than was when it was connected.
 	if p.Import != nil && p.Import.From.Before(p.Floor) {
-		if _, err := p.Store.AddRun(ctx, p.Lease.Org, p.Lease.Connection, state.Run{Reason: "wider import", From: p.Import.From, To: p.Floor}); err != nil {
+		if _, err := p.Store.AddRun(ctx, p.Lease.Org, p.Lease.Connection, state.Run{Reason: "wider import", From: p.Import.From, To: p.Floor, People: p.People != nil}); err != nil {
 			return err
 		}
 		p.Floor = p.Import.From
+	}
+	if b, ok := power.Of[provider.Bounded](p.Mailbox); ok {
+		b.Since(p.Floor)
+	}
+	if err := p.unlisted(ctx, runs); err != nil {
+		return err
 	}
 	for {
 		if err := p.Renew(ctx); err != nil {
@@ -94,7 +103,7 @@ func (p *Pass) Live(ctx context.Context, each func(context.Context) error) error
 		if err := honest(page, pos.Cursor); err != nil {
 			return err
 		}
-		if err := p.commit(ctx, page, state.Page{Revision: pos.Revision, Generations: pos.Generations}); err != nil {
+		if err := p.commit(ctx, page, state.Page{Revision: pos.Revision, Generations: pos.Generations}, false); err != nil {
 			return err
 		}
 		if !page.More {
@@ -129,7 +138,7 @@ func (p *Pass) begin(ctx context.Context) error {
 		}
 		if len(runs) == 0 {
 			if _, err := p.Store.AddRun(ctx, p.Lease.Org, p.Lease.Connection,
-				state.Run{Reason: "first import", From: p.Import.From, To: p.Import.To}); err != nil {
+				state.Run{Reason: "first import", From: p.Import.From, To: p.Import.To, People: p.People != nil}); err != nil {
 				return err
 			}
 		}
@@ -150,11 +159,18 @@ func (p *Pass) HistoryPage(ctx context.Context) (more bool, err error) {
 	if err := p.Renew(ctx); err != nil {
 		return false, err
 	}
+	if err := p.newPeople(ctx); err != nil {
+		return false, err
+	}
 	pos, err := p.Store.Position(ctx, p.Lease)
 	if err != nil || len(pos.Runs) == 0 {
 		return false, err
 	}
 	run := pos.Runs[0]
+	if run.People {
+		more, err := p.peoplePage(ctx, run, pos.Generations)
+		return err == nil && (more || len(pos.Runs) > 1), err
+	}
 	var cursor provider.Cursor
 	if len(run.Cursor) > 0 {
 		cursor = run.Cursor
@@ -169,17 +185,23 @@ func (p *Pass) HistoryPage(ctx context.Context) (more bool, err error) {
 		}
 	}
 	err = p.commit(ctx, page, state.Page{Run: run.ID, Revision: run.Revision, Estimated: page.Estimated, Done: !page.More,
-		Generations: pos.Generations})
+		Generations: pos.Generations}, false)
 	return err == nil && (page.More || len(pos.Runs) > 1), err
 }
 
-func (p *Pass) commit(ctx context.Context, page provider.Page, to state.Page) error {
+// commit stores a page. Of mail that is listed only nothing but its place is kept, unless it is known already.
+func (p *Pass) commit(ctx context.Context, page provider.Page, to state.Page, listed bool) error {
 	for i := range page.Items {
 		if page.Items[i].ID == "" {
 			return errors.New("the mailbox listed a message without an id") // all such would share one row
 		}
 	}
 	to.Rows = Rows(page.Items, p.Hasher, p.ConnectedAt, p.Floor)
+	for i := range to.Rows {
+		if r := &to.Rows[i]; listed && r.Fate == state.FatePending {
+			r.Fate, r.Reason = state.FateUnread, NobodyReason
+		}
+	}
 	to.Left, to.Restart, to.Recount, to.Cursor = page.Left, page.Restart, page.Recount, page.Next
 	c, err := p.Store.CommitPage(ctx, p.Lease, to)
 	if err != nil {

@@ -89,7 +89,7 @@ func TestPausesAndSentMailAreFoundCheaply(t *testing.T) {
 		}
 		return out[0].Plan
 	}
-	for _, pauses := range []string{"", "INSERT INTO pause VALUES ('o9', '', '', '', 1), ('', 'other', '', '', 1)"} {
+	for _, pauses := range []string{"", "INSERT INTO pause VALUES ('o9', '', false, '', '', 1), ('', 'other', false, '', '', 1)"} {
 		if pauses != "" {
 			exec(pauses)
 		}

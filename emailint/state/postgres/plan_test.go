@@ -202,6 +202,8 @@ INSERT INTO alias (hash, email) SELECT decode(md5('m' || id), 'hex'), id FROM em
 INSERT INTO holder (email, conn) SELECT id, id % 2000 FROM email;
 INSERT INTO link (org, kind, record, email, person) SELECT org, 'contact', 'c' || id / 10, id, id % 100 = 0 FROM email;
 INSERT INTO word (seq, org, hash, thread, kind, record, no) SELECT id, org, decode(md5('m' || id), 'hex'), id % 50 = 0, 'contact', 'c' || id / 10, false FROM email;
+INSERT INTO declared (org, hash, author, host, email) SELECT org, decode(md5('m' || id), 'hex'), '', 'h' || id, CASE WHEN id % 3 = 0 THEN 0 ELSE id END FROM email;
+INSERT INTO declared_record (declared, org, kind, record) SELECT id, org, 'contact', 'c' || id / 10 FROM declared;
 INSERT INTO outbox (org, key, conn, state, created, email, copy) SELECT org, 'k' || id, id % 2000, CASE WHEN id % 100 = 0 THEN 'queued' ELSE 'sent' END, 0, id,
 	CASE WHEN id % 100 = 0 THEN 'due' ELSE 'filed' END FROM email;
 INSERT INTO intent (org, email, conn, rule, action, label, state, made) SELECT org, id, id % 2000, 'r', 'archive', '', CASE WHEN id % 100 = 0 THEN 'planned'
@@ -212,7 +214,8 @@ INSERT INTO erasure (conn, org, begun, done) SELECT n, 'o', 0, CASE WHEN n % 100
 INSERT INTO secret (org, name, value) SELECT 'o' || n, 'a' || m, 'x' FROM generate_series(1, 500) n, generate_series(1, 10) m;
 INSERT INTO user_settings (org, owner) SELECT 'o' || n % 50, 'u' || n FROM generate_series(1, 5000) n;
 INSERT INTO consent (key, org, owner, expires) SELECT decode(md5('c' || n), 'hex'), 'o', 'u', n FROM generate_series(1, 5000) n;
-INSERT INTO pause (org, provider, who, reason, at) SELECT 'o' || n, '', '', '', 0 FROM generate_series(1, 20) n;
+INSERT INTO pause (org, provider, admin, who, reason, at) SELECT 'o' || n, '', false, '', '', 0 FROM generate_series(1, 20) n;
+INSERT INTO quota (name, level, at) SELECT 'q' || n, 0, 0 FROM generate_series(1, 1000) n;
 INSERT INTO deployment (one, id) VALUES (1, 'x');
 INSERT INTO run (conn, reason, from_t, to_t) SELECT n, 'first', 0, 0 FROM generate_series(1, 2000) n;
 ANALYZE`

@@ -21,6 +21,7 @@ func TestNoStatementReadsEverything(t *testing.T) {
 		"SET wake = wake + 1, worker = ''":                "the connections of one organisation",
 		"FROM pause ORDER BY at":                          "Pauses: there are few",
 		"FROM secret WHERE org = ?":                       "an organisation has few",
+		"FROM declared WHERE org = ?":                     "Declared counts an organisation's",
 		"GROUP BY fate":                                   "Counts counts a mailbox",
 		"FROM email e WHERE org = ? AND revisio":          "Counts, undelivered emails only",
 		"AND rules < ? AND due <= settled":                "rows under older rules, in the order of their times",

@@ -50,8 +50,11 @@ var cases = []testCase{
 	{"HistoryRun", "a history run has its own cursor, counts what it saw and inserts only what is absent", func(h *house) {
 		l := h.claim(h.connect("u").ID)
 		h.page(l, row("1"))
-		r, err := h.s.AddRun(h.Context(), org, l.Connection, state.Run{Reason: "first import"})
+		r, err := h.s.AddRun(h.Context(), org, l.Connection, state.Run{Reason: "first import", People: true})
 		h.ok(err)
+		p, err := h.s.Position(h.Context(), l)
+		h.ok(err)
+		h.equal("for people", len(p.Runs) == 1 && p.Runs[0].People, true)
 		c, err := h.s.CommitPage(h.Context(), l, state.Page{Run: r.ID, Cursor: []byte("h"), Rows: []state.Row{row("1"), row("2")}, Estimated: 9, Done: true})
 		h.ok(err)
 		h.equal("inserted", c.Inserted, 1)
@@ -60,6 +63,12 @@ var cases = []testCase{
 		h.ok(err)
 		h.equal("seen", rs[0].Seen, 2)
 		h.equal("done", rs[0].Done, true)
+		// It may be opened anew.
+		_, err = h.s.CommitPage(h.Context(), l, state.Page{Run: r.ID, Revision: rs[0].Revision, Cursor: []byte("again")})
+		h.ok(err)
+		p, err = h.s.Position(h.Context(), l)
+		h.ok(err)
+		h.equal("opened anew", len(p.Runs) == 1 && string(p.Runs[0].Cursor) == "again", true)
 	}},
 	{"WakeDuringPass", "a wake during a pass causes one more, and only one (rule 10)", func(h *house) {
 		c := h.connect("u")

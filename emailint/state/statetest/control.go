@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 // Who may do what, and when: credentials, consents, pauses, settings, keys.
 var controlCases = []testCase{
 	{"Refresh", "one worker at a time may refresh a credential, that right runs out, and what is stored late is refused", refresh},
+	{"Quota", "what several take of a quota is never more than it has, and it fills with time", quota},
 	{"RefreshErased", "a credential that is gone, or another organisation's, is not found", func(h *house) {
 		c := h.connect("u")
 		for _, of := range []struct {
@@ -84,6 +87,87 @@ var controlCases = []testCase{
 		taken("four", start, nil)
 	}},
 
+	{"ConsentRead", "a consent that is read stays", func(h *house) {
+		h.ok(h.s.AddConsent(h.Context(), state.Consent{Key: "one", Org: org, User: "u", Sealed: []byte("sealed"), Expires: start.Add(time.Minute)}, start))
+		for range 2 {
+			c, err := h.s.Consent(h.Context(), "one", start)
+			h.ok(err)
+			h.equal("consent", c.Org+" "+c.User+" "+string(c.Sealed), org+" u sealed")
+			h.equal("expires", c.Expires, start.Add(time.Minute))
+		}
+		_, err := h.s.Consent(h.Context(), "two", start)
+		h.is(err, state.ErrNotFound)
+		_, err = h.s.Consent(h.Context(), "one", start.Add(time.Minute))
+		h.is(err, state.ErrNotFound)
+		_, err = h.s.TakeConsent(h.Context(), "one", start)
+		h.ok(err)
+	}},
+	{"Retry", "a mailbox is tried again where somebody had to act, and is so still", func(h *house) {
+		c := h.connect("u")
+		for _, s := range []state.ConnState{state.NeedsUser, state.NeedsAdmin, state.Misconfigured} {
+			h.ok(h.s.SetState(h.Context(), org, c.ID, s, "act"))
+			h.is(h.s.Retry(h.Context(), org, c.ID, state.Connected), state.ErrStale)
+			h.is(h.s.Retry(h.Context(), "other", c.ID, s), state.ErrNotFound)
+			h.ok(h.s.Retry(h.Context(), org, c.ID, s))
+			got, err := h.s.Connection(h.Context(), org, c.ID)
+			h.ok(err)
+			h.equal("state", string(got.State)+got.Reason, "connected")
+			h.equal("due", got.Wake > got.Served, true)
+			h.is(h.s.Retry(h.Context(), org, c.ID, s), state.ErrStale)
+		}
+		for _, s := range []state.ConnState{state.Disconnected, state.Paused, state.Connected} {
+			h.ok(h.s.SetState(h.Context(), org, c.ID, s, ""))
+			h.is(h.s.Retry(h.Context(), org, c.ID, s), state.ErrStale)
+		}
+		_, err := h.s.Erase(h.Context(), org, c.ID, start, state.Change{}, 10)
+		h.ok(err)
+		h.is(h.s.Retry(h.Context(), org, c.ID, state.NeedsUser), state.ErrNotFound)
+	}},
+	{"Watch", "who has the lease notes what stands at the service; it ends with the connection, and is renewed when that is made again", func(h *house) {
+		c := h.connect("u")
+		is := func(want state.Watch) {
+			h.Helper()
+			got, err := h.s.Connection(h.Context(), org, c.ID)
+			h.ok(err)
+			h.equal("handle", string(got.Watch.Handle), string(want.Handle))
+			h.equal("expires", got.Watch.Expires, want.Expires)
+			h.equal("next", got.Watch.Next, want.Next)
+			h.equal("tries", got.Watch.Tries, want.Tries)
+		}
+		is(state.Watch{})
+		l := h.claim(c.ID)
+		w := state.Watch{Handle: []byte("h\x00"), Expires: start.Add(7 * 24 * time.Hour), Next: start.Add(24 * time.Hour), Tries: 2}
+		h.ok(h.s.SetWatch(h.Context(), l, w))
+		is(w)
+		_, err := h.s.AddConnection(h.Context(), c, state.Change{})
+		h.ok(err)
+		w.Next, w.Tries = time.Time{}, 0
+		is(w)
+		h.is(h.s.SetWatch(h.Context(), l, w), state.ErrStale)
+		told := func(of, address, handle string, want ...int64) {
+			h.Helper()
+			cs, err := h.s.Told(h.Context(), of, address, []byte(handle))
+			h.ok(err)
+			var ids []int64
+			for _, c := range cs {
+				ids = append(ids, c.ID)
+			}
+			h.equal("told of "+address+handle, slices.Equal(ids, want), true)
+		}
+		told(c.Provider, "", "h\x00", c.ID)
+		told(c.Provider, "", "h")
+		told("other", "", "h\x00")
+		told(c.Provider, strings.ToUpper(c.Address), "", c.ID)
+		told(c.Provider, c.Address+"x", "")
+		told("other", c.Address, "")
+		told(c.Provider, "", "")
+		h.ok(h.s.SetState(h.Context(), org, c.ID, state.NeedsUser, "x"))
+		told(c.Provider, c.Address, "")
+		h.ok(h.s.SetState(h.Context(), org, c.ID, state.Connected, ""))
+		h.is(h.s.EndWatch(h.Context(), "other", c.ID), state.ErrNotFound)
+		h.ok(h.s.EndWatch(h.Context(), org, c.ID))
+		is(state.Watch{})
+	}},
 	{"Pause", "a pause of any scope ends leases and keeps mailboxes from being claimed, and nothing else; at its end they are due", pauses},
 	{"PausesOverlap", "a mailbox is worked on when no pause is left, at once", func(h *house) {
 		c := h.connect("u")
@@ -97,18 +181,45 @@ var controlCases = []testCase{
 		ps, err := h.s.Pauses(h.Context())
 		h.ok(err)
 		h.equal("the oldest first", slices.Equal(ps, []state.Pause{narrow, wide}), true)
-		h.is(h.s.EndPause(h.Context(), org, ""), state.ErrNotFound)
-		h.ok(h.s.EndPause(h.Context(), "", ""))
+		h.is(h.s.EndPause(h.Context(), org, "", false), state.ErrNotFound)
+		h.ok(h.s.EndPause(h.Context(), "", "", false))
 		_, err = h.s.Claim(h.Context(), "w", start, time.Minute)
 		h.is(err, state.ErrNoneDue)
-		h.ok(h.s.EndPause(h.Context(), org, "fake"))
-		h.is(h.s.EndPause(h.Context(), org, "fake"), state.ErrNotFound)
+		h.ok(h.s.EndPause(h.Context(), org, "fake", false))
+		h.is(h.s.EndPause(h.Context(), org, "fake", false), state.ErrNotFound)
 		l, err := h.s.Claim(h.Context(), "w", start, time.Minute)
 		h.ok(err)
 		h.equal("claimed", l.Connection, c.ID)
 		ps, err = h.s.Pauses(h.Context())
 		h.ok(err)
 		h.equal("pauses", len(ps), 0)
+	}},
+	{"PausesApart", "the administrator's pause and the operator's end each by itself", func(h *house) {
+		c := h.connect("u")
+		operator := state.Pause{Org: org, By: "operator", Reason: "a bad release", At: start}
+		admin := state.Pause{Org: org, Admin: true, By: "admin", Reason: "a merger", At: start.Add(time.Second)}
+		claims := func(want error) {
+			h.Helper()
+			l, err := h.s.Claim(h.Context(), "w", start, time.Minute)
+			h.is(err, want)
+			if err == nil {
+				h.equal("claimed", l.Connection, c.ID)
+				h.ok(h.s.Release(h.Context(), l, state.Released{}))
+			}
+		}
+		for _, first := range []bool{true, false} {
+			h.ok(h.s.SetPause(h.Context(), operator))
+			h.is(h.s.EndPause(h.Context(), org, "", true), state.ErrNotFound)
+			h.ok(h.s.SetPause(h.Context(), admin))
+			ps, err := h.s.Pauses(h.Context())
+			h.ok(err)
+			h.equal("both stand", slices.Equal(ps, []state.Pause{operator, admin}), true)
+			h.ok(h.s.EndPause(h.Context(), org, "", first))
+			claims(state.ErrNoneDue)
+			h.is(h.s.EndPause(h.Context(), org, "", first), state.ErrNotFound)
+			h.ok(h.s.EndPause(h.Context(), org, "", !first))
+			claims(nil)
+		}
 	}},
 	{"PauseOutbox", "what is paused is not sent, by whoever has it in hand, and no copy of it is filed", pausedOutbox},
 
@@ -190,6 +301,25 @@ var controlCases = []testCase{
 		stored(org, "u", `{"a":3}`, 2)
 		stored(org, "v", "", 0)
 		stored("other", "u", `{"a":4}`, 1)
+	}},
+	{"EraseUserSettings", "a user's settings are erased without a trace, and nobody else's", func(h *house) {
+		for _, u := range []string{"u", "v"} {
+			_, err := h.s.SaveUserSettings(h.Context(), org, u, []byte(`{"a":1}`), 0)
+			h.ok(err)
+		}
+		for range 2 {
+			h.ok(h.s.EraseUserSettings(h.Context(), org, "u"))
+			h.ok(h.s.EraseUserSettings(h.Context(), "other", "v"))
+		}
+		s, version, err := h.s.UserSettings(h.Context(), org, "u")
+		h.ok(err)
+		h.equal("settings", string(s), "")
+		h.equal("version", version, int64(0))
+		s, _, err = h.s.UserSettings(h.Context(), org, "v")
+		h.ok(err)
+		h.equal("settings", string(s), `{"a":1}`)
+		_, err = h.s.SaveUserSettings(h.Context(), org, "u", []byte(`{}`), 1)
+		h.is(err, state.ErrStale)
 	}},
 	{"Deployment", "an installation that is replaced by another can't be so twice", func(h *house) {
 		is := func(want string) {
@@ -355,7 +485,7 @@ func pauses(h *house) {
 			}
 		}
 		clear(claimed)
-		h.ok(h.s.EndPause(h.Context(), p.Org, p.Provider))
+		h.ok(h.s.EndPause(h.Context(), p.Org, p.Provider, false))
 		lost("at its end", func(box) bool { return true })
 		claims()
 		for _, b := range boxes {
@@ -413,7 +543,7 @@ func pausedOutbox(h *house) {
 		h.ok(h.s.SetPause(h.Context(), p))
 		due("")
 		due(org)
-		h.ok(h.s.EndPause(h.Context(), p.Org, p.Provider))
+		h.ok(h.s.EndPause(h.Context(), p.Org, p.Provider, false))
 		due("", all...)
 	}
 	h.ok(h.s.SetPause(h.Context(), state.Pause{Org: "beta"}))
@@ -425,7 +555,7 @@ func pausedOutbox(h *house) {
 	h.is(err, state.ErrStale)
 	_, err = h.s.OutboxStep(h.Context(), org, "mail of v", state.OutStaged, state.OutSending, state.Step{})
 	h.ok(err)
-	h.ok(h.s.EndPause(h.Context(), "", "fake"))
+	h.ok(h.s.EndPause(h.Context(), "", "fake", false))
 	_, err = h.s.OutboxStep(h.Context(), org, "mail of u", state.OutStaged, state.OutSending, state.Step{})
 	h.ok(err)
 	// What is on its way when a pause begins ends as it ends.
@@ -733,10 +863,55 @@ func pausedElsewhere(t *testing.T, newStores func(t *testing.T) (a, b state.Stor
 	if _, err := b.Claim(t.Context(), "w", start.Add(2*time.Hour), time.Hour); !errors.Is(err, state.ErrNoneDue) {
 		t.Errorf("the mailbox is claimed: %v", err)
 	}
-	if err := b.EndPause(t.Context(), "", ""); err != nil {
+	if err := b.EndPause(t.Context(), "", "", false); err != nil {
 		t.Fatal(err)
 	}
 	if l, err := a.Claim(t.Context(), "w", start, time.Hour); err != nil || l.Connection != c.ID {
 		t.Errorf("at the end %d is claimed: %v", l.Connection, err)
 	}
+}
+
+func quota(h *house) {
+	t := state.Taking{PerMinute: 600, Size: 100, Want: 60, Least: 30, Leave: 10}
+	take := func(want int64, wait time.Duration, at time.Time) {
+		h.Helper()
+		n, w, err := h.s.TakeQuota(h.Context(), "a", t, at)
+		h.ok(err)
+		h.equal("taken", n, want)
+		h.equal("wait", w, wait)
+	}
+	take(60, 0, start)
+	take(30, 0, start)                    // all but what is left for others
+	take(0, 3*time.Second, start)         // 10 are there, and 30 of 40 are wanted
+	take(0, 3*time.Second, start.Add(-1)) // a clock that is behind fills nothing
+	take(0, time.Second, start.Add(2*time.Second))
+	take(30, 0, start.Add(3*time.Second))
+	take(60, 0, start.Add(time.Hour)) // it holds no more than its size
+	take(30, 0, start.Add(time.Hour))
+	n, _, err := h.s.TakeQuota(h.Context(), "b", t, start)
+	h.ok(err)
+	h.equal("of another bucket", n, int64(60))
+	_, _, err = h.s.TakeQuota(h.Context(), "b", state.Taking{PerMinute: 1, Size: 1, Want: 2, Least: 2}, start)
+	h.equal("one that can never succeed is an error", err != nil, true)
+
+	t = state.Taking{PerMinute: 60, Size: 1000, Want: 7, Least: 1}
+	var wg sync.WaitGroup
+	var sum atomic.Int64
+	for range 4 {
+		wg.Go(func() {
+			for {
+				n, _, err := h.s.TakeQuota(h.Context(), "shared", t, start)
+				if err != nil {
+					h.Error(err)
+					return
+				}
+				if n == 0 {
+					return
+				}
+				sum.Add(n)
+			}
+		})
+	}
+	wg.Wait()
+	h.equal("taken by four", sum.Load(), int64(1000))
 }

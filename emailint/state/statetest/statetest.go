@@ -15,7 +15,7 @@ import (
 
 // Run runs the suite. newStore returns an empty store and closes it with the test.
 func Run(t *testing.T, newStore func(t *testing.T) state.Store) {
-	for _, c := range slices.Concat(cases, mailboxCases, eraseCases, costCases, controlCases) {
+	for _, c := range slices.Concat(cases, mailboxCases, eraseCases, costCases, controlCases, declaredCases) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Cleanup(func() {
 				if t.Failed() {

@@ -46,7 +46,11 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 		case fault.Cut:
 			panic(http.ErrAbortHandler)
 		case fault.Reason != "":
-			tokenError(w, max(fault.Status, 400), fault.Reason, fault.Message)
+			v := map[string]any{"error": fault.Reason, "error_description": fault.Message}
+			if fault.Message == "invalid_rapt" { // facts 1.2: a Workspace policy wants the user to sign in again
+				v["error_subtype"] = fault.Message
+			}
+			tokenAnswer(w, max(fault.Status, 400), v)
 		case fault.Status != 0:
 			page(w, fault.Status, http.StatusText(fault.Status))
 		default:

@@ -62,6 +62,9 @@ type known struct {
 	carriers      map[state.Hash][]int64 // the Emails that have them
 	spoken        answers                // Message-IDs of which people said something
 	threadsSpoken bool                   // of any thread
+
+	declared answers // Message-IDs that the host declared
+	declares bool    // it declared any
 }
 
 // alone reports whether no row has a Message-ID but the one that is settled.
@@ -121,6 +124,11 @@ func (t *tx) askThreads(org string, qs []state.ThreadQuery) (err error) {
 	if err := t.askSpoken(org, all); err != nil {
 		return err
 	}
+	if t.known.declares {
+		if t.known.declared, err = t.ask(distinct(own), `SELECT ?1 /*each*/ WHERE EXISTS (SELECT 1 FROM declared WHERE org = ?2 AND hash = ?1)`, org); err != nil {
+			return err
+		}
+	}
 	for _, h := range cited {
 		emails = append(emails, t.known.carriers[h]...)
 	}
@@ -145,11 +153,11 @@ func (t *tx) askCarriers(org string, hashes []state.Hash) error {
 	return err
 }
 
-// askSpoken asks of which Message-IDs people said something: mostly they said nothing at all.
+// askSpoken asks of which Message-IDs people said something: mostly they said nothing at all. It also asks whether the host declared anything.
 func (t *tx) askSpoken(org string, hashes []state.Hash) (err error) {
 	var said bool
-	if err := t.row(`SELECT (SELECT hash FROM word WHERE org = ?1 ORDER BY org, hash LIMIT 1) IS NOT NULL, EXISTS (SELECT 1 FROM word WHERE org = ?1 AND thread)`, org).
-		Scan(&said, &t.known.threadsSpoken); err != nil {
+	if err := t.row(`SELECT (SELECT hash FROM word WHERE org = ?1 ORDER BY org, hash LIMIT 1) IS NOT NULL, EXISTS (SELECT 1 FROM word WHERE org = ?1 AND thread),
+		(SELECT host FROM declared WHERE org = ?1 ORDER BY org, host LIMIT 1) IS NOT NULL`, org).Scan(&said, &t.known.threadsSpoken, &t.known.declares); err != nil {
 		return err
 	}
 	if !said {

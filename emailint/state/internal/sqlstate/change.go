@@ -54,6 +54,9 @@ func (t *tx) change(org string, c state.Change) (number int64, err error) {
 			sp.Records = append(sp.Records, m.To)
 			err = t.follow(org, m)
 		}
+		if err == nil {
+			err = t.moveDeclared(org, m)
+		}
 		if err != nil {
 			return 0, err
 		}

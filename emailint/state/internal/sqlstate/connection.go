@@ -6,25 +6,28 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/intellicon/email-integration/emailint/state"
 )
 
 const connectionColumns = `id, org, owner, provider, address, aliases, subject, state, reason, credential, credential_version, client, wake, served,
-	next_due, next_sent, not_before, rules, connected_at, worker, lease_until, refused, real_time`
+	next_due, next_sent, not_before, rules, connected_at, worker, lease_until, refused, real_time, watch, watch_expires, watch_next,
+	watch_tries`
 
 func scanConnection(s scanner) (c state.Connection, err error) {
 	var aliases string
-	var nextDue, nextSent, notBefore, connectedAt, until int64
+	var nextDue, nextSent, notBefore, connectedAt, until, expires, next int64
 	err = s.Scan(&c.ID, &c.Org, &c.User, &c.Provider, &c.Address, &aliases, &c.Subject, &c.State, &c.Reason, &c.Credential,
 		&c.CredentialVersion, &c.Client, &c.Wake, &c.Served, &nextDue, &nextSent, &notBefore, &c.RulesVersion, &connectedAt, &c.Worker, &until, &c.Refused,
-		&c.RealTime)
+		&c.RealTime, &c.Watch.Handle, &expires, &next, &c.Watch.Tries)
 	if err != nil {
 		return c, notFound(err)
 	}
 	c.NextDue, c.NextSent, c.NotBefore = unstamp(nextDue), unstamp(nextSent), unstamp(notBefore)
 	c.ConnectedAt, c.LeaseUntil = unstamp(connectedAt), unstamp(until)
+	c.Watch.Expires, c.Watch.Next = unstamp(expires), unstamp(next)
 	return c, json.Unmarshal([]byte(aliases), &c.Aliases)
 }
 
@@ -52,7 +55,7 @@ func (s *Store) AddConnection(ctx context.Context, c state.Connection, own state
 				string(aliases), c.Subject, c.State, c.Reason, c.Credential, c.Client, stamp(c.NextDue), stamp(c.NextSent), stamp(c.ConnectedAt)).Scan(&id)
 		case err == nil:
 			err = t.do(`UPDATE connection SET address = ?, aliases = ?, subject = ?, state = ?, reason = ?, credential = ?, client = ?,
-				credential_version = credential_version + 1, refresher = '', refresh_until = 0, wake = wake + 1, not_before = 0, refused = 0, worker = '',
+				credential_version = credential_version + 1, refresher = '', refresh_until = 0, wake = wake + 1, not_before = 0, refused = 0, watch_next = 0, watch_tries = 0, worker = '',
 				lease_until = 0, epoch = epoch + 1 WHERE id = ?`, c.Address, string(aliases), c.Subject, c.State, c.Reason, c.Credential, c.Client, id)
 		}
 		if err != nil {
@@ -112,6 +115,48 @@ func (s *Store) SetState(ctx context.Context, org string, id int64, st state.Con
 		refused = CASE WHEN ?1 = 'connected' THEN 0 ELSE refused END, worker = CASE WHEN ?1 = 'connected' THEN worker ELSE '' END,
 		lease_until = CASE WHEN ?1 = 'connected' THEN lease_until ELSE 0 END, epoch = epoch + CASE WHEN ?1 = 'connected' THEN 0 ELSE 1 END
 		WHERE id = ?3 AND org = ?4 AND state <> 'erasing'`, st, reason, id, org)
+}
+
+// Retry implements state.Connections.
+func (s *Store) Retry(ctx context.Context, org string, id int64, from state.ConnState) error {
+	return s.write(ctx, org, func(t *tx) error {
+		n, err := t.exec(`UPDATE connection SET state = 'connected', reason = '', wake = wake + 1 WHERE id = ? AND org = ? AND state = ?
+			AND state IN ('needs user', 'needs admin', 'app misconfigured')`, id, org, from)
+		if err != nil || n > 0 {
+			return err
+		}
+		if _, err = t.unerased(org, id); err == nil {
+			err = state.ErrStale
+		}
+		return err
+	})
+}
+
+// Told implements state.Connections.
+func (s *Store) Told(ctx context.Context, provider, address string, handle []byte) (cs []state.Connection, err error) {
+	err = s.read(ctx, func(t *tx) error {
+		if len(handle) > 0 {
+			cs, err = list(t, scanConnection, `SELECT `+connectionColumns+` FROM connection WHERE watch = ? AND provider = ? AND state = 'connected' ORDER BY id`, handle, provider)
+		} else if address != "" {
+			cs, err = list(t, scanConnection, `SELECT `+connectionColumns+` FROM connection WHERE lower(address) = ? AND provider = ? AND state = 'connected' ORDER BY id`,
+				strings.ToLower(address), provider)
+		}
+		return err
+	})
+	return cs, err
+}
+
+// SetWatch implements state.Connections.
+func (s *Store) SetWatch(ctx context.Context, l state.Lease, w state.Watch) error {
+	return s.held(ctx, l, func(t *tx) error {
+		return t.do(`UPDATE connection SET watch = ?, watch_expires = ?, watch_next = ?, watch_tries = ? WHERE id = ?`,
+			w.Handle, stamp(w.Expires), stamp(w.Next), w.Tries, l.Connection)
+	})
+}
+
+// EndWatch implements state.Connections.
+func (s *Store) EndWatch(ctx context.Context, org string, id int64) error {
+	return s.touch(ctx, org, `UPDATE connection SET watch = NULL, watch_expires = 0, watch_next = 0, watch_tries = 0 WHERE id = ? AND org = ?`, id, org)
 }
 
 // ClaimRefresh implements state.Connections.

@@ -22,6 +22,24 @@ func (s *Store) AddConsent(ctx context.Context, c state.Consent, now time.Time) 
 	})
 }
 
+// Consent implements state.Consents.
+func (s *Store) Consent(ctx context.Context, key state.Hash, now time.Time) (c state.Consent, err error) {
+	err = s.read(ctx, func(t *tx) error {
+		c = state.Consent{Key: key}
+		var expires int64
+		err := t.row(`SELECT org, owner, sealed, expires FROM consent WHERE key = ?`, blob(key)).Scan(&c.Org, &c.User, &c.Sealed, &expires)
+		c.Expires = unstamp(expires)
+		return notFound(err)
+	})
+	if err == nil && !c.Expires.After(now) {
+		err = state.ErrNotFound
+	}
+	if err != nil {
+		return state.Consent{}, err
+	}
+	return c, nil
+}
+
 // TakeConsent implements state.Consents. One whose time is over goes too.
 func (s *Store) TakeConsent(ctx context.Context, key state.Hash, now time.Time) (c state.Consent, err error) {
 	err = s.writeAnywhere(ctx, func(t *tx) error {

@@ -25,18 +25,18 @@ const (
 // the scope lost. EndPause raises the epochs.
 func (s *Store) SetPause(ctx context.Context, p state.Pause) error {
 	return s.writeAnywhere(ctx, func(t *tx) error {
-		return t.do(`INSERT INTO pause (org, provider, who, reason, at) VALUES (?, ?, ?, ?, ?)
-			ON CONFLICT (org, provider) DO UPDATE SET who = excluded.who, reason = excluded.reason, at = excluded.at`,
-			p.Org, p.Provider, p.By, p.Reason, stamp(p.At))
+		return t.do(`INSERT INTO pause (org, provider, admin, who, reason, at) VALUES (?, ?, ?, ?, ?, ?)
+			ON CONFLICT (org, provider, admin) DO UPDATE SET who = excluded.who, reason = excluded.reason, at = excluded.at`,
+			p.Org, p.Provider, p.Admin, p.By, p.Reason, stamp(p.At))
 	})
 }
 
 // EndPause implements state.Controls. The pause goes last: should this be cut off, it stands.
-func (s *Store) EndPause(ctx context.Context, org, provider string) error {
+func (s *Store) EndPause(ctx context.Context, org, provider string, admin bool) error {
 	var there bool
 	var orgs []string
 	err := s.read(ctx, func(t *tx) (err error) {
-		if err = t.row(`SELECT EXISTS (SELECT 1 FROM pause WHERE org = ? AND provider = ?)`, org, provider).Scan(&there); err != nil {
+		if err = t.row(`SELECT EXISTS (SELECT 1 FROM pause WHERE org = ? AND provider = ? AND admin = ?)`, org, provider, admin).Scan(&there); err != nil {
 			return err
 		}
 		orgs, err = list(t, one[string], `SELECT DISTINCT org FROM connection WHERE (?1 = '' OR org = ?1) AND (?2 = '' OR provider = ?2) ORDER BY org`,
@@ -58,7 +58,7 @@ func (s *Store) EndPause(ctx context.Context, org, provider string) error {
 		}
 	}
 	return s.writeAnywhere(ctx, func(t *tx) error {
-		return t.do(`DELETE FROM pause WHERE org = ? AND provider = ?`, org, provider)
+		return t.do(`DELETE FROM pause WHERE org = ? AND provider = ? AND admin = ?`, org, provider, admin)
 	})
 }
 
@@ -67,10 +67,10 @@ func (s *Store) Pauses(ctx context.Context) (ps []state.Pause, err error) {
 	err = s.read(ctx, func(t *tx) error {
 		ps, err = list(t, func(s scanner) (p state.Pause, err error) {
 			var at int64
-			err = s.Scan(&p.Org, &p.Provider, &p.By, &p.Reason, &at)
+			err = s.Scan(&p.Org, &p.Provider, &p.Admin, &p.By, &p.Reason, &at)
 			p.At = unstamp(at)
 			return p, err
-		}, `SELECT org, provider, who, reason, at FROM pause ORDER BY at, org, provider`)
+		}, `SELECT org, provider, admin, who, reason, at FROM pause ORDER BY at, org, provider, admin`)
 		return err
 	})
 	return ps, err

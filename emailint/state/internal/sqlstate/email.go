@@ -23,7 +23,7 @@ func scanEmail(s scanner) (e state.Email, err error) {
 	var messageID, fingerprint []byte
 	var links, person string
 	var nextTry, rank int64
-	err = s.Scan(&e.ID, &e.Org, &messageID, &fingerprint, &links, &person, &e.Dropped, &e.Restored, &e.ThreadDropped, &e.Survivor, &e.Revision, &e.Saved,
+	err = s.Scan(&e.ID, &e.Org, &messageID, &fingerprint, &e.HostID, &links, &person, &e.Dropped, &e.Restored, &e.ThreadDropped, &e.Survivor, &e.Revision, &e.Saved,
 		&e.Attempted, &e.Full, &e.Envelope, &rank, &e.Error, &e.Tries, &nextTry)
 	if err != nil {
 		return e, err
@@ -72,7 +72,7 @@ func (t *tx) readEmails(ids []int64, at map[int64]*state.Email) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	found, err := listEach(t, scanEmail, `SELECT id, org, message_id, fingerprint, links, person, dropped, restored, thread_dropped, survivor, revision, saved,
+	found, err := listEach(t, scanEmail, `SELECT id, org, message_id, fingerprint, host, links, person, dropped, restored, thread_dropped, survivor, revision, saved,
 		attempted, NOT known OR envelope_revision > saved, envelope, rank, error, tries, next_try FROM /*each*/ email WHERE id = ?1`, ids)
 	if err != nil {
 		return err
@@ -205,8 +205,11 @@ func (t *tx) wakeHolders(id int64) error {
 }
 
 // stands says whether a person's link on the mail itself keeps the Email where it is. It may have been said before the mail was an Email, of its
-// Message-ID; what was said since outweighs it.
+// Message-ID; what was said since outweighs it. What the host had before stays as well.
 func (t *tx) stands(e state.Email) (bool, error) {
+	if e.HostID != "" {
+		return true, nil
+	}
 	ws, err := t.wordsOn(e.Org, e.Aliases, false)
 	var said []linker.Link
 	for _, w := range ws {
@@ -240,7 +243,7 @@ func (t *tx) store(had state.Email, e *state.Email, envelope bool) error {
 	slices.Sort(e.Holders)
 	inherited := !sameLinks(had.Links, e.Links) || !slices.Equal(had.Person, e.Person) || !slices.Equal(had.Holders, e.Holders) ||
 		!slices.Equal(had.Aliases, e.Aliases) || had.Out() != e.Out() || had.Dropped != e.Dropped || had.Restored != e.Restored || had.ThreadDropped != e.ThreadDropped || had.Survivor != e.Survivor
-	if !inherited && !envelope && slices.Equal(had.Links, e.Links) {
+	if !inherited && !envelope && had.HostID == e.HostID && slices.Equal(had.Links, e.Links) {
 		return nil
 	}
 	links, err := json.Marshal(append([]linker.Link{}, e.Links...))
@@ -255,6 +258,11 @@ func (t *tx) store(had state.Email, e *state.Email, envelope bool) error {
 	if err := t.do(`UPDATE email SET links = ?, person = ?, dropped = ?, restored = ?, thread_dropped = ?, survivor = ?, wanted = ?, revision = ? WHERE id = ?`,
 		string(links), string(person), e.Dropped, e.Restored, e.ThreadDropped, e.Survivor, len(e.Effective()) > 0, e.Revision, e.ID); err != nil {
 		return err
+	}
+	if had.HostID != e.HostID { // the host makes two emails one, and is given it in full
+		if err := t.do(`UPDATE email SET host = ?, envelope_revision = revision WHERE id = ?`, e.HostID, e.ID); err != nil {
+			return err
+		}
 	}
 	if len(had.Person)+len(had.Links) > 0 {
 		if err := t.do(`DELETE FROM link WHERE email = ?`, e.ID); err != nil {

@@ -49,7 +49,7 @@ func (t *tx) eraseBegin(org string, connection int64, at time.Time, own state.Ch
 	if err := t.row(`SELECT EXISTS (SELECT 1 FROM erasure WHERE conn = ? AND org = ?)`, connection, org).Scan(&begun); err != nil || begun {
 		return err
 	}
-	n, err := t.exec(`UPDATE connection SET state = 'erasing', reason = '', real_time = '', credential = NULL, cursor = NULL, revision = revision + 1,
+	n, err := t.exec(`UPDATE connection SET state = 'erasing', reason = '', real_time = '', credential = NULL, watch = NULL, cursor = NULL, revision = revision + 1,
 		worker = '', lease_until = 0, epoch = epoch + 1 WHERE id = ? AND org = ?`, connection, org)
 	if err == nil && n == 0 {
 		err = state.ErrNotFound
@@ -222,6 +222,11 @@ func (t *tx) efface(org string, connection int64, had state.Email) error {
 	var known bool
 	if err := t.row(`SELECT known FROM email WHERE id = ?`, had.ID).Scan(&known); err != nil {
 		return err
+	}
+	if had.HostID != "" {
+		if err := t.do(`UPDATE declared SET email = 0 WHERE email = ? AND email > 0`, had.ID); err != nil {
+			return err
+		}
 	}
 	e := had
 	e.Links, e.Person, e.Holders, e.Aliases = nil, nil, nil, nil

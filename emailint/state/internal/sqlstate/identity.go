@@ -164,6 +164,11 @@ func (t *tx) value(out *given, had, e state.Email, hashes []state.Hash, connecti
 	if connection != 0 && !v.Holder {
 		e.Holders = without(e.Holders, connection)
 	}
+	if v.Declared != 0 && !out.outranked {
+		if err := t.declaredIs(&e, v.Declared); err != nil {
+			return err
+		}
+	}
 	if len(had.Effective()) == 0 && len(v.Links) > 0 {
 		if err := t.leftBehind(&e, connection); err != nil {
 			return err
@@ -294,6 +299,12 @@ func (t *tx) join(e *state.Email, other int64) error {
 		if !slices.ContainsFunc(e.Person, func(p linker.Link) bool { return p.Record == l.Record }) {
 			e.Person = append(slices.Clone(e.Person), l)
 		}
+	}
+	if e.HostID == "" {
+		e.HostID = o.HostID
+	}
+	if err := t.do(`UPDATE declared SET email = ? WHERE email = ? AND email > 0`, e.ID, other); err != nil {
+		return err
 	}
 	e.Dropped, e.Restored = e.Dropped || o.Dropped, (e.Restored || o.Restored) && !e.Dropped && !o.Dropped
 	gone := o

@@ -109,6 +109,17 @@ func (s *Store) SaveUserSettings(ctx context.Context, org, user string, settings
 	return version + 1, nil
 }
 
+// EraseUserSettings implements state.Organisations.
+func (s *Store) EraseUserSettings(ctx context.Context, org, user string) error {
+	err := s.write(ctx, org, func(t *tx) error {
+		return t.do(`DELETE FROM user_settings WHERE org = ? AND owner = ?`, org, user)
+	})
+	if err == nil {
+		s.db.Erased(ctx)
+	}
+	return err
+}
+
 // ChangeNumber implements state.Organisations.
 func (s *Store) ChangeNumber(ctx context.Context, org string) (n int64, err error) {
 	err = s.read(ctx, func(t *tx) error {

@@ -13,12 +13,12 @@ var nowhere = provider.Folder{}
 
 func scanRun(s scanner) (r state.Run, err error) {
 	var from, to int64
-	err = s.Scan(&r.ID, &r.Reason, &from, &to, &r.Cursor, &r.Revision, &r.Seen, &r.Estimated, &r.Done)
+	err = s.Scan(&r.ID, &r.Reason, &from, &to, &r.Cursor, &r.Revision, &r.Seen, &r.Estimated, &r.Done, &r.People)
 	r.From, r.To = unstamp(from), unstamp(to)
 	return r, err
 }
 
-const runColumns = `id, reason, from_t, to_t, cursor, revision, seen, estimated, done`
+const runColumns = `id, reason, from_t, to_t, cursor, revision, seen, estimated, done, people`
 
 // Position implements state.Ledger.
 func (s *Store) Position(ctx context.Context, l state.Lease) (p state.Position, err error) {
@@ -63,8 +63,8 @@ func (s *Store) AddRun(ctx context.Context, org string, connection int64, r stat
 		if n == 0 {
 			return state.ErrNotFound
 		}
-		return t.row(`INSERT INTO run (conn, reason, from_t, to_t, cursor, estimated) VALUES (?, ?, ?, ?, ?, ?) RETURNING id`,
-			connection, r.Reason, stamp(r.From), stamp(r.To), r.Cursor, r.Estimated).Scan(&r.ID)
+		return t.row(`INSERT INTO run (conn, reason, from_t, to_t, cursor, estimated, people) VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id`,
+			connection, r.Reason, stamp(r.From), stamp(r.To), r.Cursor, r.Estimated, r.People).Scan(&r.ID)
 	})
 	return r, err
 }

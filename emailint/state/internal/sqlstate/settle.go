@@ -176,6 +176,12 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 			return err
 		}
 	}
+	if st.Email != nil {
+		// Another mail was the declared one first: this one is decided again, without.
+		if ok, err := t.declarable(l.Org, *st.Email); err != nil || !ok {
+			return err
+		}
+	}
 	attached, made := false, false
 	switch {
 	case st.Email != nil:

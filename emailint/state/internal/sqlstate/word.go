@@ -190,6 +190,9 @@ func (t *tx) words(org string, q state.ThreadQuery, out *state.Thread) error {
 	if e.Dropped || e.Restored {
 		said, dropped = true, e.Dropped
 	}
+	if out.Declared, err = t.declaredAs(org, e.ID, own); err != nil {
+		return err
+	}
 	out.Words = links
 	out.Spoken = len(ws) > 0 || e.Spoken()
 	out.Dropped = dropped || !said && out.ThreadDropped

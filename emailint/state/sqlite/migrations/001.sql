@@ -35,9 +35,12 @@ CREATE TABLE connection (
   rules INTEGER NOT NULL DEFAULT 0, connected_at INTEGER NOT NULL DEFAULT 0,
   worker TEXT NOT NULL DEFAULT '', lease_until INTEGER NOT NULL DEFAULT 0, epoch INTEGER NOT NULL DEFAULT 0,
   cursor BLOB, revision INTEGER NOT NULL DEFAULT 0,
-  refused INTEGER NOT NULL DEFAULT 0, real_time TEXT NOT NULL DEFAULT ''
+  refused INTEGER NOT NULL DEFAULT 0, real_time TEXT NOT NULL DEFAULT '',
+  watch BLOB, watch_expires INTEGER NOT NULL DEFAULT 0, watch_next INTEGER NOT NULL DEFAULT 0, watch_tries INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX connection_org ON connection (org);
+CREATE INDEX connection_address ON connection (lower(address));
+CREATE INDEX connection_watch ON connection (watch) WHERE watch IS NOT NULL;
 CREATE INDEX connection_due ON connection (state, next_due);
 
 CREATE TABLE consent (                    -- sign-ins that were begun
@@ -45,10 +48,11 @@ CREATE TABLE consent (                    -- sign-ins that were begun
 ) WITHOUT ROWID;
 CREATE INDEX consent_expires ON consent (expires);
 CREATE TABLE pause (                      -- '' is all of them
-  org TEXT NOT NULL, provider TEXT NOT NULL, who TEXT NOT NULL, reason TEXT NOT NULL, at INTEGER NOT NULL,
-  PRIMARY KEY (org, provider)
+  org TEXT NOT NULL, provider TEXT NOT NULL, admin INTEGER NOT NULL, who TEXT NOT NULL, reason TEXT NOT NULL, at INTEGER NOT NULL,
+  PRIMARY KEY (org, provider, admin)
 ) WITHOUT ROWID;
 CREATE TABLE deployment (one INTEGER PRIMARY KEY CHECK (one = 1), id TEXT NOT NULL); -- a row at most
+CREATE TABLE quota (name TEXT PRIMARY KEY, level INTEGER NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID; -- a bucket: how much is in it, and when that was
 
 CREATE TABLE erasure (                    -- receipts
   conn INTEGER PRIMARY KEY, org TEXT NOT NULL, begun INTEGER NOT NULL, done INTEGER NOT NULL DEFAULT 0,
@@ -60,7 +64,7 @@ CREATE TABLE run (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   conn INTEGER NOT NULL, reason TEXT NOT NULL, from_t INTEGER NOT NULL, to_t INTEGER NOT NULL,
   cursor BLOB, revision INTEGER NOT NULL DEFAULT 0,
-  seen INTEGER NOT NULL DEFAULT 0, estimated INTEGER NOT NULL DEFAULT 0, done INTEGER NOT NULL DEFAULT 0
+  seen INTEGER NOT NULL DEFAULT 0, estimated INTEGER NOT NULL DEFAULT 0, done INTEGER NOT NULL DEFAULT 0, people INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX run_conn ON run (conn);
 
@@ -108,6 +112,7 @@ CREATE TABLE participant (hash BLOB NOT NULL, row_id INTEGER NOT NULL, PRIMARY K
 CREATE TABLE email (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   org TEXT NOT NULL, message_id BLOB, fingerprint BLOB,
+  host TEXT NOT NULL DEFAULT '',            -- the host's own id of it, where it was declared
   links TEXT NOT NULL DEFAULT '[]', person TEXT NOT NULL DEFAULT '[]',
   dropped INTEGER NOT NULL DEFAULT 0, restored INTEGER NOT NULL DEFAULT 0, thread_dropped INTEGER NOT NULL DEFAULT 0,
   survivor INTEGER NOT NULL DEFAULT 0,
@@ -147,6 +152,20 @@ CREATE TABLE word (                       -- what people said of a thread, by th
 CREATE INDEX word_record ON word (org, kind, record, hash, thread, seq, no); -- with all that is asked for: else the primary key is read instead
 CREATE INDEX word_thread ON word (org) WHERE thread;
 CREATE INDEX link_email ON link (email);
+
+CREATE TABLE declared (                   -- emails that the host had before
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  org TEXT NOT NULL, hash BLOB NOT NULL, author TEXT NOT NULL, -- in hex: where it is empty it is not compared
+  host TEXT NOT NULL, email INTEGER NOT NULL DEFAULT 0,
+  UNIQUE (org, hash, author)
+);
+CREATE INDEX declared_host ON declared (org, host);
+CREATE INDEX declared_email ON declared (email) WHERE email > 0;
+CREATE TABLE declared_record (
+  declared INTEGER NOT NULL, org TEXT NOT NULL, kind TEXT NOT NULL, record TEXT NOT NULL,
+  PRIMARY KEY (declared, kind, record)
+) WITHOUT ROWID;
+CREATE INDEX declared_record_of ON declared_record (org, kind, record);
 
 CREATE TABLE outbox (
   id INTEGER PRIMARY KEY AUTOINCREMENT,

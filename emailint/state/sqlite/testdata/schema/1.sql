@@ -35,9 +35,12 @@ CREATE TABLE connection (
   rules INTEGER NOT NULL DEFAULT 0, connected_at INTEGER NOT NULL DEFAULT 0,
   worker TEXT NOT NULL DEFAULT '', lease_until INTEGER NOT NULL DEFAULT 0, epoch INTEGER NOT NULL DEFAULT 0,
   cursor BLOB, revision INTEGER NOT NULL DEFAULT 0,
-  refused INTEGER NOT NULL DEFAULT 0, real_time TEXT NOT NULL DEFAULT ''
+  refused INTEGER NOT NULL DEFAULT 0, real_time TEXT NOT NULL DEFAULT '',
+  watch BLOB, watch_expires INTEGER NOT NULL DEFAULT 0, watch_next INTEGER NOT NULL DEFAULT 0, watch_tries INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX connection_org ON connection (org);
+CREATE INDEX connection_address ON connection (lower(address));
+CREATE INDEX connection_watch ON connection (watch) WHERE watch IS NOT NULL;
 CREATE INDEX connection_due ON connection (state, next_due);
 
 CREATE TABLE consent (                    -- sign-ins that were begun
@@ -45,10 +48,11 @@ CREATE TABLE consent (                    -- sign-ins that were begun
 ) WITHOUT ROWID;
 CREATE INDEX consent_expires ON consent (expires);
 CREATE TABLE pause (                      -- '' is all of them
-  org TEXT NOT NULL, provider TEXT NOT NULL, who TEXT NOT NULL, reason TEXT NOT NULL, at INTEGER NOT NULL,
-  PRIMARY KEY (org, provider)
+  org TEXT NOT NULL, provider TEXT NOT NULL, admin INTEGER NOT NULL, who TEXT NOT NULL, reason TEXT NOT NULL, at INTEGER NOT NULL,
+  PRIMARY KEY (org, provider, admin)
 ) WITHOUT ROWID;
 CREATE TABLE deployment (one INTEGER PRIMARY KEY CHECK (one = 1), id TEXT NOT NULL); -- a row at most
+CREATE TABLE quota (name TEXT PRIMARY KEY, level INTEGER NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID; -- a bucket: how much is in it, and when that was
 
 CREATE TABLE erasure (                    -- receipts
   conn INTEGER PRIMARY KEY, org TEXT NOT NULL, begun INTEGER NOT NULL, done INTEGER NOT NULL DEFAULT 0,
@@ -60,7 +64,7 @@ CREATE TABLE run (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   conn INTEGER NOT NULL, reason TEXT NOT NULL, from_t INTEGER NOT NULL, to_t INTEGER NOT NULL,
   cursor BLOB, revision INTEGER NOT NULL DEFAULT 0,
-  seen INTEGER NOT NULL DEFAULT 0, estimated INTEGER NOT NULL DEFAULT 0, done INTEGER NOT NULL DEFAULT 0
+  seen INTEGER NOT NULL DEFAULT 0, estimated INTEGER NOT NULL DEFAULT 0, done INTEGER NOT NULL DEFAULT 0, people INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX run_conn ON run (conn);
 
@@ -108,6 +112,7 @@ CREATE TABLE participant (hash BLOB NOT NULL, row_id INTEGER NOT NULL, PRIMARY K
 CREATE TABLE email (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   org TEXT NOT NULL, message_id BLOB, fingerprint BLOB,
+  host TEXT NOT NULL DEFAULT '',            -- the host's own id of it, where it was declared
   links TEXT NOT NULL DEFAULT '[]', person TEXT NOT NULL DEFAULT '[]',
   dropped INTEGER NOT NULL DEFAULT 0, restored INTEGER NOT NULL DEFAULT 0, thread_dropped INTEGER NOT NULL DEFAULT 0,
   survivor INTEGER NOT NULL DEFAULT 0,
@@ -147,6 +152,20 @@ CREATE TABLE word (                       -- what people said of a thread, by th
 CREATE INDEX word_record ON word (org, kind, record, hash, thread, seq, no); -- with all that is asked for: else the primary key is read instead
 CREATE INDEX word_thread ON word (org) WHERE thread;
 CREATE INDEX link_email ON link (email);
+
+CREATE TABLE declared (                   -- emails that the host had before
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  org TEXT NOT NULL, hash BLOB NOT NULL, author TEXT NOT NULL, -- in hex: where it is empty it is not compared
+  host TEXT NOT NULL, email INTEGER NOT NULL DEFAULT 0,
+  UNIQUE (org, hash, author)
+);
+CREATE INDEX declared_host ON declared (org, host);
+CREATE INDEX declared_email ON declared (email) WHERE email > 0;
+CREATE TABLE declared_record (
+  declared INTEGER NOT NULL, org TEXT NOT NULL, kind TEXT NOT NULL, record TEXT NOT NULL,
+  PRIMARY KEY (declared, kind, record)
+) WITHOUT ROWID;
+CREATE INDEX declared_record_of ON declared_record (org, kind, record);
 
 CREATE TABLE outbox (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -189,12 +208,12 @@ INSERT INTO alias ("hash", "email") VALUES (X'69642D6F662D32', 2);
 INSERT INTO alias ("hash", "email") VALUES (X'73656E74', 3);
 INSERT INTO change ("id", "org", "body", "part", "after") VALUES (1, 'acme', X'7B225061727469636970616E7473223A6E756C6C2C225265636F726473223A5B7B226B696E64223A22636F6E74616374222C226964223A22616461227D5D7D', 0, 0);
 INSERT INTO cite ("hash", "row_id") VALUES (X'69642D6F662D31', 2);
-INSERT INTO connection ("id", "org", "owner", "provider", "address", "aliases", "subject", "state", "reason", "credential", "credential_version", "client", "refresher", "refresh_until", "wake", "served", "next_due", "not_before", "next_sent", "nudge", "rules", "connected_at", "worker", "lease_until", "epoch", "cursor", "revision", "refused", "real_time") VALUES (1, 'acme', 'u', 'fake', 'u@own.example', 'null', '', 'connected', '', X'7365616C6564', 1, '', '', 0, 6, 0, 1772359200000000, 0, 0, 0, 0, 1772355600000000, 'w', 1772355660000000, 1, X'6E657874', 2, 0, '');
+INSERT INTO connection ("id", "org", "owner", "provider", "address", "aliases", "subject", "state", "reason", "credential", "credential_version", "client", "refresher", "refresh_until", "wake", "served", "next_due", "not_before", "next_sent", "nudge", "rules", "connected_at", "worker", "lease_until", "epoch", "cursor", "revision", "refused", "real_time", "watch", "watch_expires", "watch_next", "watch_tries") VALUES (1, 'acme', 'u', 'fake', 'u@own.example', 'null', '', 'connected', '', X'7365616C6564', 1, '', '', 0, 6, 0, 1772359200000000, 0, 0, 0, 0, 1772355600000000, 'w', 1772355660000000, 1, X'6E657874', 2, 0, '', NULL, 0, 0, 0);
 INSERT INTO consent ("key", "org", "owner", "sealed", "expires") VALUES (X'636F6E73656E74', 'acme', 'u', X'7365616C6564', 1772359200000000);
 INSERT INTO deployment ("one", "id") VALUES (1, 'first');
-INSERT INTO email ("id", "org", "message_id", "fingerprint", "links", "person", "dropped", "restored", "thread_dropped", "survivor", "ours", "held", "revision", "saved", "attempted", "wanted", "known", "envelope", "envelope_tag", "envelope_revision", "rank", "envelope_conn", "erasure", "error", "tries", "next_try") VALUES (1, 'acme', X'69642D6F662D31', X'66696E6765722D69642D6F662D31', '[{"kind":"contact","id":"ada","by":"address","evidence":"ada@x.example","strength":90}]', '[{"kind":"contact","id":"bob","by":"person","evidence":"bob@x.example","strength":90}]', 0, 0, 0, 0, 0, 0, 3, 2, 1, 1, 1, X'7365616C6564', 'tag', 2, 0, 1, 0, '', 0, 0);
-INSERT INTO email ("id", "org", "message_id", "fingerprint", "links", "person", "dropped", "restored", "thread_dropped", "survivor", "ours", "held", "revision", "saved", "attempted", "wanted", "known", "envelope", "envelope_tag", "envelope_revision", "rank", "envelope_conn", "erasure", "error", "tries", "next_try") VALUES (2, 'acme', X'69642D6F662D32', X'66696E6765722D69642D6F662D32', '[{"kind":"contact","id":"ada","by":"thread","evidence":"m1","strength":50}]', '[]', 0, 0, 0, 0, 0, 0, 2, 0, 0, 1, 0, X'7365616C6564', 'tag', 2, 0, 1, 0, '', 0, 0);
-INSERT INTO email ("id", "org", "message_id", "fingerprint", "links", "person", "dropped", "restored", "thread_dropped", "survivor", "ours", "held", "revision", "saved", "attempted", "wanted", "known", "envelope", "envelope_tag", "envelope_revision", "rank", "envelope_conn", "erasure", "error", "tries", "next_try") VALUES (3, 'acme', X'73656E74', X'66696E6765722D73656E74', '[]', '[]', 0, 0, 0, 0, 1, 1, 2, 0, 0, 0, 0, NULL, '', 0, 0, 0, 0, '', 0, 0);
+INSERT INTO email ("id", "org", "message_id", "fingerprint", "host", "links", "person", "dropped", "restored", "thread_dropped", "survivor", "ours", "held", "revision", "saved", "attempted", "wanted", "known", "envelope", "envelope_tag", "envelope_revision", "rank", "envelope_conn", "erasure", "error", "tries", "next_try") VALUES (1, 'acme', X'69642D6F662D31', X'66696E6765722D69642D6F662D31', '', '[{"kind":"contact","id":"ada","by":"address","evidence":"ada@x.example","strength":90}]', '[{"kind":"contact","id":"bob","by":"person","evidence":"bob@x.example","strength":90}]', 0, 0, 0, 0, 0, 0, 3, 2, 1, 1, 1, X'7365616C6564', 'tag', 2, 0, 1, 0, '', 0, 0);
+INSERT INTO email ("id", "org", "message_id", "fingerprint", "host", "links", "person", "dropped", "restored", "thread_dropped", "survivor", "ours", "held", "revision", "saved", "attempted", "wanted", "known", "envelope", "envelope_tag", "envelope_revision", "rank", "envelope_conn", "erasure", "error", "tries", "next_try") VALUES (2, 'acme', X'69642D6F662D32', X'66696E6765722D69642D6F662D32', '', '[{"kind":"contact","id":"ada","by":"thread","evidence":"m1","strength":50}]', '[]', 0, 0, 0, 0, 0, 0, 2, 0, 0, 1, 0, X'7365616C6564', 'tag', 2, 0, 1, 0, '', 0, 0);
+INSERT INTO email ("id", "org", "message_id", "fingerprint", "host", "links", "person", "dropped", "restored", "thread_dropped", "survivor", "ours", "held", "revision", "saved", "attempted", "wanted", "known", "envelope", "envelope_tag", "envelope_revision", "rank", "envelope_conn", "erasure", "error", "tries", "next_try") VALUES (3, 'acme', X'73656E74', X'66696E6765722D73656E74', '', '[]', '[]', 0, 0, 0, 0, 1, 1, 2, 0, 0, 0, 0, NULL, '', 0, 0, 0, 0, '', 0, 0);
 INSERT INTO erasure ("conn", "org", "begun", "done", "items", "released") VALUES (2, 'acme', 1772355600000000, 1772355600000000, 1, 0);
 INSERT INTO folder ("conn", "id", "name", "role", "generation", "recount", "counted") VALUES (1, 'INBOX', 'Inbox', 'inbox', 0, 0, 0);
 INSERT INTO holder ("email", "conn") VALUES (1, 1);
@@ -212,11 +231,11 @@ INSERT INTO outbox ("id", "org", "key", "conn", "raw", "options", "staged", "sta
 INSERT INTO participant ("hash", "row_id") VALUES (X'686173682D6F662D616461', 1);
 INSERT INTO participant ("hash", "row_id") VALUES (X'686173682D6F662D616461', 2);
 INSERT INTO participant ("hash", "row_id") VALUES (X'686173682D6F662D616461', 3);
-INSERT INTO pause ("org", "provider", "who", "reason", "at") VALUES ('beta', '', 'operator', 'to see', 1772355600000000);
+INSERT INTO pause ("org", "provider", "admin", "who", "reason", "at") VALUES ('beta', '', 0, 'operator', 'to see', 1772355600000000);
 INSERT INTO placement ("row_id", "folder", "conn", "generation") VALUES (1, 'INBOX', 1, 0);
 INSERT INTO placement ("row_id", "folder", "conn", "generation") VALUES (2, 'INBOX', 1, 0);
 INSERT INTO placement ("row_id", "folder", "conn", "generation") VALUES (3, 'INBOX', 1, 0);
-INSERT INTO run ("id", "conn", "reason", "from_t", "to_t", "cursor", "revision", "seen", "estimated", "done") VALUES (1, 1, 'first import', 1772355600000000, 0, X'666172', 0, 0, 0, 0);
+INSERT INTO run ("id", "conn", "reason", "from_t", "to_t", "cursor", "revision", "seen", "estimated", "done", "people") VALUES (1, 1, 'first import', 1772355600000000, 0, X'666172', 0, 0, 0, 0, 0);
 INSERT INTO secret ("org", "name", "value") VALUES ('acme', 'password', X'7365616C6564');
 INSERT INTO user_settings ("org", "owner", "settings", "version") VALUES ('acme', 'u', X'7B2262223A317D', 1);
 INSERT INTO word ("seq", "org", "hash", "thread", "kind", "record", "no") VALUES (1, 'acme', X'6E6F626F6479', 1, '', '', 0);

@@ -1,0 +1,186 @@
+package sqlstate
+
+import (
+	"context"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"slices"
+
+	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/linker"
+)
+
+// Declare implements state.Declarations.
+func (s *Store) Declare(ctx context.Context, org string, ds []state.Declared) (standing []string, added int, err error) {
+	err = s.write(ctx, org, func(t *tx) error {
+		standing, added = make([]string, len(ds)), 0
+		moved := false
+		for i, d := range ds {
+			host, news, changed, err := t.declare(org, d)
+			if err != nil {
+				return err
+			}
+			standing[i], moved = host, moved || changed
+			if news {
+				added++
+			}
+		}
+		if !moved {
+			return nil
+		}
+		_, err := t.change(org, state.Change{}) // what is being decided asked before
+		return err
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	return standing, added, nil
+}
+
+func (t *tx) declare(org string, d state.Declared) (host string, added, changed bool, err error) {
+	records := slices.Clone(d.Records)
+	slices.SortFunc(records, compareRecords)
+	records = slices.Compact(records)
+	err = t.row(`SELECT id, host FROM declared WHERE org = ? AND hash = ? AND author = ?`, org, []byte(d.MessageID), hex.EncodeToString([]byte(d.Author))).Scan(&d.ID, &host)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		added = true
+		host = d.HostID
+		if err := t.row(`INSERT INTO declared (org, hash, author, host) VALUES (?, ?, ?, ?) RETURNING id`, org, []byte(d.MessageID), hex.EncodeToString([]byte(d.Author)), d.HostID).
+			Scan(&d.ID); err != nil {
+			return "", false, false, err
+		}
+	case err != nil:
+		return "", false, false, err
+	case host != d.HostID:
+		return host, false, false, nil
+	default:
+		had, err := t.declaredRecords(d.ID)
+		if err != nil || slices.Equal(had, records) {
+			return host, false, false, err
+		}
+		if err := t.do(`DELETE FROM declared_record WHERE declared = ?`, d.ID); err != nil {
+			return "", false, false, err
+		}
+	}
+	for _, r := range records {
+		if err := t.do(`INSERT INTO declared_record (declared, org, kind, record) VALUES (?, ?, ?, ?)`, d.ID, org, r.Kind, r.ID); err != nil {
+			return "", false, false, err
+		}
+	}
+	// Its mail, by whatever id it is known.
+	if _, err := t.markDue(org, `SELECT id FROM ledger WHERE message_id = ? AND org = ?`, []byte(d.MessageID), org); err != nil {
+		return "", false, false, err
+	}
+	_, err = t.markDue(org, `SELECT l.id FROM alias a JOIN ledger l ON l.email = a.email WHERE a.hash = ? AND l.org = ?`, []byte(d.MessageID), org)
+	return host, added, true, err
+}
+
+func compareRecords(a, b linker.Record) int {
+	if a.Kind != b.Kind {
+		if a.Kind < b.Kind {
+			return -1
+		}
+		return 1
+	}
+	switch {
+	case a.ID < b.ID:
+		return -1
+	case a.ID > b.ID:
+		return 1
+	}
+	return 0
+}
+
+func (t *tx) declaredRecords(id int64) ([]linker.Record, error) {
+	return list(t, func(s scanner) (r linker.Record, err error) {
+		err = s.Scan(&r.Kind, &r.ID)
+		return r, err
+	}, `SELECT kind, record FROM declared_record WHERE declared = ? ORDER BY kind, record`, id)
+}
+
+// Declared implements state.Declarations.
+func (s *Store) Declared(ctx context.Context, org string) (c state.DeclaredCounts, err error) {
+	err = s.read(ctx, func(t *tx) error {
+		return t.row(`SELECT count(*), count(*) FILTER (WHERE email <> 0) FROM declared WHERE org = ?`, org).Scan(&c.Declared, &c.Met)
+	})
+	return c, err
+}
+
+// free is true of a declaration d whose email no other Email is than the one that asks.
+const free = `NOT EXISTS (SELECT 1 FROM declared o WHERE o.org = d.org AND o.host = d.host AND o.email <> 0 AND o.email <> ?)`
+
+// declaredAs returns the declarations that a mail with these Message-IDs may be, and that is an Email, or 0.
+func (t *tx) declaredAs(org string, email int64, hashes []state.Hash) (out []state.Declared, err error) {
+	if !t.known.declares {
+		return nil, nil
+	}
+	for _, h := range hashes {
+		if t.known.declared.no(h) {
+			continue
+		}
+		ds, err := list(t, func(s scanner) (d state.Declared, err error) {
+			var author string
+			if err = s.Scan(&d.ID, &author, &d.HostID); err != nil {
+				return d, err
+			}
+			b, err := hex.DecodeString(author)
+			d.MessageID, d.Author = h, state.Hash(b)
+			return d, err
+		}, `SELECT d.id, d.author, d.host FROM declared d WHERE d.org = ? AND d.hash = ? AND `+free+` ORDER BY d.id`, org, []byte(h), email)
+		if err != nil {
+			return nil, err
+		}
+		for i := range ds {
+			if ds[i].Records, err = t.declaredRecords(ds[i].ID); err != nil {
+				return nil, err
+			}
+		}
+		out = append(out, ds...)
+	}
+	return out, nil
+}
+
+// declarable reports whether a value may still be the declared email that it was found to be, and is given to the Email that is declared so already.
+func (t *tx) declarable(org string, v state.EmailValue) (ok bool, err error) {
+	if v.Declared == 0 {
+		return true, nil
+	}
+	hashes := []state.Hash{}
+	for _, h := range append([]state.Hash{v.MessageID}, v.Aliases...) {
+		if h != "" {
+			hashes = append(hashes, h)
+		}
+	}
+	ids, err := t.same(org, hashes, v.Fingerprint, false)
+	if err != nil {
+		return false, err
+	}
+	is := int64(0)
+	if len(ids) > 0 {
+		is = ids[0]
+	}
+	err = t.row(`SELECT EXISTS (SELECT 1 FROM declared d WHERE d.id = ? AND d.org = ? AND `+free+`)`, v.Declared, org, is).Scan(&ok)
+	return ok, err
+}
+
+// declaredIs makes an Email the declared one, before it is stored. One that was declared as two, by two Message-IDs, stays what it was.
+func (t *tx) declaredIs(e *state.Email, declared int64) error {
+	err := t.row(`UPDATE declared SET email = ?1 WHERE id = ?2 AND org = ?3 AND (host = ?4 OR ?4 = '') RETURNING host`, e.ID, declared, e.Org, e.HostID).Scan(&e.HostID)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	return err
+}
+
+// moveDeclared lets declarations follow a merge, or a deletion where to is zero.
+func (t *tx) moveDeclared(org string, m state.Merge) error {
+	if m.To != (linker.Record{}) {
+		if err := t.do(`INSERT INTO declared_record (declared, org, kind, record) SELECT declared, org, ?, ? FROM declared_record
+			WHERE org = ? AND kind = ? AND record = ? ON CONFLICT DO NOTHING`, m.To.Kind, m.To.ID, org, m.From.Kind, m.From.ID); err != nil {
+			return err
+		}
+	}
+	return t.do(`DELETE FROM declared_record WHERE org = ? AND kind = ? AND record = ?`, org, m.From.Kind, m.From.ID)
+}
