@@ -179,7 +179,10 @@ func TestPartialServer(t *testing.T) {
 		t.Error(err)
 	}
 	for method, call := range map[string]func(context.Context) error{
-		"watch": func(ctx context.Context) error { _, err := box.Watch(ctx); return err },
+		"watch": func(ctx context.Context) error {
+			_, err := w.prov.Watch(ctx, w.user.TokenSource(gmailtest.ScopeModify), nil)
+			return err
+		},
 		"messages.modify": func(ctx context.Context) error {
 			_, err := box.Archive(ctx, provider.Target{Item: provider.ItemID(id)})
 			return err

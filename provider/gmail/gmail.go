@@ -10,7 +10,7 @@
 // it becomes one at Google, and a page that comes short is no loss.
 //
 // What it will not do: list drafts and chats; delete; send as an address that Gmail has not verified; wait for news (Gmail tells of it by
-// Pub/Sub, see Mailbox.Watch); find mail by its Reply-To or Sender in Search.
+// Pub/Sub, see Provider.Watch); find mail by its Reply-To or Sender in Search.
 //
 // All calls go through google.golang.org/api/gmail/v1, but batches, which that has not. Any server that speaks the same protocol will do
 // (Options.BaseURL); what one lacks is a *MissingError that names it. Tested on gmailtest alone: how Google itself behaves was read, in the
@@ -42,13 +42,13 @@ import (
 
 var (
 	_ provider.Authorizer = (*Provider)(nil)
+	_ provider.Watcher    = (*Provider)(nil)
 	_ provider.Mailbox    = (*Mailbox)(nil)
 	_ provider.Prefetcher = (*Mailbox)(nil)
 	_ provider.Archiver   = (*Mailbox)(nil)
 	_ provider.Labeler    = (*Mailbox)(nil)
 	_ provider.Searcher   = (*Mailbox)(nil)
 	_ provider.Bounded    = (*Mailbox)(nil)
-	_ provider.Watcher    = (*Mailbox)(nil)
 	_ provider.Signer     = (*Mailbox)(nil)
 	_ provider.Sender     = (*Mailbox)(nil)
 )

@@ -1,9 +1,11 @@
 package gmail_test
 
 import (
+	"errors"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/oauth2"
 
@@ -125,14 +127,36 @@ func TestRefusal(t *testing.T) {
 	}
 }
 
-// Google tells a topic of the app's own project, for seven days.
+// Google tells a topic of the app's own project, for seven days, and once more for another seven.
 func TestWatch(t *testing.T) {
-	w := newWorld(gmailtest.Options{}, gmail.Options{})
-	if _, err := w.open(t).Watch(t.Context()); err == nil || !strings.Contains(err.Error(), "docs/setup-google.md") {
+	watch := func(w *world, topic string) (provider.Watch, error) {
+		w.opts.Topic, w.prov = topic, nil
+		w.open(t)
+		return w.prov.Watch(t.Context(), w.user.TokenSource(gmailtest.ScopeModify), nil)
+	}
+	now := day0
+	w := newWorld(gmailtest.Options{Now: func() time.Time { return now }}, gmail.Options{})
+	if _, err := watch(w, ""); !errors.Is(err, provider.ErrUnsupported) || !strings.Contains(err.Error(), "docs/setup-google.md") {
 		t.Errorf("without a topic: %v", err)
 	}
-	w = newWorld(gmailtest.Options{}, gmail.Options{Topic: "projects/other/topics/mail"})
-	if _, err := w.open(t).Watch(t.Context()); err == nil || !strings.Contains(err.Error(), "gmail-api-push") {
+	if _, err := watch(w, "projects/other/topics/mail"); err == nil || !strings.Contains(err.Error(), "gmail-api-push") {
 		t.Errorf("another project's topic: %v", err)
+	}
+	topic := w.srv.Topic("mail")
+	w.srv.Grant(topic, false)
+	if _, err := watch(w, topic); err == nil || !strings.Contains(err.Error(), "gmail-api-push") {
+		t.Errorf("a topic that Gmail may not publish to: %v", err)
+	}
+	w.srv.Grant(topic, true)
+	for range 2 {
+		if got, err := watch(w, topic); err != nil || !got.Expires.Equal(now.AddDate(0, 0, 7)) || got.Handle != nil {
+			t.Errorf("%+v, %v", got, err)
+		}
+		now = now.AddDate(0, 0, 1)
+	}
+	for range 2 {
+		if err := w.prov.Unwatch(t.Context(), w.user.TokenSource(gmailtest.ScopeModify), nil); err != nil {
+			t.Error(err)
+		}
 	}
 }
