@@ -110,7 +110,8 @@ func (s *Server) Fail(method string, n int, f Fault) {
 	s.faults.next[method] = append(s.faults.next[method], slices.Repeat([]Fault{f}, n)...)
 }
 
-// FailEvery makes a fault befall every nth call, parts of a batch counted one by one, but for those of the spared methods. 0 ends it.
+// FailEvery makes a fault befall every nth call, parts of a batch counted one by one and the request around them as one more, but for those of the
+// spared methods. 0 ends it.
 func (s *Server) FailEvery(n int, f Fault, spared ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

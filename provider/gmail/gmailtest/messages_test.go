@@ -156,6 +156,18 @@ func TestQueries(t *testing.T) {
 	if _, err := meta.Messages.List("me").Q("roof").Do(); failure(err) != "403 forbidden" {
 		t.Errorf("a query with gmail.metadata: %v", err)
 	}
+	for format, want := range map[string]string{"": "403 forbidden", "full": "403 forbidden", "raw": "403 forbidden", "metadata": "none", "minimal": "none", "all": "400 invalidArgument"} {
+		c := meta.Messages.Get("me", bob)
+		if format != "" {
+			c.Format(format)
+		}
+		if format == "all" {
+			c = svc.Messages.Get("me", bob).Format(format)
+		}
+		if _, err := c.Do(); failure(err) != want {
+			t.Errorf("format %q with gmail.metadata: %v, want %s", format, err, want)
+		}
+	}
 }
 
 // The two readings of after:, which is disputed.

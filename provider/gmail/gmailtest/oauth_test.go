@@ -3,6 +3,7 @@ package gmailtest_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -101,6 +102,14 @@ func TestConnecting(t *testing.T) {
 	if got := a.read(tok.AccessToken); got != "none" {
 		t.Error(got)
 	}
+	resp, err := (&http.Client{Transport: &oauth2.Transport{Source: oauth2.StaticTokenSource(tok), Base: s.Transport()}}).Get(s.URL() + "v1/userinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := io.ReadAll(resp.Body); err != nil || !strings.Contains(string(b), ada.Subject) || !strings.Contains(string(b), ada.Address) {
+		t.Errorf("userinfo %s, %v", b, err)
+	}
+	resp.Body.Close()
 	c.advance(time.Hour)
 	if got := a.read(tok.AccessToken); got != "401 authError" {
 		t.Errorf("an access token after an hour: %s", got)
@@ -295,6 +304,37 @@ func TestTheAuthorizationServerIsStrict(t *testing.T) {
 	s.FailToken(1, gmailtest.Fault{Status: 500})
 	if _, got := a.refresh("1//0none"); !strings.Contains(got, "500") && got != "" {
 		t.Errorf("a server error: %q", got)
+	}
+}
+
+// The sources that tests have without an app die as refresh tokens do.
+func TestTokenSources(t *testing.T) {
+	s, c := newServer(gmailtest.Options{})
+	ada := s.AddUser("ada@example.com")
+	a := &app{t: t, s: s}
+	for what, kill := range map[string]func(){"revoked": ada.Revoke, "another password": ada.ChangePassword} {
+		src := ada.TokenSource(gmailtest.ScopeModify)
+		tok := must(src.Token())(t)
+		if a.read(tok.AccessToken) != "none" {
+			t.Errorf("%s: %s", what, a.read(tok.AccessToken))
+		}
+		kill()
+		src.(interface{ Refuse(string) }).Refuse(tok.AccessToken)
+		if e := (*oauth2.RetrieveError)(nil); !errors.As(second(src.Token()), &e) || e.ErrorCode != "invalid_grant" {
+			t.Errorf("%s: %v", what, second(src.Token()))
+		}
+		if got := a.read(must(ada.TokenSource(gmailtest.ScopeModify).Token())(t).AccessToken); got != "none" {
+			t.Errorf("%s, connected again: %s", what, got)
+		}
+	}
+	src := ada.TokenSource(gmailtest.ScopeModify)
+	first := must(src.Token())(t)
+	if must(src.Token())(t) != first {
+		t.Error("another token at once")
+	}
+	c.advance(time.Hour)
+	if next := must(src.Token())(t); next.AccessToken == first.AccessToken || a.read(next.AccessToken) != "none" || a.read(first.AccessToken) != "401 authError" {
+		t.Error("after an hour")
 	}
 }
 

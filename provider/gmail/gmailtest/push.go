@@ -2,6 +2,7 @@ package gmailtest
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -159,11 +160,15 @@ func (s *Server) Push() int {
 	return len(due)
 }
 
+const ackDeadline = 10 * time.Second // facts 1.3: the default
+
 // taken are the statuses that acknowledge (facts 1.3).
 var taken = []int{102, 200, 201, 202, 204}
 
 func (d *delivery) push(s *Server) bool {
-	r, err := http.NewRequest(http.MethodPost, d.sub.Endpoint, bytes.NewReader(d.envelope(s)))
+	ctx, cancel := context.WithTimeout(context.Background(), ackDeadline)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, d.sub.Endpoint, bytes.NewReader(d.envelope(s)))
 	if err != nil {
 		return false
 	}

@@ -33,6 +33,9 @@ type queryParser struct {
 	err      *apiError
 }
 
+// negation is the token of a "-" that negates.
+const negation = "\x00-"
+
 // tokenize cuts a search into words, "operator:" and brackets. What is quoted is one word that begins with the quotation mark.
 func tokenize(q string) []string {
 	var out []string
@@ -50,8 +53,8 @@ func tokenize(q string) []string {
 			}
 			out = append(out, q[i:i+1+end])
 			i = min(i+end+2, len(q))
-		case ch == '-' && i+1 < len(q) && q[i+1] != ' ' && (i == 0 || strings.IndexByte(" ({", q[i-1]) >= 0):
-			out = append(out, "-")
+		case ch == '-' && i+1 < len(q) && strings.IndexByte(" )}", q[i+1]) < 0 && (i == 0 || strings.IndexByte(" ({", q[i-1]) >= 0):
+			out = append(out, negation)
 			i++
 		default:
 			end := strings.IndexAny(q[i:], " \t\r\n(){}\"")
@@ -145,7 +148,10 @@ func (p *queryParser) anyOf(op string) matcher {
 
 func (p *queryParser) term(op string) matcher {
 	switch t := p.next(); {
-	case t == "-":
+	case t == negation:
+		if n := p.peek(); n == "" || n == ")" || n == "}" {
+			return nil
+		}
 		m := p.term(op)
 		if m == nil {
 			return nil
@@ -158,7 +164,7 @@ func (p *queryParser) term(op string) matcher {
 	case t == ")" || t == "}":
 		return nil
 	case known(t):
-		if len(p.tokens) == 0 {
+		if n := p.peek(); n == "" || n == ")" || n == "}" {
 			return nil
 		}
 		return p.term(strings.ToLower(t))
@@ -167,7 +173,7 @@ func (p *queryParser) term(op string) matcher {
 	}
 }
 
-// operand is what an operator means for a value.
+// operand is what an operator means for a value; nil: nothing.
 func (u *User) operand(p *queryParser, op, v string) matcher {
 	never := func(*mail) bool { return false }
 	s := u.s
@@ -239,6 +245,9 @@ func (u *User) operand(p *queryParser, op, v string) matcher {
 		return never
 	}
 	w := wordsOf(v)
+	if w == noWords {
+		return nil // says nothing
+	}
 	return func(m *mail) bool { return strings.Contains(m.termsOf(""), w) }
 }
 
@@ -309,11 +318,14 @@ func (u *User) labelled(name string) matcher {
 	return func(*mail) bool { return false }
 }
 
+// noWords is what no message has.
+const noWords = "\x00"
+
 // wordsOf writes a text as words with a space around each.
 func wordsOf(v string) string {
 	f := strings.FieldsFunc(strings.ToLower(v), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsNumber(r) && r != '_' })
 	if len(f) == 0 {
-		return "\x00" // nothing has that
+		return noWords
 	}
 	return " " + strings.Join(f, " ") + " "
 }

@@ -2,6 +2,7 @@ package gmailtest
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -67,6 +68,9 @@ func (u *User) send(raw []byte, thread string) (*mail, *apiError) {
 	case len(rcpts) > maxRecipients:
 		return nil, invalid("Too many recipients")
 	}
+	if e := u.rationed(); e != nil {
+		return nil, e
+	}
 	raw = u.stamp(raw, h)
 	seen := rewrite(raw, []string{"Bcc"}) // facts 1.7: "Bcc is removed on delivery"
 	now := s.now()
@@ -88,6 +92,22 @@ func (u *User) send(raw []byte, thread string) (*mail, *apiError) {
 		}
 	}
 	return m, nil
+}
+
+// rationed counts a message against Options.SendsPerDay. Facts 1.6: "429: per-user daily sending limit".
+func (u *User) rationed() *apiError {
+	now, most := u.s.now(), u.s.opts.SendsPerDay
+	if most <= 0 {
+		return nil
+	}
+	u.sent = slices.DeleteFunc(u.sent, func(at time.Time) bool { return now.Sub(at) >= 24*time.Hour })
+	if len(u.sent) >= most {
+		free := u.sent[0].Add(24 * time.Hour).UTC().Format("2006-01-02T15:04:05.000Z")
+		return &apiError{status: http.StatusTooManyRequests, reason: "rateLimitExceeded", domain: "usageLimits",
+			message: "User-rate limit exceeded.  Retry after " + free + " (Mail sending)"} // seen in practice
+	}
+	u.sent = append(u.sent, now)
+	return nil
 }
 
 // threadFor is the thread that a message is sent or staged in. Facts 1.7: it "needs all three": threadId, References and In-Reply-To, and the

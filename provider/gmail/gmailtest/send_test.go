@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/api/gmail/v1"
 	"google.golang.org/api/googleapi"
@@ -187,6 +188,20 @@ func TestDraftsAreStagedAndSent(t *testing.T) {
 	byHand := ada.Draft(reply)
 	if id, ok := ada.SendDraft(byHand); !ok || id == "" || len(bob.Messages()) != 2 {
 		t.Errorf("sent by hand: %q, %v", id, ok)
+	}
+}
+
+func TestSendingIsRationed(t *testing.T) {
+	s, c := newServer(gmailtest.Options{SendsPerDay: 2})
+	svc := service(t, s.AddUser("ada@example.com"), s)
+	send := func() string {
+		_, err := svc.Messages.Send("me", &gmail.Message{Raw: rawOf(letter("ada@example.com", "bob@other.example", "x", "x@example.com"))}).Do()
+		return failure(err)
+	}
+	got := []string{send(), send(), send()}
+	c.advance(24 * time.Hour)
+	if got = append(got, send()); !slices.Equal(got, []string{"none", "none", "429 rateLimitExceeded", "none"}) {
+		t.Errorf("sent: %q", got)
 	}
 }
 

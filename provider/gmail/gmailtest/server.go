@@ -23,6 +23,10 @@ type Options struct {
 	// Concurrency is how many calls of a user may be under way at once. 0: no limit. Facts 1.6 know that there is a limit, not which.
 	Concurrency int
 
+	// SendsPerDay is how many messages a user may send in 24 hours (facts 1.6: about 500 recipients or 2,000 messages). 0: no limit. After it
+	// sending is refused with 429 until the oldest is a day old.
+	SendsPerDay int
+
 	// PageSize is the most that a page holds, whatever was asked for; 0: what was asked for, at most 500 (facts 1.4, 1.5).
 	PageSize int
 	// PageTokenLife is how long a page token is good for. 0: an hour. How long Google's live is not known.
@@ -116,8 +120,8 @@ func (s *Server) URL() string {
 func (s *Server) Project() string { return s.opts.Project }
 
 // Listen serves on a loopback port from now on, whose address URL then tells. What is notified and could not be delivered is tried again
-// every second until close is called.
-func (s *Server) Listen() (baseURL string, close func()) {
+// every second until end is called.
+func (s *Server) Listen() (baseURL string, end func()) {
 	srv := httptest.NewServer(s)
 	s.mu.Lock()
 	s.base = srv.URL
@@ -137,13 +141,12 @@ func (s *Server) Listen() (baseURL string, close func()) {
 		}
 	})
 	return srv.URL + "/", sync.OnceFunc(func() {
+		close(done)
+		srv.CloseClientConnections() // so that whoever is held gives up
 		srv.Close()
-		stop(done)
 		pumping.Wait()
 	})
 }
-
-func stop(c chan struct{}) { close(c) }
 
 // Client reaches the server through memory and nothing else. It hands redirects back.
 func (s *Server) Client() *http.Client {
@@ -196,7 +199,7 @@ func (m inMemory) RoundTrip(r *http.Request) (resp *http.Response, err error) {
 // Call is a request to the API as the Server saw it. The parts of a batch are Calls of their own.
 type Call struct {
 	At     time.Time
-	User   string // whose mailbox, "" when the token was nobody's
+	User   string // whose mailbox, "" when the token was nobody's, for a batch and for what failed before
 	Method string // as the discovery document names it, "gmail.users.messages.get"; "batch"
 	Path   string // with the query
 	Units  int    // that were charged

@@ -17,12 +17,20 @@ func (u *User) Token(scopes ...string) string {
 	return u.s.giveAccess(u.s.granted(u, "gmailtest", scopes), scopes)
 }
 
-// TokenSource gives such tokens, another when the last has an hour behind it or was refused (provider.RefuseToken). Safe for concurrent use.
-func (u *User) TokenSource(scopes ...string) oauth2.TokenSource { return &source{u: u, scopes: scopes} }
+// TokenSource gives such tokens, another when the last has an hour behind it or was refused (provider.RefuseToken). When the user takes the
+// consent back or sets another password it answers invalid_grant from then on, and one that is made afterwards is a connection anew. Safe for
+// concurrent use.
+func (u *User) TokenSource(scopes ...string) oauth2.TokenSource {
+	u.s.mu.Lock()
+	defer u.s.mu.Unlock()
+	return &source{u: u, scopes: scopes, grant: u.s.granted(u, "gmailtest", scopes), passwords: u.passwords}
+}
 
 type source struct {
-	u      *User
-	scopes []string
+	u         *User
+	scopes    []string
+	grant     *grant
+	passwords int
 
 	mu   sync.Mutex // guards last
 	last *oauth2.Token
@@ -32,9 +40,18 @@ type source struct {
 func (t *source) Token() (*oauth2.Token, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if now := t.u.s.now(); t.last == nil || !now.Before(t.last.Expiry) {
-		t.last = &oauth2.Token{AccessToken: t.u.Token(t.scopes...), TokenType: "Bearer", Expiry: now.Add(accessLife - time.Minute)}
+	s := t.u.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	if t.last != nil && now.Before(t.last.Expiry) {
+		return t.last, nil
 	}
+	if t.grant.revoked || t.passwords != t.u.passwords && slices.ContainsFunc(t.scopes, reachesMail) { // as isDead
+		return nil, &oauth2.RetrieveError{Response: &http.Response{StatusCode: http.StatusBadRequest, Status: "400 Bad Request"},
+			ErrorCode: "invalid_grant", ErrorDescription: "Token has been expired or revoked."}
+	}
+	t.last = &oauth2.Token{AccessToken: s.giveAccess(t.grant, t.scopes), TokenType: "Bearer", Expiry: now.Add(accessLife - time.Minute)}
 	return t.last, nil
 }
 
@@ -86,6 +103,7 @@ func (u *User) Revoke() {
 func (u *User) ChangePassword() {
 	u.s.mu.Lock()
 	defer u.s.mu.Unlock()
+	u.passwords++
 	for _, t := range u.s.oauth.order {
 		if t.grant.key.user == u && slices.ContainsFunc(t.scopes, reachesMail) {
 			t.dead = true

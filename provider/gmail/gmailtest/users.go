@@ -18,20 +18,22 @@ type User struct {
 	s *Server
 
 	// Guarded by Server.mu.
-	former   []string // primary addresses of before
-	closed   *apiError
-	inflight int
-	mail     map[string]*mail
-	order    []*mail // newest first
-	byHeader map[string][]*mail
-	labels   []*label
-	drafts   []*draft
-	sendAs   []*gmail.SendAs
-	history  []event
-	last     uint64 // the newest history id
-	expired  uint64 // the newest one that is forgotten
-	watching *watching
-	found    found
+	former    []string // primary addresses of before
+	closed    *apiError
+	inflight  int
+	passwords int // that were set
+	mail      map[string]*mail
+	order     []*mail // newest first
+	byHeader  map[string][]*mail
+	labels    []*label
+	drafts    []*draft
+	sendAs    []*gmail.SendAs
+	history   []event
+	last      uint64 // the newest history id
+	expired   uint64 // the newest one that is forgotten
+	watching  *watching
+	found     found
+	sent      []time.Time // within a day, where that is limited
 }
 
 // AddUser adds a person with an empty mailbox. Adding an address again returns the person who has it.
