@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"hash/crc32"
 	"slices"
 	"sort"
 	"strings"
@@ -47,8 +48,10 @@ func short(v string) string {
 	return fmt.Sprintf("%x", sum[:6])
 }
 
-// newID makes the id of a message: sixteen hexadecimal digits. Facts 1.5: immutable, and another in each mailbox.
-func (s *Server) newID() string { return fmt.Sprintf("%016x", 0x18c0000000000000+s.next()*0x10001) }
+// newID makes the id of a message: sixteen hexadecimal digits. Facts 1.5: immutable, and another in each mailbox; of Servers of two projects too.
+func (s *Server) newID() string {
+	return fmt.Sprintf("%016x", 0x18c0000000000000+uint64(crc32.ChecksumIEEE([]byte(s.opts.Project)))<<20+s.next()*0x10001)
+}
 
 // alone is a thread of a message's own; it has the id of its first message (seen in practice).
 const alone = "alone"

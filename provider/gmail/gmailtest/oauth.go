@@ -195,9 +195,9 @@ func (s *Server) giveAccess(g *grant, scopes []string) string {
 	return v
 }
 
-// mint makes a secret that was never there before. The same calls give the same ones, so that a run can be repeated.
+// mint makes a secret that was never there before. The same calls of a Server of the same project give the same ones, so that a run can be repeated.
 func (s *Server) mint(prefix string) string {
 	n := s.next()
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d", prefix, n))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %s %d", s.opts.Project, prefix, n))
 	return fmt.Sprintf("%s%d-%s", prefix, n, b64.EncodeToString(sum[:24]))
 }

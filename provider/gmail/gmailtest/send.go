@@ -138,7 +138,7 @@ func (u *User) stamp(raw []byte, h header) []byte {
 	s := u.s
 	// Facts 1.7: the API replaces the Message-ID "and does not keep the original in a header".
 	drop := []string{"Message-ID"}
-	add := []field{{"Message-ID", fmt.Sprintf("<CAF%s@mail.gmail.com>", strings.NewReplacer("/", "_").Replace(s.mint("+")))}}
+	add := []field{{"Message-ID", fmt.Sprintf("<CAF%s@mail.gmail.com>", s.mint("+"+short(u.Address)+"-"))}}
 	if h.get("Date") == "" {
 		add = append(add, field{"Date", s.now().UTC().Format(time.RFC1123Z)})
 	}

@@ -191,6 +191,25 @@ func TestDraftsAreStagedAndSent(t *testing.T) {
 	}
 }
 
+// Mails of two Servers are not taken for one.
+func TestTwoServersGiveOtherIDs(t *testing.T) {
+	seen := map[string]bool{}
+	for _, x := range []struct{ project, user string }{{"", "ada@example.com"}, {"", "bob@example.com"}, {"other", "ada@example.com"}} {
+		s, _ := newServer(gmailtest.Options{Project: x.project})
+		u := s.AddUser(x.user)
+		id, err := u.Send(letter(x.user, "eve@other.example", "x", "x@example.com"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, _ := u.Message(id)
+		if mid := header(m.Raw, "Message-ID"); seen[mid] {
+			t.Errorf("%v: %s again", x, mid)
+		} else {
+			seen[mid] = true
+		}
+	}
+}
+
 func TestSendingIsRationed(t *testing.T) {
 	s, c := newServer(gmailtest.Options{SendsPerDay: 2})
 	svc := service(t, s.AddUser("ada@example.com"), s)

@@ -16,7 +16,7 @@ import (
 // Options of a Server; the zero value is what Google's documentation says of a new project.
 type Options struct {
 	Now     func() time.Time // nil: time.Now
-	Project string           // of the OAuth clients and the topics; "": "crm-test"
+	Project string           // of the OAuth clients and the topics; "": "crm-test". Two Servers in one test had better have two
 
 	// UserUnits and ProjectUnits are the quota units of a minute (facts 1.6). 0: 6,000 and 1,200,000; negative: no limit.
 	UserUnits, ProjectUnits int
