@@ -30,7 +30,7 @@ type cursor struct {
 // relist lists the mailbox anew, place by place; what happens meanwhile is in the history after Start.
 type relist struct {
 	Places []string `json:"p"` // ids of labels that are to be listed, "" for all mail
-	Token  string   `json:"t,omitempty"`
+	spot
 }
 
 const changesKind = "gmail"
@@ -322,20 +322,15 @@ func (m *Mailbox) relist(ctx context.Context, cur cursor) (provider.Page, error)
 		return provider.Page{Next: encode(cur), More: true}, nil
 	}
 	at := cur.Relist.Places[0]
-	q := query{window: provider.Window{From: m.since}, label: at}
-	r, err := m.list(ctx, live, q, cur.Relist.Token, m.p.o.PageSize)
-	if err != nil && cur.Relist.Token != "" && status(err) == http.StatusBadRequest { // its token has died
-		cur.Relist.Token = ""
-		r, err = m.list(ctx, live, q, "", m.p.o.PageSize)
-	}
-	if err != nil && at != "" && (status(err) == http.StatusBadRequest || status(err) == http.StatusNotFound) {
-		r, err = &gapi.ListMessagesResponse{}, nil // the label was deleted meanwhile, and its mail lies elsewhere
+	msgs, err := m.walk(ctx, live, query{window: provider.Window{From: m.since}, label: at}, &cur.Relist.spot)
+	if err != nil && at != "" && (status(err) == http.StatusBadRequest || errors.Is(err, provider.ErrUnsupported)) {
+		msgs, err, cur.Relist.spot = nil, nil, spot{} // the label was deleted meanwhile, and its mail lies elsewhere
 	}
 	if err != nil {
 		return provider.Page{}, err
 	}
 	var page provider.Page
-	for _, msg := range r.Messages {
+	for _, msg := range msgs {
 		it := provider.Item{ID: itemID(msg.Id), Envelope: message.Envelope{Thread: msg.ThreadId, Sent: at == sentLabel}}
 		if at != "" {
 			if it.Folders, err = m.folders(ctx, live, []string{at}); err != nil {
@@ -344,8 +339,8 @@ func (m *Mailbox) relist(ctx context.Context, cur cursor) (provider.Page, error)
 		}
 		page.Items = append(page.Items, it)
 	}
-	if cur.Relist.Token = r.NextPageToken; cur.Relist.Token == "" {
-		cur.Relist.Places = cur.Relist.Places[1:]
+	if cur.Relist.Token == "" {
+		cur.Relist.Places, cur.Relist.spot = cur.Relist.Places[1:], spot{}
 	}
 	page.Next, page.More = encode(cur), true
 	return page, nil

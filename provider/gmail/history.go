@@ -4,8 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"net/http"
 	"time"
+
+	gapi "google.golang.org/api/gmail/v1"
 
 	"github.com/intellicon/email-integration/provider"
 )
@@ -37,44 +38,38 @@ func (m *Mailbox) History(ctx context.Context, w provider.Window, c provider.Cur
 		pos.Estimated = n
 	}
 	page := provider.Page{Estimated: pos.Estimated}
-	for range 3 { // pages of which all lies outside of the window
-		if pos.Done {
-			break
-		}
-		q := query{window: w, before: pos.Before}
-		r, err := m.list(ctx, past, q, pos.Token, m.p.o.PageSize)
-		if err != nil && pos.Token != "" && status(err) == http.StatusBadRequest {
-			// The token has died. What was received in the day before the key is listed once more.
-			q.before, pos.Token = 0, ""
-			if pos.Oldest != 0 {
-				q.before = time.Unix(pos.Oldest, 0).Add(day).Unix()
+	for !pos.Done && len(page.Items) == 0 { // past pages of which all lies outside of the window
+		msgs, next, before, err := m.onward(ctx, past, query{window: w, before: pos.Before}, pos.Token, func() (time.Time, error) {
+			if pos.Oldest == 0 {
+				return time.Time{}, nil
 			}
-			pos.Before = q.before
-			r, err = m.list(ctx, past, q, "", m.p.o.PageSize)
-		}
+			return time.Unix(pos.Oldest, 0), nil
+		})
 		if err != nil {
 			return provider.Page{}, err
 		}
-		in, oldest, over, err := m.within(ctx, past, w, r.Messages)
+		in, oldest, over, err := m.within(ctx, past, w, msgs)
 		if err != nil {
 			return provider.Page{}, err
 		}
-		for _, msg := range in {
-			it := provider.Item{ID: itemID(msg.Id)}
-			it.Envelope.Thread = msg.ThreadId
-			page.Items = append(page.Items, it)
-		}
+		page.Items = ids(in)
 		if !oldest.IsZero() {
 			pos.Oldest = oldest.Unix()
 		}
-		pos.Token = r.NextPageToken
-		pos.Done = pos.Token == "" || over
-		if len(page.Items) > 0 {
-			break
-		}
+		pos.Token, pos.Before, pos.Done = next, before, next == "" || over
 	}
 	page.Next, page.More = encode(pos), !pos.Done
 	return page, nil
+}
+
+// ids are items of which nothing but that they are there is known, and their threads.
+func ids(msgs []*gapi.Message) (out []provider.Item) {
+	for _, msg := range msgs {
+		it := provider.Item{ID: itemID(msg.Id)}
+		it.Envelope.Thread = msg.ThreadId
+		out = append(out, it)
+	}
+	return out
 }
 
 // counted is how many pages are listed to count what a window holds.

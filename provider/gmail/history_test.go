@@ -109,6 +109,44 @@ func TestHistoryStaleToken(t *testing.T) {
 	})
 }
 
+// Tokens that die before every next page hold up no listing, however much mail a day has.
+func TestTokensAlwaysDie(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(gmailtest.Options{PageTokenLife: time.Minute, HistoryLife: -1}, gmail.Options{PageSize: 10})
+		want := map[provider.ItemID]bool{}
+		for i := range 150 {
+			want[provider.ItemID(w.user.Deliver(providertest.Mail(fmt.Sprint("m", i), "x"), time.Now().Add(-time.Duration(i)*time.Hour)))] = true
+		}
+		cur := start(t, w.open(t))
+		w.user.ExpireHistory()
+		for name, page := range map[string]func(*gmail.Mailbox, provider.Cursor) (provider.Page, error){
+			"history": func(b *gmail.Mailbox, c provider.Cursor) (provider.Page, error) {
+				return b.History(t.Context(), provider.Window{}, c)
+			},
+			"search": func(b *gmail.Mailbox, c provider.Cursor) (provider.Page, error) {
+				return b.Search(t.Context(), provider.Window{}, []string{"sender.example"}, c)
+			},
+			"listing anew": func(b *gmail.Mailbox, c provider.Cursor) (provider.Page, error) {
+				if c == nil {
+					c = cur
+				}
+				return b.Changes(t.Context(), c)
+			},
+		} {
+			seen := map[provider.ItemID]bool{}
+			for _, id := range listing(t, func(c provider.Cursor) (provider.Page, error) {
+				time.Sleep(2 * time.Minute)
+				return page(w.open(t), c)
+			}) {
+				seen[id] = true
+			}
+			if len(seen) != len(want) {
+				t.Errorf("%s: %d of %d", name, len(seen), len(want))
+			}
+		}
+	})
+}
+
 // What comes, goes and is thrown away while history is listed takes nothing along.
 func TestHistoryMoves(t *testing.T) {
 	w := newWorld(gmailtest.Options{}, gmail.Options{PageSize: 10})

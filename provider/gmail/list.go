@@ -2,6 +2,7 @@ package gmail
 
 import (
 	"context"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -79,6 +80,72 @@ func (m *Mailbox) list(ctx context.Context, l lane, q query, token string, size 
 	return r, nil
 }
 
+// onward lists the page behind a token. Where that has died it goes on by time: at gives the time of receipt of the oldest that was listed, and what was received in
+// the day before that is listed once more. It ends where something new was listed, for a call that got no further would be followed by its like,
+// should the next token die, too. before is the query's to which next belongs.
+func (m *Mailbox) onward(ctx context.Context, l lane, q query, token string, at func() (time.Time, error)) (msgs []*gapi.Message, next string, before int64, err error) {
+	r, err := m.list(ctx, l, q, token, m.p.o.PageSize)
+	if err == nil || token == "" || status(err) != http.StatusBadRequest {
+		if err != nil {
+			return nil, "", 0, err
+		}
+		return r.Messages, r.NextPageToken, q.before, nil
+	}
+	key, err := at()
+	if err != nil {
+		return nil, "", 0, err
+	}
+	if q.before = 0; !key.IsZero() {
+		q.before = key.Add(day).Unix()
+	}
+	for range 200 {
+		if r, err = m.list(ctx, l, q, next, m.p.o.PageSize); err != nil {
+			return nil, "", 0, err
+		}
+		msgs, next = append(msgs, r.Messages...), r.NextPageToken
+		if next == "" || key.IsZero() {
+			break
+		}
+		oldest, err := m.oldest(ctx, l, r.Messages)
+		if err != nil {
+			return nil, "", 0, err
+		}
+		if oldest.Before(key) {
+			break
+		}
+	}
+	return msgs, next, q.before, nil
+}
+
+// spot is where a listing stands, with its last message for when the token has died.
+type spot struct {
+	Token  string `json:"t,omitempty"`
+	Before int64  `json:"b,omitempty"` // of the query to which Token belongs
+	Last   string `json:"l,omitempty"`
+}
+
+// walk lists the next page of a query and moves on.
+func (m *Mailbox) walk(ctx context.Context, l lane, q query, at *spot) ([]*gapi.Message, error) {
+	q.before = at.Before
+	msgs, next, before, err := m.onward(ctx, l, q, at.Token, func() (time.Time, error) { return m.timeOf(ctx, l, at.Last) })
+	if err != nil {
+		return nil, err
+	}
+	*at = spot{Token: next, Before: before}
+	if len(msgs) > 0 {
+		at.Last = msgs[len(msgs)-1].Id
+	}
+	return msgs, nil
+}
+
+// oldest is when the last of messages was received that is still there.
+func (m *Mailbox) oldest(ctx context.Context, l lane, msgs []*gapi.Message) (t time.Time, err error) {
+	for i := len(msgs) - 1; i >= 0 && t.IsZero() && err == nil; i-- {
+		t, err = m.timeOf(ctx, l, msgs[i].Id)
+	}
+	return t, err
+}
+
 // timeOf is when a message was received; the zero time when it is gone.
 func (m *Mailbox) timeOf(ctx context.Context, l lane, id string) (time.Time, error) {
 	if t, ok := m.times[id]; ok {
@@ -123,10 +190,8 @@ func (m *Mailbox) within(ctx context.Context, l lane, w provider.Window, msgs []
 	if len(msgs) == 0 {
 		return nil, time.Time{}, false, nil
 	}
-	for i := len(msgs) - 1; i >= 0 && oldest.IsZero(); i-- {
-		if oldest, err = m.timeOf(ctx, l, msgs[i].Id); err != nil {
-			return nil, oldest, false, err
-		}
+	if oldest, err = m.oldest(ctx, l, msgs); err != nil {
+		return nil, oldest, false, err
 	}
 	in = msgs
 	if !w.From.IsZero() && !oldest.IsZero() && oldest.Before(w.From) {

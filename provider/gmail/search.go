@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -20,10 +19,10 @@ const queryLength = 3000
 
 // found is where Search stands: in the part-th of its queries.
 type found struct {
-	Kind  string `json:"k"`
-	Who   uint64 `json:"w,string"` // a hash of whom was asked for
-	Part  int    `json:"n"`
-	Token string `json:"t,omitempty"`
+	Kind string `json:"k"`
+	Who  uint64 `json:"w,string"` // a hash of whom was asked for
+	Part int    `json:"n"`
+	spot
 }
 
 const searchKind = "gmail-search"
@@ -88,21 +87,13 @@ func (m *Mailbox) Search(ctx context.Context, w provider.Window, who []string, c
 	}
 	var page provider.Page
 	if pos.Part < len(queries) {
-		q := query{window: w, terms: queries[pos.Part]}
-		r, err := m.list(ctx, past, q, pos.Token, m.p.o.PageSize)
-		if err != nil && pos.Token != "" && status(err) == http.StatusBadRequest {
-			r, err = m.list(ctx, past, q, "", m.p.o.PageSize) // the token has died: once more
-		}
+		msgs, err := m.walk(ctx, past, query{window: w, terms: queries[pos.Part]}, &pos.spot)
 		if err != nil {
 			return provider.Page{}, err
 		}
-		for _, msg := range r.Messages {
-			it := provider.Item{ID: itemID(msg.Id)}
-			it.Envelope.Thread = msg.ThreadId
-			page.Items = append(page.Items, it)
-		}
-		if pos.Token = r.NextPageToken; pos.Token == "" {
-			pos.Part++
+		page.Items = ids(msgs)
+		if pos.Token == "" {
+			pos.Part, pos.spot = pos.Part+1, spot{}
 		}
 	}
 	page.Next, page.More = encode(pos), pos.Part < len(queries)
