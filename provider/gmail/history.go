@@ -80,25 +80,38 @@ func (m *Mailbox) estimate(ctx context.Context, w provider.Window) (int, error) 
 	if w.From.IsZero() && w.To.IsZero() {
 		return int(m.profile.MessagesTotal), nil
 	}
-	n, more, err := m.count(ctx, query{window: w, exact: true})
-	if more {
-		n = max(n, min(2*n, int(m.profile.MessagesTotal)))
+	n, last, err := m.count(ctx, query{window: w, exact: true})
+	if err != nil || last == "" {
+		return n, err
 	}
-	return n, err
+	// There are more than were counted: as many a day, as far as that is known.
+	total := max(n, int(m.profile.MessagesTotal))
+	oldest, err := m.timeOf(ctx, past, last)
+	to := w.To
+	if to.IsZero() {
+		to = m.p.o.Now()
+	}
+	if err != nil || w.From.IsZero() || oldest.IsZero() || !oldest.Before(to) {
+		return total, err
+	}
+	return min(total, max(n, int(float64(n)*float64(to.Sub(w.From))/float64(to.Sub(oldest))))), nil
 }
 
-// count lists a query and counts. more: it gave up.
-func (m *Mailbox) count(ctx context.Context, q query) (n int, more bool, err error) {
+// count lists a query and counts. Where it gave up, last is the last message that it counted.
+func (m *Mailbox) count(ctx context.Context, q query) (n int, last string, err error) {
 	token := ""
 	for range counted {
 		r, err := m.list(ctx, past, q, token, m.p.o.PageSize)
 		if err != nil {
-			return n, false, err
+			return n, "", err
 		}
 		n += len(r.Messages)
+		if len(r.Messages) > 0 {
+			last = r.Messages[len(r.Messages)-1].Id
+		}
 		if token = r.NextPageToken; token == "" {
-			return n, false, nil
+			return n, "", nil
 		}
 	}
-	return n, true, nil
+	return n, last, nil
 }

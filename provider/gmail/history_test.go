@@ -320,6 +320,22 @@ func TestEstimated(t *testing.T) {
 	}
 }
 
+// A window that holds more than is worth counting is estimated by how much a day has.
+func TestEstimatedBeyondCounting(t *testing.T) {
+	w := newWorld(gmailtest.Options{}, gmail.Options{PageSize: 2, Now: func() time.Time { return day0 }})
+	w.fill(200)
+	box := w.open(t)
+	for _, c := range []struct {
+		w    provider.Window
+		want int
+	}{{provider.Window{From: day0.Add(-99 * time.Hour)}, 100}, {provider.Window{To: day0}, 200}} {
+		p, err := box.History(t.Context(), c.w, nil)
+		if err != nil || p.Estimated < c.want*9/10 || p.Estimated > c.want*11/10 {
+			t.Errorf("%v: %d, %v", c.w, p.Estimated, err)
+		}
+	}
+}
+
 // A Message-ID that can't be written in a search is an error: nothing found would be taken for a deletion.
 func TestLocateOdd(t *testing.T) {
 	w := newWorld(gmailtest.Options{}, gmail.Options{})
