@@ -29,6 +29,8 @@ type visit struct {
 	outage  *deliver.OutageError // met on the way: reading goes on, delivery waits
 	gone    int                  // deletions confirmed
 
+	looked    time.Time // when changes were looked for last
+	pages     int       // of history since then
 	until     time.Time // when others have their turn; zero: never
 	uncounted error     // why a folder that lost mail could not be compared
 	settings  Settings  // as they were when the last chunk was decided
@@ -129,7 +131,7 @@ func (v *visit) drain(ctx context.Context) error {
 	return nil
 }
 
-// pass reads a mailbox to the end and delivers; where only sent mail is due, what is new, and sent mail is delivered. Live changes go first, also between two pages of history: that is how history
+// pass reads a mailbox to the end and delivers; where only sent mail is due, what is new, and sent mail is delivered. Live changes go first, also between pages of history: that is how history
 // yields to a wake.
 func (v *visit) pass(ctx context.Context) error {
 	if err := v.engine.pull(ctx, v.lease.Org); err != nil && !errors.As(err, &v.outage) {
@@ -146,25 +148,28 @@ func (v *visit) pass(ctx context.Context) error {
 		return err
 	}
 	for more := true; more; {
-		if err := v.reader.Live(ctx, v.between); err != nil {
-			return err
-		}
-		// What was read is delivered whatever a recount meets, and a folder that can't be listed holds up no history. Rules of the inbox act
-		// only then: an archive without an answer may have been made, and its owner have brought the mail back since.
-		if err := v.drain(ctx); err != nil {
-			return err
-		}
-		if err := v.recount(ctx); err != nil {
-			return err
-		}
-		if err := v.act(ctx); err != nil {
-			return err
+		look := !v.reader.Ahead && v.lookDue()
+		if look {
+			v.looked, v.pages = v.engine.o.Now(), 0
+			if err := v.live(ctx); err != nil {
+				return err
+			}
 		}
 		var err error
-		if more, err = v.reader.HistoryPage(ctx); err != nil {
+		v.pages++
+		if more, err = v.reader.HistoryPage(ctx, func() bool { return !v.lookDue() }); err != nil {
 			return err
 		}
-		if err := v.each(ctx); err != nil {
+		// Rules of the inbox act once after a look, and a pass with history ends with one.
+		switch {
+		case look:
+			err = v.each(ctx)
+		case more:
+			err = v.drain(ctx)
+		default:
+			err = v.live(ctx)
+		}
+		if err != nil {
 			return err
 		}
 		if more && v.over() {
@@ -179,6 +184,34 @@ func (v *visit) pass(ctx context.Context) error {
 		err = v.uncounted
 	}
 	return err
+}
+
+// While history is read, changes are looked for when so much time has passed or so many pages: a look costs a server as much as opening every
+// folder, and pages may be quick.
+const (
+	lookEvery  = time.Second
+	pagesALook = 5
+)
+
+// lookDue reports whether changes are to be looked for before another page of history.
+func (v *visit) lookDue() bool {
+	return v.looked.IsZero() || v.pages >= pagesALook || v.engine.o.Now().Sub(v.looked) >= lookEvery
+}
+
+// live reads what is new, delivers it, and compares the folders that lost mail.
+func (v *visit) live(ctx context.Context) error {
+	if err := v.reader.Live(ctx, v.between); err != nil {
+		return err
+	}
+	// What was read is delivered whatever a recount meets, and a folder that can't be listed holds up no history. Rules of the inbox act
+	// only then: an archive without an answer may have been made, and its owner have brought the mail back since.
+	if err := v.drain(ctx); err != nil {
+		return err
+	}
+	if err := v.recount(ctx); err != nil {
+		return err
+	}
+	return v.act(ctx)
 }
 
 // over reports whether others have their turn.

@@ -123,13 +123,20 @@ type Mailbox interface {
 
 // A Mailbox that wraps another, and passes on what that may be besides, says so by a method Unwrap() Mailbox: it is then taken for what the other is.
 //
-// What a Mailbox may be besides, probed once: Prefetcher, Waiter, Poller, Archiver, Labeler, SentFiler, Searcher, Bounded, Signer.
+// What a Mailbox may be besides, probed once: Prefetcher, HistoryReader, Waiter, Poller, Archiver, Labeler, SentFiler, Searcher, Bounded, Signer.
 
 // Prefetcher is a mailbox that reads the content of several messages in one round trip. Prefetch says which are wanted next, in that order:
-// a hint, after which Content is called for each as ever, and which takes the place of an earlier one. It reads nothing by itself. Whoever
-// calls it bounds what the messages measure together, for they may be held in memory.
+// a hint, after which Content is called for each as ever, and which takes the place of an earlier one. It doesn't wait: a mailbox may read them
+// in the background, and makes its next call wait for that. Whoever calls it bounds what the messages measure together, for they may be held in
+// memory.
 type Prefetcher interface {
 	Prefetch(ids []ItemID)
+}
+
+// HistoryReader is a mailbox that reads a page of history while the one before is worked on. HistoryAhead says that History will be called with
+// these next: a hint as Prefetch is. A call of Changes or Start in between makes it void, as folders may have been renumbered.
+type HistoryReader interface {
+	HistoryAhead(w Window, c Cursor)
 }
 
 // Searcher is a mailbox where reading a message costs much more than learning that it is there: history may be read for some people first, and

@@ -101,11 +101,16 @@ func (b *mailbox) Content(ctx context.Context, id provider.ItemID) (*message.Mes
 	return get(b.p, "mailbox.Content", func() (*message.Message, error) { return b.m.Content(ctx, id) })
 }
 
-// Prefetch is a hint: it reads nothing, and a mailbox that ignores it is as good. So it is no point, and every mailbox has it.
+// Prefetch is a hint: it changes nothing, and a mailbox that ignores it is as good. So it is no point, and every mailbox has it.
 func (b *mailbox) Prefetch(ids []provider.ItemID) {
 	if p, ok := b.m.(provider.Prefetcher); ok {
 		p.Prefetch(ids)
 	}
+}
+
+// HistoryAhead is a hint as well.
+func (b *mailbox) HistoryAhead(w provider.Window, c provider.Cursor) {
+	b.m.(provider.HistoryReader).HistoryAhead(w, c)
 }
 
 func (b *mailbox) Attachment(ctx context.Context, id provider.ItemID, part string) (io.ReadCloser, error) {

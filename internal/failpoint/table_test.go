@@ -33,6 +33,7 @@ var wrapped = []struct {
 	{"provider", reflect.TypeFor[provider.Pusher](), func(p *Process) any { return &authorizer{p: p} }},
 	{"mailbox", reflect.TypeFor[provider.Mailbox](), func(p *Process) any { return &mailbox{p: p} }},
 	{"mailbox", reflect.TypeFor[provider.Prefetcher](), func(p *Process) any { return &mailbox{p: p} }},
+	{"mailbox", reflect.TypeFor[provider.HistoryReader](), func(p *Process) any { return &mailbox{p: p} }},
 	{"mailbox", reflect.TypeFor[provider.Waiter](), func(p *Process) any { return &mailbox{p: p} }},
 	{"mailbox", reflect.TypeFor[provider.Poller](), func(p *Process) any { return &mailbox{p: p} }},
 	{"mailbox", reflect.TypeFor[provider.Archiver](), func(p *Process) any { return &mailbox{p: p} }},
@@ -47,17 +48,18 @@ var wrapped = []struct {
 
 // exempt are methods that are no failpoints, with the reason.
 var exempt = map[string]string{
-	"state.Seal":       "does nothing, and can't be named here",
-	"state.Close":      "the state outlives the process",
-	"mailbox.Prefetch": "a hint that reads nothing",
-	"mailbox.Polling":  "says how the mailbox waits, and reaches nothing",
-	"mailbox.Close":    "a dead process's connections are closed as well",
-	"mailbox.Since":    "a hint",
-	"budget.Take":      "the engine's own is state.TakeQuota",
-	"provider.Name":    "a constant",
-	"provider.OAuth":   "a description",
-	"provider.Subject": "reads an answer",
-	"provider.Refusal": "reads an answer",
+	"state.Seal":           "does nothing, and can't be named here",
+	"state.Close":          "the state outlives the process",
+	"mailbox.Prefetch":     "a hint that changes nothing",
+	"mailbox.HistoryAhead": "a hint that changes nothing",
+	"mailbox.Polling":      "says how the mailbox waits, and reaches nothing",
+	"mailbox.Close":        "a dead process's connections are closed as well",
+	"mailbox.Since":        "a hint",
+	"budget.Take":          "the engine's own is state.TakeQuota",
+	"provider.Name":        "a constant",
+	"provider.OAuth":       "a description",
+	"provider.Subject":     "reads an answer",
+	"provider.Refusal":     "reads an answer",
 }
 
 // further are points that are no methods.

@@ -14,6 +14,9 @@ import (
 // Archive moves a message from the inbox to the archive: the folder with \Archive or a name like it, on Gmail \All, else a new
 // "Archive". One that lies elsewhere, or that its owner has flagged \Deleted, is left alone. It needs MOVE, or UIDPLUS.
 func (m *Mailbox) Archive(ctx context.Context, t provider.Target) (provider.Mutation, error) {
+	if err := m.settled(ctx); err != nil {
+		return provider.Mutation{}, err
+	}
 	i, err := parseTarget(t)
 	if err != nil {
 		return provider.Mutation{}, err
@@ -60,6 +63,9 @@ func (m *Mailbox) Archive(ctx context.Context, t provider.Target) (provider.Muta
 
 // Unarchive moves a message back to the inbox, from where Archive put it. What its owner has moved on since stays there.
 func (m *Mailbox) Unarchive(ctx context.Context, t provider.Target, was provider.Mutation) (provider.Mutation, error) {
+	if err := m.settled(ctx); err != nil {
+		return provider.Mutation{}, err
+	}
 	if was == (provider.Mutation{}) || was.Already {
 		return provider.Mutation{Already: true}, ctx.Err()
 	}

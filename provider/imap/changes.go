@@ -56,6 +56,9 @@ func (c cursor) encode() provider.Cursor {
 
 // Start notes where every folder stands now.
 func (m *Mailbox) Start(ctx context.Context) (provider.Cursor, error) {
+	if err := m.settled(ctx); err != nil {
+		return nil, err
+	}
 	cur := cursor{Folders: map[string]mark{}}
 	err := m.do(ctx, "reading the folders", func(c *imapclient.Client) error {
 		clear(cur.Folders)
@@ -106,6 +109,10 @@ func (m *Mailbox) Start(ctx context.Context) (provider.Cursor, error) {
 // Changes lists new mail of all watched folders, and names those that messages went out of. A folder that appeared, or was
 // renumbered, is listed from its start.
 func (m *Mailbox) Changes(ctx context.Context, c provider.Cursor) (provider.Page, error) {
+	if err := m.settled(ctx); err != nil {
+		return provider.Page{}, err
+	}
+	m.early = nil // a folder may turn out to be another than it was when that was read
 	var cur cursor
 	if err := json.Unmarshal(c, &cur); err != nil || cur.Folders == nil {
 		return provider.Page{}, errors.New("imap: this is not a cursor of an IMAP mailbox")

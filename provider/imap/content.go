@@ -76,11 +76,15 @@ func (m *Mailbox) fetchSection(c *imapclient.Client, i id, s *goimap.FetchItemBo
 
 // Content reads a message, at most Config.ContentLimit bytes of it.
 func (m *Mailbox) Content(ctx context.Context, item provider.ItemID) (*message.Message, error) {
+	if err := m.settled(ctx); err != nil {
+		return nil, err
+	}
 	i, err := parseID(item)
 	if err != nil {
 		return nil, err
 	}
-	msg := m.prefetched(ctx, i)
+	msg := m.ahead[i]
+	delete(m.ahead, i)
 	if msg == nil {
 		var r *row
 		err = m.do(ctx, "reading a message", func(c *imapclient.Client) (err error) {
@@ -121,6 +125,9 @@ const attachmentChunk = 1 << 20
 // Attachment reads one part, decoded, a chunk at a time with this mailbox and ctx: read it to its end, or close it,
 // before ctx ends, and by the goroutine that uses the mailbox.
 func (m *Mailbox) Attachment(ctx context.Context, item provider.ItemID, part string) (io.ReadCloser, error) {
+	if err := m.settled(ctx); err != nil {
+		return nil, err
+	}
 	i, err := parseID(item)
 	if err != nil {
 		return nil, err
@@ -193,6 +200,9 @@ type partReader struct {
 }
 
 func (p *partReader) fill() error {
+	if err := p.m.settled(p.ctx); err != nil {
+		return err
+	}
 	var r *row
 	err := p.m.do(p.ctx, "reading an attachment", func(c *imapclient.Client) (err error) {
 		r, err = p.m.section(c, p.id, &goimap.FetchItemBodySection{Part: p.path, Peek: true,

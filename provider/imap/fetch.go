@@ -274,7 +274,9 @@ func readRow(msg *imapclient.FetchMessageData, limit int64) (r *row, whole bool)
 				continue
 			}
 			r.body = true
-			b, err := io.ReadAll(io.LimitReader(d.Literal, limit))
+			b := make([]byte, min(limit, max(d.Literal.Size(), 0)))
+			n, err := io.ReadFull(d.Literal, b)
+			b = b[:n]
 			rest, err2 := io.Copy(io.Discard, d.Literal)
 			// A connection that ends within a literal looks like the literal's end.
 			if err != nil || err2 != nil || int64(len(b))+rest < d.Literal.Size() {

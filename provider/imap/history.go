@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -19,9 +20,9 @@ const (
 	day          = 24 * time.Hour
 	firstSpan    = 30 * day
 	maxSpan      = 10 * 365 * day
-	slicesAPage  = 8    // empty slices one call goes through
-	sparse       = 200  // a slice with fewer messages makes the next one longer
-	crowded      = 5000 // one with more makes it shorter
+	slicesAPage  = 8      // slices one call goes through
+	sparse       = 2000   // a slice with fewer messages makes the next one longer
+	crowded      = 20_000 // one with more makes it shorter
 	earliestYear = 1980
 )
 
@@ -75,8 +76,8 @@ func (s *slice) after(last *entry) int {
 	return from
 }
 
-// History lists the mail of the window over all watched folders, by INTERNALDATE, newest first.
-func (m *Mailbox) History(ctx context.Context, w provider.Window, c provider.Cursor) (provider.Page, error) {
+// history reads a page of History.
+func (m *Mailbox) history(ctx context.Context, w provider.Window, c provider.Cursor) (provider.Page, error) {
 	var pos past
 	reconnects := 0
 	if c == nil {
@@ -95,22 +96,30 @@ func (m *Mailbox) History(ctx context.Context, w provider.Window, c provider.Cur
 		return provider.Page{}, errors.New("imap: this is not a cursor of an IMAP history")
 	}
 	page := provider.Page{Estimated: pos.Estimated}
-	for i := 0; i < slicesAPage && !pos.Done && len(page.Items) == 0; i++ {
+	for i := 0; i < slicesAPage && !pos.Done && len(page.Items) < m.cfg.PageSize; i++ {
 		s, err := m.index(ctx, w, pos.Low, pos.High, &reconnects)
+		var items []provider.Item
+		var todo []entry
+		from := 0
+		if err == nil {
+			from = s.after(pos.After)
+			todo = s.entries[from:]
+			todo = todo[:min(len(todo), m.cfg.PageSize-len(page.Items))]
+			if items, err = m.items(ctx, s, todo, &reconnects); err != nil {
+				m.slice = nil
+				if skippable(err) {
+					continue // renumbered or removed since it was indexed: index again
+				}
+				err = m.wrap(ctx, "reading history", err)
+			}
+		}
 		if err != nil {
+			if len(page.Items) > 0 && ctx.Err() == nil {
+				break // what was read is handed over; the error comes with the next call
+			}
 			return provider.Page{}, err
 		}
-		from := s.after(pos.After)
-		todo := s.entries[from:]
-		todo = todo[:min(len(todo), m.cfg.PageSize)]
-		if page.Items, err = m.items(ctx, s, todo, &reconnects); err != nil {
-			m.slice = nil
-			if !skippable(err) {
-				return provider.Page{}, m.wrap(ctx, "reading history", err)
-			}
-			page.Items = nil // renumbered or removed since it was indexed: index again
-			continue
-		}
+		page.Items = append(page.Items, items...)
 		if from+len(todo) < len(s.entries) {
 			last := todo[len(todo)-1]
 			pos.After = &last
@@ -213,7 +222,7 @@ func (m *Mailbox) index(ctx context.Context, w provider.Window, low, high int64,
 		return nil, err
 	}
 	s := &slice{low: low, high: high, window: w, folders: map[string]provider.Folder{}, validity: map[string]uint32{}}
-	for _, f := range folders {
+	for _, f := range openFirst(m, folders, func(f provider.Folder) string { return f.ID }) {
 		found, rows, err := m.dates(ctx, f, low, high, reconnects)
 		if err != nil {
 			return nil, err
@@ -248,9 +257,17 @@ type found struct {
 func (m *Mailbox) dates(ctx context.Context, f provider.Folder, low, high int64, reconnects *int) (found, map[uint32]*row, error) {
 	for try := 0; ; try++ {
 		var all found
-		err := m.onFolders(ctx, "searching history", []provider.Folder{f}, nil, func(c *imapclient.Client, _ provider.Folder, sel selection) (err error) {
-			all = found{validity: sel.validity}
-			if sel.num > 0 {
+		err := m.do(ctx, "searching history", func(c *imapclient.Client) error {
+			all = found{}
+			// One that is open may stay so: what came since then is new, and Changes' to tell.
+			sel, err := m.examine(c, f.ID, try > 0)
+			switch {
+			case err != nil && skippable(err):
+				return nil
+			case err != nil:
+				return err
+			}
+			if all.validity = sel.validity; sel.num > 0 {
 				all.uids, err = m.search(c, sel, criteria(low, high), 0)
 			}
 			return err
@@ -268,6 +285,20 @@ func (m *Mailbox) dates(ctx context.Context, f provider.Folder, low, high int64,
 	}
 }
 
+// openFirst sorts folders, of which name tells the name, so that the open one is first.
+func openFirst[T any](m *Mailbox, folders []T, name func(T) string) []T {
+	slices.SortStableFunc(folders, func(a, b T) int {
+		switch m.selected.name {
+		case name(a):
+			return -1
+		case name(b):
+			return 1
+		}
+		return 0
+	})
+	return folders
+}
+
 // items reads the headers of entries, folder by folder, and returns them in their order.
 func (m *Mailbox) items(ctx context.Context, s *slice, es []entry, reconnects *int) ([]provider.Item, error) {
 	uids := map[string][]uint32{}
@@ -277,7 +308,9 @@ func (m *Mailbox) items(ctx context.Context, s *slice, es []entry, reconnects *i
 		validity[e.Folder] = e.Validity
 	}
 	rows := map[string]map[uint32]*row{}
-	for name, us := range uids {
+	// The open folder first: opening a large one anew costs a server as much as many messages.
+	for _, name := range openFirst(m, slices.Sorted(maps.Keys(uids)), func(n string) string { return n }) {
+		us := uids[name]
 		slices.Sort(us)
 		got, err := m.fetch(ctx, name, validity[name], us, true, reconnects)
 		if err != nil {

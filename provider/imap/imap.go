@@ -37,13 +37,14 @@ import (
 )
 
 var (
-	_ provider.Provider   = (*Provider)(nil)
-	_ provider.Mailbox    = (*Mailbox)(nil)
-	_ provider.Prefetcher = (*Mailbox)(nil)
-	_ provider.Waiter     = (*Mailbox)(nil)
-	_ provider.Archiver   = (*Mailbox)(nil)
-	_ provider.Labeler    = (*Mailbox)(nil)
-	_ provider.SentFiler  = (*Mailbox)(nil)
+	_ provider.Provider      = (*Provider)(nil)
+	_ provider.Mailbox       = (*Mailbox)(nil)
+	_ provider.Prefetcher    = (*Mailbox)(nil)
+	_ provider.HistoryReader = (*Mailbox)(nil)
+	_ provider.Waiter        = (*Mailbox)(nil)
+	_ provider.Archiver      = (*Mailbox)(nil)
+	_ provider.Labeler       = (*Mailbox)(nil)
+	_ provider.SentFiler     = (*Mailbox)(nil)
 )
 
 // Security of the connection. The zero value is TLS.
@@ -211,6 +212,7 @@ type Mailbox struct {
 	conn    *watchedConn
 	client  *imapclient.Client
 	closed  bool
+	job     *job   // the last that was begun; it is waited for before anything above or below is touched
 	polling string // why Wait is a pause, "" when it is not
 
 	// Of this connection.
@@ -230,8 +232,8 @@ type Mailbox struct {
 	inbox   *mark             // how Changes left the inbox, nil before it looked
 	slice   *slice            // the part of the history listed last
 
-	wanted []id                    // contents that are asked for next
-	ahead  map[id]*message.Message // those that came with the one before
+	ahead map[id]*message.Message // contents that were read before they were asked for
+	early *early                  // so was this page of history
 }
 
 // Profile returns the owner as configured: IMAP knows none.
@@ -246,9 +248,13 @@ func (m *Mailbox) Profile(ctx context.Context) (provider.Profile, error) {
 // Close ends the connection and any call under way.
 func (m *Mailbox) Close() error {
 	m.mu.Lock()
-	opening, conn, client := m.opening, m.conn, m.client
+	opening, conn, client, j := m.opening, m.conn, m.client, m.job
 	m.conn, m.client, m.closed = nil, nil, true
 	m.mu.Unlock()
+	if j != nil {
+		j.cancel()
+		defer func() { <-j.done }()
+	}
 	if opening != nil {
 		opening.abort()
 	}

@@ -27,7 +27,11 @@ func (m *Mailbox) role(ctx context.Context, name string) (provider.Role, error) 
 // in every window that the server's search finds it in, as in History.
 func (m *Mailbox) Inventory(ctx context.Context, s provider.Scope) iter.Seq2[provider.Item, error] {
 	return func(yield func(provider.Item, error) bool) {
-		folders, err := m.scope(ctx, s)
+		err := m.settled(ctx)
+		var folders []provider.Folder
+		if err == nil {
+			folders, err = m.scope(ctx, s)
+		}
 		if err != nil {
 			yield(provider.Item{}, err)
 			return

@@ -25,6 +25,9 @@ const errNoKeyword = localError("imap: the folder keeps no keywords")
 // name, which is made when there is none. On Gmail it is always the folder: a label there. Mutation.How tells. A label that is on
 // the message already is told as Already.
 func (m *Mailbox) Label(ctx context.Context, t provider.Target, label string) (provider.Mutation, error) {
+	if err := m.settled(ctx); err != nil {
+		return provider.Mutation{}, err
+	}
 	i, err := parseTarget(t)
 	if err != nil {
 		return provider.Mutation{}, err
@@ -137,6 +140,9 @@ func (m *Mailbox) copyToLabel(c *imapclient.Client, folders *tree, at id, r *row
 // Unlabel takes a keyword off again, or removes the copy. A copy is not removed when it is all that is left of the message
 // (ErrUnsupported), nor where it can't be expunged alone, without UIDPLUS.
 func (m *Mailbox) Unlabel(ctx context.Context, t provider.Target, was provider.Mutation) error {
+	if err := m.settled(ctx); err != nil {
+		return err
+	}
 	i, err := parseTarget(t)
 	if err != nil {
 		return err

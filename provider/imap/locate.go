@@ -21,6 +21,9 @@ const locateLimit = 50
 // "Found nowhere" is read as "deleted". So when nothing was found and a folder could not be searched, Locate returns an error; but
 // not for one that this user may never open (NOPERM, CANNOT, NONEXISTENT), where no mail of the mailbox was ever seen.
 func (m *Mailbox) Locate(ctx context.Context, messageID string) ([]provider.Item, error) {
+	if err := m.settled(ctx); err != nil {
+		return nil, err
+	}
 	messageID = strings.Trim(messageID, "<> ")
 	if messageID == "" || strings.ContainsAny(messageID, "\r\n\x00") {
 		return nil, ctx.Err()

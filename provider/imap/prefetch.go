@@ -2,7 +2,6 @@ package imap
 
 import (
 	"context"
-	"slices"
 
 	goimap "github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
@@ -15,55 +14,54 @@ import (
 // the server listed, and a server may list what it likes.
 const maxAhead = 8 << 20
 
-// Prefetch has the contents of these messages read with the first of them that Content is asked for, as far as they lie in its folder.
+// Prefetch reads the contents of these messages while nothing else is asked of the mailbox, folder by folder, the open one first.
 func (m *Mailbox) Prefetch(ids []provider.ItemID) {
-	m.wanted, m.ahead = nil, map[id]*message.Message{}
-	for _, item := range ids {
-		if i, err := parseID(item); err == nil {
-			m.wanted = append(m.wanted, i)
+	m.begin(func(ctx context.Context) {
+		m.ahead = map[id]*message.Message{}
+		room := maxAhead + m.cfg.ContentLimit
+		type place struct {
+			folder   string
+			validity uint32
 		}
-	}
-}
-
-// prefetched returns a message that Prefetch named, nil where it has to be read alone: then whatever is wrong with it is found out there.
-func (m *Mailbox) prefetched(ctx context.Context, i id) *message.Message {
-	if m.ahead[i] == nil && slices.Contains(m.wanted, i) {
-		uids := map[uint32]id{}
-		var rest []id
-		for _, w := range m.wanted {
-			if w.folder == i.folder && w.validity == i.validity {
-				uids[w.uid] = w
-			} else {
-				rest = append(rest, w)
+		wanted := map[place]map[uint32]id{}
+		var places []place
+		for _, item := range ids {
+			i, err := parseID(item)
+			if err != nil {
+				continue
+			}
+			p := place{i.folder, i.validity}
+			if wanted[p] == nil {
+				wanted[p], places = map[uint32]id{}, append(places, p)
+			}
+			wanted[p][i.uid] = i
+		}
+		for _, p := range openFirst(m, places, func(p place) string { return p.folder }) {
+			// One alone costs no more when it is asked for. An error says nothing of a message: each that isn't there then is read alone, and
+			// whatever is wrong with it is found out there.
+			if len(wanted[p]) > 1 {
+				m.run(ctx, func(c *imapclient.Client) error { return m.fetchAhead(c, wanted[p], &room) }) //nolint:errcheck // as the comment says
 			}
 		}
-		m.wanted = rest
-		if len(uids) < 2 {
-			return nil
-		}
-		// An error says nothing of the message that was asked for: what came before it counts.
-		m.do(ctx, "reading messages", func(c *imapclient.Client) error { return m.fetchAhead(c, i, uids) }) //nolint:errcheck // as the comment says
-	}
-	msg := m.ahead[i]
-	delete(m.ahead, i)
-	return msg
+	})
 }
 
-func (m *Mailbox) fetchAhead(c *imapclient.Client, first id, uids map[uint32]id) error {
-	if err := m.open(c, first); err != nil {
-		return err
-	}
+func (m *Mailbox) fetchAhead(c *imapclient.Client, uids map[uint32]id, room *int64) error {
 	var set goimap.UIDSet
-	for uid := range uids {
+	for uid, i := range uids {
+		if set == nil {
+			if err := m.open(c, i); err != nil {
+				return err
+			}
+		}
 		set.AddNum(goimap.UID(uid))
 	}
-	room := maxAhead + m.cfg.ContentLimit
 	cmd := c.Fetch(set, &goimap.FetchOptions{UID: true, InternalDate: true, RFC822Size: true, BodySection: []*goimap.FetchItemBodySection{m.whole()}})
 	for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
 		r, whole := readRow(msg, m.cfg.ContentLimit)
 		// One without its date is the last before the connection ended.
-		if asked, ok := uids[r.uid]; ok && whole && r.body && !r.date.IsZero() && int64(len(r.header)) <= room {
-			room -= int64(len(r.header))
+		if asked, ok := uids[r.uid]; ok && whole && r.body && !r.date.IsZero() && int64(len(r.header)) <= *room {
+			*room -= int64(len(r.header))
 			m.ahead[asked] = r.message(m.cfg.ContentLimit)
 		}
 	}

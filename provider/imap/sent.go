@@ -14,6 +14,9 @@ import (
 // FindSent looks in the folders with the role Sent. Gmail, Exchange and Outlook.com file what was sent by their SMTP themselves
 // (facts 3.3), some seconds later.
 func (m *Mailbox) FindSent(ctx context.Context, messageID string) (provider.ItemID, error) {
+	if err := m.settled(ctx); err != nil {
+		return "", err
+	}
 	var found provider.ItemID
 	err := m.do(ctx, "looking for a sent message", func(c *imapclient.Client) error {
 		folders, err := m.tree(c)
@@ -41,6 +44,9 @@ func (m *Mailbox) FindSent(ctx context.Context, messageID string) (provider.Item
 // FileSent appends to the folder with the role Sent, made where there is none. When the connection breaks on the way the copy may
 // be there or not: it is not tried again, FindSent tells. ErrUnsupported when the server takes no message of that size.
 func (m *Mailbox) FileSent(ctx context.Context, raw []byte, at time.Time) (provider.ItemID, error) {
+	if err := m.settled(ctx); err != nil {
+		return "", err
+	}
 	raw = crlf(raw)
 	var to string
 	prepare := func(c *imapclient.Client) error {

@@ -26,6 +26,9 @@ const renewal = 5 * time.Minute
 // within Config.Stall, six minutes after its death by default, and replaced; news of the meantime are not lost, because the inbox
 // is compared again.
 func (m *Mailbox) Wait(ctx context.Context) error {
+	if err := m.settled(ctx); err != nil {
+		return err
+	}
 	end, err := m.cfg.place.idle()
 	if err != nil {
 		return err

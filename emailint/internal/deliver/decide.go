@@ -61,8 +61,11 @@ func (d *Deliverer) settle(ctx context.Context) (int, error) {
 			return 0, err
 		}
 	}
-	d.content = map[provider.ItemID]*message.Message{}
+	if d.content == nil || d.held > chunkBytes {
+		d.content, d.held = map[provider.ItemID]*message.Message{}, 0
+	}
 	d.created = nil // a person may have deleted since what was made for an earlier chunk
+	d.prefetchRows(batch.Rows)
 	ws := make([]*work, len(batch.Rows))
 	// A trouble in the middle loses no work: what was read until then is settled, and so are the verdicts on mail that
 	// could not be read.
@@ -110,6 +113,9 @@ func (d *Deliverer) settle(ctx context.Context) (int, error) {
 	for i, s := range settled {
 		if !s.StillDue {
 			d.stuck = 0
+		}
+		if i < len(ws) && (s.Email == 0 || len(ws[i].dec.Links) == 0) {
+			d.forget(ws[i].row.Item)
 		}
 		if s.Email != 0 && i < len(ws) {
 			d.items[s.Email] = ws[i].row
@@ -183,8 +189,7 @@ func (d *Deliverer) readCopy(ctx context.Context, w *work) error {
 	if state.IsOutbox(row.Item) {
 		return d.readSent(ctx, w)
 	}
-	env, ok := d.known[row.Item]
-	if ok && env.Has&message.HasHeader == message.HasHeader {
+	if env, ok := d.envelope(row.Item); ok {
 		w.env = d.place(env, row)
 		return nil
 	}
@@ -208,7 +213,7 @@ func (d *Deliverer) readCopy(ctx context.Context, w *work) error {
 		w.out = &state.Settlement{Fate: state.FateFailed, Reason: "could not be read", NextTry: d.Now().Add(backoff(row.Tries))}
 		return nil
 	}
-	env = m.Envelope
+	env := m.Envelope
 	env.Automated = m.HeaderAutomated // as a listing would have shown it: a crash in between changes no decision
 	w.env = d.place(env, row)
 	if !row.Fate.Decided() && pass.TooOld(w.env.Received, d.Floor) {
@@ -254,6 +259,7 @@ func (d *Deliverer) fetch(ctx context.Context, row state.Row) (*message.Message,
 		d.broken = 0
 		if d.content != nil {
 			d.content[row.Item] = m
+			d.held += len(m.Text) + len(m.HTML)
 		}
 		return m, nil
 	}
@@ -266,6 +272,15 @@ func (d *Deliverer) fetch(ctx context.Context, row state.Row) (*message.Message,
 		return nil, fmt.Errorf("reading a message: %w", err)
 	}
 	return nil, nil
+}
+
+// forget lets a content go.
+func (d *Deliverer) forget(item provider.ItemID) {
+	if m := d.content[item]; m != nil {
+		d.held -= len(m.Text) + len(m.HTML)
+		delete(d.content, item)
+	}
+	delete(d.ahead, item)
 }
 
 func backoff(tries int) time.Duration { return time.Minute << min(tries, 8) }

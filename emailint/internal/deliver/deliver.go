@@ -20,6 +20,7 @@ const (
 	chunkRows  = 200
 	chunkBytes = 16 << 20
 	saveChunk  = 50
+	freshRows  = 100     // emails whose content is wanted, before they are saved while more is to be decided
 	aheadBytes = 8 << 20 // of mail that is read before it is wanted; what is kept of it is a part
 	spreadRows = 500
 	// patience is how often decisions may find that they are overtaken before the pass ends and the next one tries again.
@@ -74,11 +75,13 @@ type Deliverer struct {
 	Shrink int
 	Slow   bool
 
-	known   map[provider.ItemID]message.Envelope
-	content map[provider.ItemID]*message.Message
-	items   map[int64]state.Row      // by Email: the row that was settled last
-	fresh   []int64                  // Emails that were decided for the first time, and whose content was not asked for yet
-	ahead   map[provider.ItemID]bool // contents that the mailbox was told of
+	known   map[provider.ItemID]message.Envelope // read last
+	before  map[provider.ItemID]message.Envelope // read before those
+	content map[provider.ItemID]*message.Message // of mail that is being decided, and of what links until it is saved
+	held    int                                  // bytes of content
+	items   map[int64]state.Row                  // by Email: the row that was settled last
+	fresh   []int64                              // Emails that were decided for the first time, and whose content was not asked for yet
+	ahead   map[provider.ItemID]bool             // contents that the mailbox was told of
 	created map[message.Key]linker.Record
 	refusal error // the last of CreateContacts
 	renewed time.Time
@@ -87,15 +90,24 @@ type Deliverer struct {
 	broken  int   // reads that failed one after the other
 }
 
-// keepEnvelopes bounds the envelopes held in memory; what falls out is read again.
+// keepEnvelopes bounds the envelopes held in memory; what falls out is read again, at the price of a whole message.
 const keepEnvelopes = 4000
 
-// Know hands over an envelope that was just read.
+// Know hands over an envelope that was just read. The oldest half falls out, so that those of the page that was read last stay.
 func (d *Deliverer) Know(id provider.ItemID, e message.Envelope) {
-	if d.known == nil || len(d.known) >= keepEnvelopes {
-		d.known = map[provider.ItemID]message.Envelope{}
+	if d.known == nil || len(d.known) >= keepEnvelopes/2 {
+		d.known, d.before = map[provider.ItemID]message.Envelope{}, d.known
 	}
 	d.known[id] = e
+}
+
+// envelope returns an envelope that is in memory.
+func (d *Deliverer) envelope(id provider.ItemID) (message.Envelope, bool) {
+	e, ok := d.known[id]
+	if !ok {
+		e, ok = d.before[id]
+	}
+	return e, ok && e.Has&message.HasHeader == message.HasHeader
 }
 
 // keep keeps the lease: a renewal is a transaction that writes, so it is made when it is time, and what is committed compares the lease by itself.
@@ -122,9 +134,18 @@ func (d *Deliverer) Drain(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		m, err := d.save(ctx, d.Lease.Connection)
-		if err != nil {
-			return err
+		m := 0
+		// Where few link, their contents are read for several chunks together: opening a large folder costs a server more than they do. They
+		// are read while the next chunk is decided.
+		if n == 0 || len(d.ahead) > 0 || d.held > aheadBytes || d.stuck > 0 {
+			for first := true; first || m > 0 && len(d.ahead) > 0; first = false {
+				if m, err = d.save(ctx, d.Lease.Connection); err != nil {
+					return err
+				}
+			}
+		}
+		if len(d.fresh) >= freshRows {
+			d.prefetch(nil)
 		}
 		if n == 0 && m == 0 && !more {
 			return nil

@@ -129,6 +129,30 @@ func (d *Deliverer) prefetch(es []state.Email) {
 	p.Prefetch(ids)
 }
 
+// prefetchRows tells the mailbox of the rows of a chunk whose headers are not in memory any more: mail that a late parent or a change makes due again.
+func (d *Deliverer) prefetchRows(rows []state.Row) {
+	p, ok := power.Of[provider.Prefetcher](d.Mailbox)
+	if !ok {
+		return
+	}
+	var ids []provider.ItemID
+	size := int64(0)
+	for _, r := range rows {
+		if r.Email != 0 || state.IsOutbox(r.Item) || size >= aheadBytes {
+			continue
+		}
+		if _, ok := d.envelope(r.Item); !ok {
+			ids = append(ids, r.Item)
+			size += r.Size
+		}
+	}
+	if len(ids) < 2 {
+		return
+	}
+	d.ahead = nil // what was asked for before is asked for again when it is wanted
+	p.Prefetch(ids)
+}
+
 // Send hands emails to the CRM: those in full with content, the others as updates.
 func (d *Deliverer) Send(ctx context.Context, es []state.Email, full map[int64]crm.Email) error {
 	ds := make([]state.Delivery, len(es))
@@ -435,6 +459,7 @@ func (d *Deliverer) load(ctx context.Context, e state.Email) (crm.Email, error) 
 			continue
 		}
 		it.Message = *m
+		d.forget(row.Item)
 		it.Message.Envelope = d.place(m.Envelope, row)
 		if row.Received.IsZero() {
 			// The listing told no time; now it is known.

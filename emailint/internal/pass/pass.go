@@ -44,6 +44,8 @@ type Pass struct {
 	Floor time.Time
 	// News counts what Live's pages changed in the ledger: what is told again is none.
 	News int
+	// Ahead: the mailbox was told by HistoryPage which page comes next. After Live it would have to be read again.
+	Ahead bool
 }
 
 // honest refuses a page after which we would read the same for ever, or begin anew and skip what came in between.
@@ -154,8 +156,10 @@ func (p *Pass) begin(ctx context.Context) error {
 	return err
 }
 
-// HistoryPage reads one page of the newest unfinished run; more is false when no run is left.
-func (p *Pass) HistoryPage(ctx context.Context) (more bool, err error) {
+// HistoryPage reads one page of the newest unfinished run; more is false when no run is left. ahead, which may be nil, is asked when it is committed
+// whether it will be called again before Live is, so that the mailbox may read the next page meanwhile.
+func (p *Pass) HistoryPage(ctx context.Context, ahead func() bool) (more bool, err error) {
+	p.Ahead = false
 	if err := p.Renew(ctx); err != nil {
 		return false, err
 	}
@@ -186,6 +190,10 @@ func (p *Pass) HistoryPage(ctx context.Context) (more bool, err error) {
 	}
 	err = p.commit(ctx, page, state.Page{Run: run.ID, Revision: run.Revision, Estimated: page.Estimated, Done: !page.More,
 		Generations: pos.Generations}, false)
+	if reader, ok := power.Of[provider.HistoryReader](p.Mailbox); ok && err == nil && page.More && ahead != nil && ahead() {
+		reader.HistoryAhead(provider.Window{From: run.From, To: run.To}, page.Next)
+		p.Ahead = true
+	}
 	return err == nil && (page.More || len(pos.Runs) > 1), err
 }
 

@@ -143,11 +143,17 @@ func manyText(k manyKey) string {
 		}
 		return place[no-1]
 	})
+	twice := strings.Count(k.query, "/*each*/") > 1
 	var values strings.Builder
 	for r := range k.rows {
 		for c := range width {
 			values.WriteString([]string{", (", ", "}[min(c, 1)])
-			values.WriteString("?" + strconv.Itoa(constants+r*width+c+1))
+			// Binding looks a numbered one up in a list of all that are: where they are named once only the first has its number, from which the
+			// others count on.
+			values.WriteString("?")
+			if twice || r == 0 && c == 0 {
+				values.WriteString(strconv.Itoa(constants + r*width + c + 1))
+			}
 		}
 		values.WriteString(")")
 	}

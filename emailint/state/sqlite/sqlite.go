@@ -30,7 +30,8 @@ type Store struct{ *logic }
 // Open opens the file, makes it when it is missing, and brings its schema up to date. ":memory:" lives as long as the
 // Store. A file written by a newer version is refused.
 func Open(ctx context.Context, path string) (*Store, error) {
-	pragmas := "_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=cache_size(-16000)"
+	// By default SQLite writes what it needs to undo one statement to a file in /var/tmp: for our many rows a statement that was two of three writes.
+	pragmas := "_pragma=busy_timeout(10000)&_pragma=temp_store(MEMORY)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=cache_size(-16000)"
 	escaped := strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
 	// What is erased is overwritten.
 	w, err := sql.Open("sqlite", "file:"+escaped+"?"+pragmas+"&_pragma=secure_delete(1)&_txlock=immediate")

@@ -1,6 +1,7 @@
 package sqlstate
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/intellicon/email-integration/emailint/state"
@@ -174,9 +175,9 @@ func (t *tx) askFingerprints(org string, fingerprints []state.Hash) (answers, er
 }
 
 // distinct returns each hash once.
-func distinct(hashes []state.Hash) []state.Hash {
-	slices.Sort(hashes)
-	return slices.Compact(hashes)
+func distinct[T cmp.Ordered](of []T) []T {
+	slices.Sort(of)
+	return slices.Compact(of)
 }
 
 // lateness says of rows that come one after the other in one transaction which may be late, see tx.late.

@@ -30,10 +30,18 @@ func scanEmail(s scanner) (e state.Email, err error) {
 	}
 	e.MessageID, e.Fingerprint, e.NextTry = state.Hash(messageID), state.Hash(fingerprint), unstamp(nextTry)
 	e.Orphaned = len(e.Envelope) > 0 && rank <= state.RankKept
-	if err := json.Unmarshal([]byte(links), &e.Links); err != nil {
+	if err := unmarshalLinks(links, &e.Links); err != nil {
 		return e, err
 	}
-	return e, json.Unmarshal([]byte(person), &e.Person)
+	return e, unmarshalLinks(person, &e.Person)
+}
+
+func unmarshalLinks(s string, ls *[]linker.Link) error {
+	if s == "[]" { // as most are of what persons said
+		*ls = []linker.Link{}
+		return nil
+	}
+	return json.Unmarshal([]byte(s), ls)
 }
 
 // maxEmailsRead bounds the Emails that are kept in memory, of 1 to 2 KB each.
@@ -54,7 +62,7 @@ func (t *tx) emails(ids []int64) ([]state.Email, error) {
 			at[id], missing = nil, append(missing, id)
 		}
 	}
-	if err := t.readEmails(missing, at); err != nil {
+	if err := t.readEmails(missing, at, true); err != nil {
 		return nil, err
 	}
 	es := make([]state.Email, len(ids))
@@ -67,13 +75,32 @@ func (t *tx) emails(ids []int64) ([]state.Email, error) {
 	return es, nil
 }
 
-// readEmails reads Emails into a map.
-func (t *tx) readEmails(ids []int64, at map[int64]*state.Email) error {
+// sketches is emails for those who ask for links, holders and aliases only. There may be no envelope.
+func (t *tx) sketches(ids []int64) ([]state.Email, error) {
+	if !t.writes {
+		return t.emails(ids)
+	}
+	at := map[int64]*state.Email{}
+	if err := t.readEmails(distinct(slices.Clone(ids)), at, false); err != nil {
+		return nil, err
+	}
+	es := make([]state.Email, len(ids))
+	for i, id := range ids {
+		if at[id] == nil {
+			return nil, state.ErrNotFound
+		}
+		es[i] = *at[id]
+	}
+	return es, nil
+}
+
+// readEmails reads Emails into a map, with their envelopes or without.
+func (t *tx) readEmails(ids []int64, at map[int64]*state.Email, whole bool) error {
 	if len(ids) == 0 {
 		return nil
 	}
 	found, err := listEach(t, scanEmail, `SELECT id, org, message_id, fingerprint, host, links, person, dropped, restored, thread_dropped, survivor, revision, saved,
-		attempted, NOT known OR envelope_revision > saved, envelope, rank, error, tries, next_try FROM /*each*/ email WHERE id = ?1`, ids)
+		attempted, NOT known OR envelope_revision > saved, CASE WHEN ?2 THEN envelope END, rank, error, tries, next_try FROM /*each*/ email WHERE id = ?1`, ids, whole)
 	if err != nil {
 		return err
 	}
@@ -171,11 +198,16 @@ func (s *Store) Attempt(ctx context.Context, l state.Lease, ds []state.Delivery)
 // Done implements state.Emails.
 func (s *Store) Done(ctx context.Context, org string, ds []state.Delivery) error {
 	return s.write(ctx, org, func(t *tx) error {
+		var revisions, ids []int64
+		var empty []bool
 		for _, d := range ds {
-			if err := t.do(`UPDATE email SET saved = ?1, known = NOT ?2, error = '', tries = 0, next_try = 0
-				WHERE id = ?3 AND org = ?4 AND saved < ?1`, d.Revision, d.Empty, d.ID, org); err != nil {
-				return err
-			}
+			revisions, ids, empty = append(revisions, d.Revision), append(ids, d.ID), append(empty, d.Empty)
+		}
+		if err := t.each(`UPDATE email SET saved = ?1, known = NOT ?2, error = '', tries = 0, next_try = 0 /*each*/
+			WHERE email.id = ?3 AND email.org = ?4 AND email.saved < ?1`, revisions, empty, ids, org); err != nil {
+			return err
+		}
+		for _, d := range ds {
 			if d.Empty {
 				if err := t.dropEnvelope(d.ID); err != nil {
 					return err

@@ -257,6 +257,7 @@ func (t *tx) descendants(org string, hashes []state.Hash, except int64, links bo
 		id, email int64
 		messageID []byte
 		cites     []byte
+		open      bool // a row of its email is due, or was decided by other rules
 	}
 	seen := map[state.Hash]bool{}
 	had := map[int64]bool{}
@@ -272,10 +273,11 @@ func (t *tx) descendants(org string, hashes []state.Hash, except int64, links bo
 			continue
 		}
 		rows, err := list(t, func(s scanner) (b below, err error) {
-			err = s.Scan(&b.id, &b.email, &b.messageID, &b.cites)
+			err = s.Scan(&b.id, &b.email, &b.messageID, &b.cites, &b.open)
 			return b, err
-		}, `SELECT l.id, l.email, l.message_id, l.cites FROM cite c JOIN ledger l ON l.id = c.row_id WHERE c.hash = ? AND l.org = ?
-			ORDER BY c.row_id LIMIT ?`, []byte(h), org, maxDescendants)
+		}, `SELECT l.id, l.email, l.message_id, l.cites, CASE WHEN l.email = 0 OR NOT ?4 THEN true ELSE EXISTS (SELECT 1 FROM ledger o
+			WHERE o.email = l.email AND (o.due > o.settled OR o.rules < coalesce((SELECT rules FROM org WHERE id = ?2), 0))) END FROM cite c JOIN ledger l ON l.id = c.row_id WHERE c.hash = ?1 AND l.org = ?2
+			ORDER BY c.row_id LIMIT ?3`, []byte(h), org, maxDescendants, links && len(gives) > 0)
 		if err != nil {
 			return nil, err
 		}
@@ -290,7 +292,7 @@ func (t *tx) descendants(org string, hashes []state.Hash, except int64, links bo
 				ids = append(ids, r.email)
 			}
 		}
-		es, err := t.emails(ids) // they may be known by other Message-IDs as well
+		es, err := t.sketches(ids) // they may be known by other Message-IDs as well
 		if err != nil {
 			return nil, err
 		}
@@ -299,13 +301,7 @@ func (t *tx) descendants(org string, hashes []state.Hash, except int64, links bo
 			if r.email != 0 {
 				e, es = es[0], es[1:]
 			}
-			same := false
-			if links && r.email != 0 && len(gives) > 0 {
-				if same, err = t.unmoved(e, gives); err != nil {
-					return nil, err
-				}
-			}
-			if same {
+			if !r.open && unmoved(e, gives) {
 				still++
 			} else {
 				out = append(out, r.id)
@@ -329,19 +325,18 @@ func (t *tx) descendants(org string, hashes []state.Hash, except int64, links bo
 //   - It has all of the records by its own addresses or domains. A link by thread is weaker, and what hangs on the records was looked for.
 //   - None of its links is by thread, so what it inherited so far made no difference, and none a person's: on that record would hang something only
 //     where it is inherited, too.
-//   - Each of its rows is decided, and by the present rules. A decision under way may find that it has them no more; it doesn't know what is above.
-func (t *tx) unmoved(e state.Email, records []linker.Record) (same bool, err error) {
+//   - Each of its rows is decided, and by the present rules, which the caller has seen to. A decision under way may find that it has them no more; it
+//     doesn't know what is above.
+func unmoved(e state.Email, records []linker.Record) bool {
 	if e.Spoken() || slices.ContainsFunc(e.Links, func(l linker.Link) bool { return l.By == linker.ByThread || l.By == linker.ByPerson }) {
-		return false, nil
+		return false
 	}
 	for _, r := range records {
 		if !slices.ContainsFunc(e.Links, func(l linker.Link) bool { return l.Record == r && l.Direct() }) {
-			return false, nil
+			return false
 		}
 	}
-	err = t.row(`SELECT NOT EXISTS (SELECT 1 FROM ledger WHERE email = ?1 AND (due > settled OR rules < coalesce((SELECT rules FROM org WHERE id = ?2), 0)))`,
-		e.ID, e.Org).Scan(&same)
-	return same, err
+	return true
 }
 
 // above reports what some ids lead up to: links that those below them inherit, and words on their threads.
