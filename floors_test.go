@@ -28,7 +28,7 @@ var floors = []struct {
 	{"smtp", []string{"message", "provider"}},
 	{"emailint/crm", []string{"message", "linker"}},
 	{"emailint/state", []string{"message", "linker", "provider", "emailint/state"}},
-	{"emailint", []string{"message", "linker", "signature", "provider", "emailint"}},
+	{"emailint", []string{"message", "linker", "signature", "provider", "emailint", "internal/power"}},
 	{"emailint/internal/crash", []string{"message", "linker", "provider", "emailint", "internal/failpoint"}},
 	{"internal", []string{"message"}}, // what examples and bench share: an embedded mail server, mbox files
 	{"internal/failpoint", []string{"message", "linker", "provider", "emailint"}},
