@@ -67,7 +67,8 @@ func (m *Mailbox) getMany(ctx context.Context, l lane, ids []provider.ItemID, qu
 			continue
 		}
 		var again []provider.ItemID
-		var last, stop error
+		var last error
+		var stop *provider.RateLimitError // the one that asks for most
 		for i, id := range chunk {
 			msg, err := answers[i].message()
 			err = m.classify(ctx, messagesGet, err)
@@ -78,8 +79,9 @@ func (m *Mailbox) getMany(ctx context.Context, l lane, ids []provider.ItemID, qu
 			case errors.Is(err, provider.ErrGone):
 				out.failed[id] = provider.ErrGone
 			case errors.As(err, &limit):
-				m.quota.learn(err)
-				stop = err
+				if stop == nil || limit.RetryAfter > stop.RetryAfter {
+					stop = limit
+				}
 			case passing(err):
 				again, last = append(again, id), err
 			case status(err) >= 400:
@@ -89,6 +91,7 @@ func (m *Mailbox) getMany(ctx context.Context, l lane, ids []provider.ItemID, qu
 			}
 		}
 		if stop != nil {
+			m.quota.learn(stop)
 			m.width = max(len(chunk)/2, 1)
 			return out, stop
 		}

@@ -207,7 +207,7 @@ func (q *quota) learn(err error) {
 	if until := now.Add(limit.RetryAfter); until.After(q.until) {
 		q.until = until
 	}
-	if !crowded(err) && (q.strikes == 0 || now.Sub(q.struck) > time.Second) { // of the parts of one batch one counts
+	if !crowded(err) {
 		q.allowed = max(q.allowed*3/4, q.limit/10, 1)
 	}
 	q.strikes++

@@ -280,3 +280,33 @@ func TestQuotaShortPage(t *testing.T) {
 		}
 	})
 }
+
+// Where Google minds how many calls are made at once, batches get smaller, and what is allowed in a minute is not doubted.
+func TestQuotaOfCallsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(gmailtest.Options{UserUnits: 6000}, gmail.Options{})
+		var ids []provider.ItemID
+		for i := range 200 {
+			ids = append(ids, provider.ItemID(w.user.Deliver(providertest.Mail(fmt.Sprint("m", i), "old"), time.Now())))
+		}
+		box := w.open(t)
+		w.srv.Fail("gmail.users.messages.get", 30, gmailtest.TooManyRequests)
+		im := &importer{t: t, w: w, read: map[provider.ItemID]bool{}}
+		began := time.Now()
+		im.content(box, ids)
+		if took := time.Since(began); len(im.read) != len(ids) || took > 30*time.Second {
+			t.Errorf("%d were read in %s", len(im.read), took)
+		}
+		var sizes []int // of batches
+		for _, c := range w.srv.Calls() {
+			if c.Method == "batch" {
+				sizes = append(sizes, 0)
+			} else if c.Method == "gmail.users.messages.get" && len(sizes) > 0 {
+				sizes[len(sizes)-1]++
+			}
+		}
+		if len(sizes) < 3 || slices.Max(sizes[1:min(3, len(sizes))]) > 31 {
+			t.Errorf("batches of %v", sizes)
+		}
+	})
+}

@@ -38,6 +38,11 @@ func TestMailbox(t *testing.T) {
 			providertest.TestMailbox(t, func(*testing.T) providertest.MailboxHarness { return harness{w()} })
 		})
 	}
+	t.Run("read only", func(t *testing.T) {
+		providertest.TestMailbox(t, func(*testing.T) providertest.MailboxHarness {
+			return harness{newWorld(gmailtest.Options{}, gmail.Options{ReadOnly: true})}
+		})
+	})
 }
 
 func TestMutator(t *testing.T) {
