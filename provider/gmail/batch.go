@@ -36,15 +36,17 @@ func (m *Mailbox) getMany(ctx context.Context, l lane, ids []provider.ItemID, qu
 	out := &fetched{map[provider.ItemID]*gapi.Message{}, map[provider.ItemID]error{}}
 	failures := 0
 	for len(ids) > 0 {
-		n, err := m.take(ctx, l, messagesGet, min(len(ids), m.batchWidth()))
+		n := m.batchWidth()
+		if m.noBatch {
+			n = 1
+		}
+		n, err := m.take(ctx, l, messagesGet, min(len(ids), n))
 		if err != nil {
 			return out, err
 		}
 		chunk := ids[:n]
 		var answers []*answer
-		if n == 1 || m.noBatch {
-			chunk = chunk[:1]
-			m.quota.back((n - 1) * units[messagesGet])
+		if n == 1 {
 			answers, err = m.getOne(ctx, chunk[0], query)
 		} else {
 			answers, err = m.postBatch(ctx, chunk, query)

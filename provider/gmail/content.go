@@ -122,7 +122,7 @@ func (w *mimeWriter) part(p *gapi.MessagePart, depth int) error {
 		report := ""
 		if _, kind, ok := strings.Cut(strings.ToLower(contentType(p)), "report-type="); ok {
 			kind, _, _ = strings.Cut(kind, ";")
-			if kind = strings.Trim(kind, "\" \t"); word(kind) != "" || strings.Contains(kind, "-") && !strings.ContainsAny(kind, "\"\r\n ") {
+			if kind = strings.Trim(kind, "\" \t\r\n"); word(kind) != "" {
 				report = "; report-type=" + kind
 			}
 		}

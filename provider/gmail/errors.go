@@ -142,7 +142,9 @@ func refused(meth method, g *googleapi.Error, now time.Time) error {
 
 // word keeps a reason out of the text that is none.
 func word(s string) string {
-	if len(s) > 64 || strings.ContainsFunc(s, func(r rune) bool { return r < '0' || r > 'z' }) {
+	if len(s) > 64 || strings.ContainsFunc(s, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '_' && r != '-'
+	}) {
 		return ""
 	}
 	return s
