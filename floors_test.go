@@ -28,10 +28,11 @@ var floors = []struct {
 	{"smtp", []string{"message", "provider"}},
 	{"emailint/crm", []string{"message", "linker"}},
 	{"emailint/state", []string{"message", "linker", "provider", "emailint/state"}},
+	{"internal/power", nil}, // how optional interfaces are found
 	{"emailint", []string{"message", "linker", "signature", "provider", "emailint", "internal/power"}},
-	{"emailint/internal/crash", []string{"message", "linker", "provider", "emailint", "internal/failpoint"}},
+	{"emailint/internal/crash", []string{"message", "linker", "provider", "emailint", "internal/failpoint", "internal/power"}},
 	{"internal", []string{"message"}}, // what examples and bench share: an embedded mail server, mbox files
-	{"internal/failpoint", []string{"message", "linker", "provider", "emailint"}},
+	{"internal/failpoint", []string{"message", "linker", "provider", "emailint", "internal/power"}},
 	{"internal/simulation", []string{"message", "linker", "provider", "emailint", "internal"}},
 	{"examples", []string{"message", "linker", "signature", "provider", "smtp", "emailint", "examples", "internal"}},
 	{"bench", []string{"message", "linker", "provider", "emailint", "internal", "examples/sqlstore"}},

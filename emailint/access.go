@@ -242,15 +242,24 @@ func (a *Acting) Correct(ctx context.Context, c Correction) error {
 		}
 		holds = slices.ContainsFunc(e.Holders, func(c int64) bool { return own[c] })
 	} else {
-		// With the Message-ID all mails are meant that have it. Who knows another's, and sends himself a mail with it, must not come by the other's.
+		// With the Message-ID all mails are meant that have it. Who knows another's, and sends himself a mail with it, must not come by the other's: all are
+		// to be the mail that he has.
 		rows, emails, err := a.engine.o.State.Lookup(ctx, a.actor.Org, a.engine.messageID(a.actor.Org, c.MessageID))
 		if err != nil {
 			return fmt.Errorf("emailint: correcting: %w", err)
 		}
-		holds = slices.ContainsFunc(rows, func(r state.Row) bool { return own[r.Connection] }) &&
-			!slices.ContainsFunc(emails, func(e state.Email) bool {
-				return !slices.ContainsFunc(e.Holders, func(c int64) bool { return own[c] })
-			})
+		his := map[state.Hash]bool{}
+		for _, r := range rows {
+			if own[r.Connection] {
+				holds, his[r.Fingerprint] = true, true
+			}
+		}
+		for _, r := range rows {
+			holds = holds && (own[r.Connection] || r.Fingerprint != "" && his[r.Fingerprint])
+		}
+		for _, e := range emails {
+			holds = holds && (e.Fingerprint != "" && his[e.Fingerprint] || slices.ContainsFunc(e.Holders, func(c int64) bool { return own[c] }))
+		}
 	}
 	if !holds {
 		return &ForbiddenError{ToCorrect}

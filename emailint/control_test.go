@@ -1,6 +1,7 @@
 package emailint_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strings"
@@ -298,88 +299,112 @@ func TestKeysOfAKMS(t *testing.T) {
 	}
 }
 
-// Who may do what: actor by action by owner.
-func TestAccess(t *testing.T) {
-	ann, bob := emailint.Actor{Org: "o", User: "ann"}, emailint.Actor{Org: "o", User: "bob"}
-	root := emailint.Actor{Org: "o", User: "root", Admin: true}
-	nobody := emailint.Actor{}
-	for _, c := range []struct {
-		do                     emailint.Action
-		own, other, admin, org bool // ann on hers, bob on hers, an administrator on hers, the administrator on the organisation's
-	}{
-		{emailint.ToConnect, true, false, false, false},
-		{emailint.ToDisconnect, true, false, false, false},
-		{emailint.ToErase, true, false, false, false},
-		{emailint.ToSend, true, false, false, false},
-		{emailint.ToExplain, true, false, false, false},
-		{emailint.ToUndo, true, false, false, false},
-		{emailint.ToSign, true, false, false, false},
-		{emailint.ToSeeState, true, false, true, true},
-		{emailint.ToSetSettings, false, false, true, true},
-		{emailint.ToPause, false, false, true, true},
-		{"do something else", false, false, false, false},
-	} {
-		for _, x := range []struct {
-			who   string
-			actor emailint.Actor
-			owner string
-			want  bool
-		}{{"the owner", ann, "ann", c.own}, {"another", bob, "ann", c.other}, {"an administrator", root, "ann", c.admin}, {"an administrator, of all", root, "", c.org},
-			{"another, of all", bob, "", false}, {"nobody", nobody, "", false}, {"nobody, of ann's", nobody, "ann", false}} {
-			if got := x.actor.May(c.do, x.owner) == nil; got != x.want {
-				t.Errorf("%s may %s: %v, want %v", x.who, c.do, got, x.want)
-			}
+// After Reseal nothing needs the older key, also where somebody saved settings at the same time.
+func TestResealWhileSettingsAreSaved(t *testing.T) {
+	older, newer := emailint.Key{ID: "older", Secret: bytes.Repeat([]byte{1}, 32)}, emailint.Key{ID: "newer", Secret: bytes.Repeat([]byte{2}, 32)}
+	var opts emailint.Options
+	emailinttest.New(t, emailinttest.WithOptions(func(o *emailint.Options) {
+		o.Keys = []emailint.Key{older}
+		opts = *o
+	}))
+	const org = "resealed"
+	e := func(keys ...emailint.Key) *emailint.Engine {
+		o := opts
+		o.Keys = keys
+		out, err := emailint.New(o)
+		if err != nil {
+			t.Fatal(err)
 		}
+		return out
+	}
+	if _, _, err := e(older).PatchSettings(t.Context(), org,
+		[]byte(`{"smtp":{"host":"mx.example","username":"u","password":"secret","from_address":"a@b.example"}}`), 0); err != nil {
+		t.Fatal(err)
+	}
+	store := &racing{Store: opts.State}
+	store.before = func() {
+		if r, err := e(newer, older).Reseal(context.Background()); err != nil || r.Unopen != 0 {
+			t.Errorf("Reseal = %+v, %v", r, err)
+		}
+	}
+	opts.State = store
+	if _, _, err := e(newer, older).PatchSettings(t.Context(), org, []byte(`{"smtp":{"from_name":"B"}}`), 1); err != nil {
+		t.Fatal(err)
+	}
+	if s, _, err := e(newer).Settings(t.Context(), org); err != nil || s.SMTP.Password != "secret" {
+		t.Errorf("without the older key the password is %d bytes, %v", len(s.SMTP.Password), err)
 	}
 }
 
-// By the doors of Acting nobody comes to another's mailbox.
-func TestActing(t *testing.T) {
+// What a pause forbids says so.
+func TestReconcileWhilePaused(t *testing.T) {
 	w := emailinttest.New(t)
-	w.CRM.Add(emailinttest.Org, linker.Record{Kind: linker.Contact, ID: "ada"}, "Ada", "ada@customer.example")
-	w.Deliver(mail("ada@customer.example", emailinttest.Owner, "1"))
-	if err := w.Drain(t.Context()); err != nil {
+	if err := w.Engine.Pause(t.Context(), emailint.Pause{By: "operator", Reason: "to see"}); err != nil {
 		t.Fatal(err)
 	}
-	as := func(org, user string, admin bool) *emailint.Acting {
-		return w.Engine.As(emailint.Actor{Org: org, User: user, Admin: admin})
+	if _, err := w.Engine.Reconcile(t.Context(), emailinttest.Org, w.Connection.ID, provider.Window{}); !errors.Is(err, emailint.ErrPaused) {
+		t.Errorf("Reconcile = %v", err)
 	}
-	owner := as(emailinttest.Org, "user", false)
-	if x, err := owner.Explain(t.Context(), "1@x"); err != nil || len(x.Copies) != 1 || len(x.Emails) != 1 {
-		t.Errorf("the owner is told %v, %v", x, err)
+	// A password of digits alone is one as well.
+	if _, _, err := w.Engine.PatchSettings(t.Context(), emailinttest.Org, []byte(`{"smtp":{"password":31415926}}`), 1); err == nil || strings.Contains(err.Error(), "31415926") {
+		t.Errorf("PatchSettings = %v", err)
 	}
-	id := w.Connection.ID
-	for who, a := range map[string]*emailint.Acting{"another": as(emailinttest.Org, "bob", false), "an administrator": as(emailinttest.Org, "root", true),
-		"an administrator elsewhere": as("other", "root", true), "nobody": as("", "", true)} {
-		if x, _ := a.Explain(t.Context(), "1@x"); len(x.Copies)+len(x.Emails) != 0 {
-			t.Errorf("%s is told %v", who, x)
+}
+
+// What is disconnected sends no more, also where mail goes by the organisation's own server.
+func TestADisconnectedMailboxDoesNotSend(t *testing.T) {
+	w := emailinttest.New(t)
+	if _, err := w.Engine.Disconnect(t.Context(), emailinttest.Org, w.Connection.ID); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := w.Engine.Send(t.Context(), emailinttest.Org, answerTo(w, "late")); err == nil || len(w.Fake.Sent()) != 0 {
+		t.Errorf("Send = %+v, %v", got, err)
+	}
+}
+
+// An administrator's pause and the operator's stand beside each other, whoever was first; each sees whose holds.
+func TestTwoPauses(t *testing.T) {
+	w := emailinttest.New(t)
+	root := w.Engine.As(emailint.Actor{Org: emailinttest.Org, User: "root", Admin: true})
+	ctx := t.Context()
+	if err := w.Engine.Pause(ctx, emailint.Pause{Admin: true, By: "root", Reason: "all of them"}); err == nil {
+		t.Error("an administrator paused everybody")
+	}
+	operator := func() error {
+		return w.Engine.Pause(ctx, emailint.Pause{Org: emailinttest.Org, By: "grace", Reason: "a bill is open"})
+	}
+	for _, adminFirst := range []bool{true, false} {
+		if err := errors.Join(operator(), root.Pause(ctx, "", "a merger")); err != nil {
+			t.Fatal(err)
 		}
-		_, errSend := a.Send(t.Context(), answerTo(w, "forged"))
-		_, errOff := a.Disconnect(t.Context(), id)
-		_, errErase := a.Erase(t.Context(), id)
-		_, errUndo := a.Undo(t.Context(), 1)
-		_, errConnect := a.Connect(t.Context(), emailint.NewConnection{User: "user", Provider: w.Connection.Provider, Credential: []byte("{}")})
-		_, errConsent := a.Consent(t.Context(), emailint.ConsentRequest{Session: emailint.Session{ID: "s", Org: emailinttest.Org, User: "user"}, Provider: "gmail"})
-		for what, err := range map[string]error{"send": errSend, "disconnect": errOff, "erase": errErase, "undo": errUndo, "connect": errConnect, "consent": errConsent} {
-			if !errors.As(err, new(*emailint.ForbiddenError)) {
-				t.Errorf("%s may %s: %v", who, what, err)
+		w.Advance(time.Second)
+		ms, err := root.Mailboxes(ctx)
+		if err != nil || len(ms[0].Pauses) != 2 || ms[0].Pauses[0].Admin == ms[0].Pauses[1].Admin {
+			t.Errorf("the administrator sees %+v, %v", ms, err)
+		}
+		st, err := w.Engine.Status(ctx, emailinttest.Org, w.Connection.ID)
+		if err != nil || len(st.Pauses) != 2 {
+			t.Errorf("the status has %+v, %v", st.Pauses, err)
+		}
+		for i := range 2 {
+			err := w.Engine.Sync(ctx, emailinttest.Org, w.Connection.ID)
+			if admin := i == 0 || !adminFirst; !errors.Is(err, emailint.ErrPaused) || strings.Contains(err.Error(), "the administrator, root: a merger") != admin {
+				t.Errorf("after %d resumed: %v", i, err)
+			}
+			if i == 0 == adminFirst {
+				err = root.Resume(ctx, "")
+			} else {
+				err = w.Engine.Resume(ctx, emailinttest.Org, "", "grace")
+			}
+			if err != nil {
+				t.Error(err)
 			}
 		}
-		ms, err := a.Mailboxes(t.Context())
-		if want := map[bool]int{true: 1}[who == "an administrator"]; err != nil || len(ms) != want {
-			t.Errorf("%s sees %d mailboxes, want %d: %v", who, len(ms), want, err)
+		if err := w.Engine.Sync(ctx, emailinttest.Org, w.Connection.ID); err != nil {
+			t.Error(err)
 		}
-		if _, _, err := a.Settings(t.Context()); (err == nil) != strings.HasPrefix(who, "an administrator") {
-			t.Errorf("%s and the settings: %v", who, err)
+		if err := root.Resume(ctx, ""); !errors.Is(err, state.ErrNotFound) {
+			t.Errorf("resumed twice: %v", err)
 		}
-	}
-	if c, err := w.State.Connection(t.Context(), emailinttest.Org, id); err != nil || c.State != state.Connected {
-		t.Errorf("the mailbox is %v: %v", c.State, err)
-	}
-	if n := len(w.Fake.Sent()); n != 0 {
-		t.Errorf("%d mails were sent", n)
-	}
-	if _, err := owner.Disconnect(t.Context(), id); err != nil {
-		t.Error(err)
 	}
 }

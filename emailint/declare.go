@@ -106,7 +106,8 @@ func (e *Engine) Declare(ctx context.Context, org string, emails ...DeclaredEmai
 }
 
 // Declared counts the declared emails of an organisation: what is not met when all mailboxes are imported, none of them has, or no longer, or it is older than
-// what was imported; or it has no record that the CRM still has, and none by the rules.
+// what was imported; or it has no record that the CRM still has, and none by the rules; or it was listed and not read, as nobody in it is known to the CRM
+// (SyncSettings.PeopleFirst).
 func (e *Engine) Declared(ctx context.Context, org string) (DeclaredCounts, error) {
 	n, err := e.o.State.Declared(ctx, org)
 	if err != nil {

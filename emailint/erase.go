@@ -62,10 +62,14 @@ func (e *Engine) partBefore(ctx context.Context, org string, connection int64) (
 	if errors.Is(err, state.ErrNotFound) {
 		return out, nil // only the CRM is still to be told, or nothing
 	}
-	if _, ok := e.provs[c.Provider].(provider.Authorizer); err != nil || !ok || c.State == state.Erasing || len(c.Credential) == 0 {
+	if _, ok := e.provs[c.Provider].(provider.Authorizer); err != nil || !ok || c.State == state.Erasing {
 		return out, err
 	}
 	out.Connection = connection
+	if len(c.Credential) == 0 { // the user is told what is not known
+		_, out.Kept = e.end(ctx, c, false)
+		return out, nil
+	}
 	return out, e.part(ctx, c, "it is to be erased", &out)
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,6 +30,7 @@ type house struct {
 	fake *providertest.Fake // the mailbox of whoever signs in
 	name string             // of the provider
 	opts emailint.Options
+	left bool // of a process that died: what it took was not ended
 }
 
 const app = "client-1"
@@ -394,35 +396,43 @@ func TestRefusedTokens(t *testing.T) {
 	}
 }
 
+// elsewhere is the refresh token that another program of the host's was given.
+func (h *house) elsewhere() string {
+	t := h.t
+	t.Helper()
+	how := h.opts.Providers[1].(provider.Authorizer).OAuth(provider.OAuthApp{ClientID: app})
+	conf := oauth2.Config{ClientID: app, ClientSecret: "app-secret", Endpoint: how.Endpoint, RedirectURL: base + "/oauth/" + h.name + "/callback"}
+	for _, s := range how.Scopes {
+		conf.Scopes = append(conf.Scopes, s.Name)
+	}
+	verifier := oauth2.GenerateVerifier()
+	opts := []oauth2.AuthCodeOption{oauth2.S256ChallengeOption(verifier)}
+	for k, v := range how.Params {
+		opts = append(opts, oauth2.SetAuthURLParam(k, v))
+	}
+	back, err := h.auth.Visit(t.Context(), conf.AuthCodeURL("x", opts...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := url.Parse(back)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok, err := conf.Exchange(context.WithValue(t.Context(), oauth2.HTTPClient, h.auth.Client()), u.Query().Get("code"), oauth2.VerifierOption(verifier))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tok.RefreshToken
+}
+
 // What another program was given is taken over without another consent.
 func TestAdopt(t *testing.T) {
 	for _, kind := range []emailinttest.AuthKind{emailinttest.AuthGoogle, emailinttest.AuthMicrosoft, emailinttest.AuthRotating} {
 		h := signingIn(t, kind)
 		h.auth.SignIn(emailinttest.AuthUser{Subject: "owner", Address: emailinttest.Owner})
-		how := h.opts.Providers[1].(provider.Authorizer).OAuth(provider.OAuthApp{ClientID: app})
-		conf := oauth2.Config{ClientID: app, ClientSecret: "app-secret", Endpoint: how.Endpoint, RedirectURL: base + "/oauth/" + h.name + "/callback"}
-		for _, s := range how.Scopes {
-			conf.Scopes = append(conf.Scopes, s.Name)
-		}
-		verifier := oauth2.GenerateVerifier()
-		opts := []oauth2.AuthCodeOption{oauth2.S256ChallengeOption(verifier)}
-		for k, v := range how.Params {
-			opts = append(opts, oauth2.SetAuthURLParam(k, v))
-		}
-		back, err := h.auth.Visit(t.Context(), conf.AuthCodeURL("x", opts...))
-		if err != nil {
-			t.Fatal(err)
-		}
-		u, err := url.Parse(back)
-		if err != nil {
-			t.Fatal(err)
-		}
-		tok, err := conf.Exchange(context.WithValue(t.Context(), oauth2.HTTPClient, h.auth.Client()), u.Query().Get("code"), oauth2.VerifierOption(verifier))
-		if err != nil {
-			t.Fatal(err)
-		}
-		a := emailint.Adoption{User: "ann", Provider: h.name, RefreshToken: emailint.Secret(tok.RefreshToken)}
-		if strings.Contains(fmt.Sprintf("%+v", a), tok.RefreshToken) {
+		token := h.elsewhere()
+		a := emailint.Adoption{User: "ann", Provider: h.name, RefreshToken: emailint.Secret(token)}
+		if strings.Contains(fmt.Sprintf("%+v", a), token) {
 			t.Error("an Adoption prints its token")
 		}
 		c, err := h.Engine.Adopt(t.Context(), emailinttest.Org, a)
@@ -547,5 +557,463 @@ func TestACopyOfProductionRefreshesNothing(t *testing.T) {
 	h.Advance(5 * time.Minute)
 	if err := prod.Sync(context.Background(), emailinttest.Org, c.ID); err != nil {
 		t.Error(err)
+	}
+}
+
+// Whoever withdrew the access and connects again is back at once: what this process remembers of the former grant counts no more.
+func TestConnectedAgainTheFormerTokensAreForgotten(t *testing.T) {
+	h := signingIn(t, emailinttest.AuthGoogle)
+	h.auth.SignIn(emailinttest.AuthUser{Subject: "owner", Address: emailinttest.Owner})
+	c := h.connection(h.connect("ann-1", "").Get("connected"))
+	other, err := emailint.New(h.opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(h.sync(c), other.Sync(t.Context(), emailinttest.Org, c.ID)); err != nil {
+		t.Fatal(err)
+	}
+	h.auth.Withdraw("owner", app)
+	if err := h.sync(c); err == nil {
+		t.Fatal("the access was withdrawn, and it works")
+	}
+	h.connect("ann-1", "connection="+fmt.Sprint(c.ID))
+	if err := h.sync(c); err != nil {
+		t.Errorf("connected again: %v", err)
+	}
+	if err := other.Sync(t.Context(), emailinttest.Org, c.ID); err != nil {
+		t.Errorf("in another process: %v", err)
+	}
+}
+
+// Half a consent doesn't end the access that a mailbox of the same account and app lives by: services end the whole grant.
+func TestHalfAConsentEndsNoMailbox(t *testing.T) {
+	h := signingIn(t, emailinttest.AuthGoogle)
+	h.opts.Providers[1] = asking{h.opts.Providers[1].(*emailinttest.AuthProvider)}
+	var err error
+	if h.Engine, err = emailint.New(h.opts); err != nil {
+		t.Fatal(err)
+	}
+	h.auth.SignIn(emailinttest.AuthUser{Subject: "owner", Address: emailinttest.Owner})
+	c := h.connection(h.connect("ann-1", "").Get("connected"))
+	h.auth.SignIn(emailinttest.AuthUser{Subject: "owner", Address: emailinttest.Owner}, "mail.send")
+	if got := h.connect("ann-1", "connection="+fmt.Sprint(c.ID)); got.Get("problem") == "" {
+		t.Fatalf("the page is told %v", got)
+	}
+	h.Advance(2 * time.Hour)
+	if err := h.sync(c); err != nil {
+		t.Errorf("the mailbox that worked ended: %v", err)
+	}
+}
+
+// A copy of production begins and ends no access at the service.
+func TestACopyOfProductionRevokesNothing(t *testing.T) {
+	h := signingIn(t, emailinttest.AuthGoogle)
+	h.opts.Deployment = "production"
+	prod, err := emailint.New(h.opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := h.connection(h.connect("ann-1", "").Get("connected"))
+	if err := prod.Sync(t.Context(), emailinttest.Org, c.ID); err != nil {
+		t.Fatal(err)
+	}
+	h.opts.Deployment = "laptop"
+	if h.Engine, err = emailint.New(h.opts); err != nil {
+		t.Fatal(err)
+	}
+	if got := h.arrives(h.get("ann-1", base+"/oauth/gmail/start?return=/settings/email")); !strings.Contains(got.Get("problem"), "observes") {
+		t.Errorf("who connects at the copy is told %v", got)
+	}
+	got, err := h.Engine.Disconnect(t.Context(), emailinttest.Org, c.ID)
+	if err != nil || got.Revoked || got.Kept == "" {
+		t.Errorf("Disconnect = %+v, %v", got, err)
+	}
+	if n := h.auth.Count(emailinttest.AuthRevoke); n != 0 {
+		t.Errorf("%d accesses were ended", n)
+	}
+}
+
+// What is not a password is not called one, also the second time.
+func TestAReceiptOfWhatHasNoCredentialLeft(t *testing.T) {
+	h := signingIn(t, emailinttest.AuthGoogle)
+	c := h.connection(h.connect("ann-1", "").Get("connected"))
+	for range 2 {
+		got, err := h.Engine.Disconnect(t.Context(), emailinttest.Org, c.ID)
+		if err != nil || strings.Contains(got.Kept, "password") {
+			t.Errorf("Disconnect = %+v, %v", got, err)
+		}
+	}
+}
+
+// meanwhile does something before the state of a connection is set.
+type meanwhile struct {
+	state.Store
+	do func()
+}
+
+func (s *meanwhile) SetState(ctx context.Context, org string, id int64, st state.ConnState, reason string) error {
+	s.do()
+	return s.Store.SetState(ctx, org, id, st, reason)
+}
+
+// What is ended at the service is the token that was stored last, not one that was rotated away meanwhile: services confirm that as well (RFC 7009, 2.2).
+func TestWhatIsEndedIsTheNewestToken(t *testing.T) {
+	h := signingIn(t, emailinttest.AuthRotating)
+	c := h.connection(h.connect("ann-1", "").Get("connected"))
+	store := &meanwhile{Store: h.opts.State}
+	store.do = func() {
+		h.Advance(2 * time.Hour)
+		if err := h.sync(c); err != nil {
+			t.Error(err)
+		}
+	}
+	h.opts.State = store
+	e, err := emailint.New(h.opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Disconnect(t.Context(), emailinttest.Org, c.ID); err != nil {
+		t.Fatal(err)
+	}
+	ended := ""
+	for _, call := range h.auth.Log() {
+		if call.Step == emailinttest.AuthRevoke {
+			ended = call.Token
+		}
+	}
+	if n := h.auth.Refreshes(ended); ended == "" || n != 0 || h.auth.Count(emailinttest.AuthRefresh) != 1 {
+		t.Errorf("the token that was to end (%q) was refreshed %d times before", ended, n)
+	}
+}
+
+// restarting fails to store credentials for a while.
+type restarting struct {
+	state.Store
+	fail atomic.Int32
+}
+
+func (s *restarting) SetCredential(ctx context.Context, org string, id int64, version int64, sealed []byte) (int64, error) {
+	if s.fail.Add(-1) >= 0 {
+		return 0, errors.New("the database restarts")
+	}
+	return s.Store.SetCredential(ctx, org, id, version, sealed)
+}
+
+// Where the service took the former token back, the new one must not be lost with one failed write.
+func TestATokenThatCouldNotBeStoredIsNotLost(t *testing.T) {
+	h := signingIn(t, emailinttest.AuthRotating)
+	store := &restarting{Store: h.opts.State}
+	h.opts.State = store
+	var err error
+	if h.Engine, err = emailint.New(h.opts); err != nil {
+		t.Fatal(err)
+	}
+	c := h.connection(h.connect("ann-1", "").Get("connected"))
+	if err := h.sync(c); err != nil {
+		t.Fatal(err)
+	}
+	h.Advance(2 * time.Hour)
+	store.fail.Store(1)
+	_ = h.sync(c)
+	h.Advance(10 * time.Minute)
+	if err := h.sync(c); err != nil {
+		t.Errorf("after the database came back: %v", err)
+	}
+	if c := h.connection(fmt.Sprint(c.ID)); c.State != state.Connected {
+		t.Errorf("the mailbox is %s: %s", c.State, c.Reason)
+	}
+}
+
+// A redirect URI that was right when it was saved and isn't served any more is named, instead of a person being sent into the void.
+func TestHandlerHasMoved(t *testing.T) {
+	h := signingIn(t, emailinttest.AuthGoogle)
+	s := emailint.DefaultSettings()
+	s.Apps = map[string]emailint.App{"gmail": {ClientID: app, ClientSecret: "app-secret", RedirectURI: base + "/oauth/gmail/callback"}}
+	if _, err := h.Engine.SetSettings(t.Context(), emailinttest.Org, s, 1); err != nil {
+		t.Fatal(err)
+	}
+	h.opts.BaseURL, h.opts.Apps = "https://new.example/mail", nil
+	e, err := emailint.New(h.opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var action *provider.NeedsAction
+	to, err := e.Consent(t.Context(), emailint.ConsentRequest{Session: emailint.Session{ID: "s", Org: emailinttest.Org, User: "ann"}, Provider: "gmail"})
+	if !errors.As(err, &action) || !strings.Contains(action.Reason, "https://new.example/mail/oauth/gmail/callback") {
+		t.Errorf("Consent = %q, %v", to, err)
+	}
+}
+
+// Ids are the host's: two that look alike when they are put together are two.
+func TestACredentialOfAnotherUserDoesNotOpen(t *testing.T) {
+	w := emailinttest.New(t)
+	one, err := w.Engine.Connect(t.Context(), "a", emailint.NewConnection{User: "b/c", Provider: w.Connection.Provider, Credential: []byte("{}")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, err := w.Engine.Connect(t.Context(), "a/b", emailint.NewConnection{User: "c", Provider: w.Connection.Provider, Credential: []byte("{}")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.State.SetCredential(t.Context(), "a/b", two.ID, two.CredentialVersion, one.Credential); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Engine.Sync(t.Context(), "a/b", two.ID); err == nil {
+		t.Error("a row that was moved opens")
+	}
+}
+
+// However a path is written, the browser ends on the CRM's own host.
+func TestPathsThatLookLikeHosts(t *testing.T) {
+	h := signingIn(t, emailinttest.AuthGoogle)
+	home, err := url.Parse("https://crm.example.com/email/oauth/gmail/callback")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, to := range []string{"/..//evil.example", "/%09/evil.example", "/%2F/evil.example", "/%5C/evil.example", "/.//evil.example", "/x/../..//evil.example", "/%2e%2e//evil.example",
+		"/;//evil.example", "/@evil.example", "/:80//evil.example", "/?//evil.example", "/#//evil.example", "/\u2028/evil.example", "/%00", "/settings?x=%0d%0aSet-Cookie:a"} {
+		h.auth.Refuse("access_denied", "")
+		u := base + "/oauth/gmail/start?return=" + url.QueryEscape(to)
+		res := h.get("ann-1", u)
+		if res.StatusCode >= 400 {
+			continue
+		}
+		res = h.get("ann-1", h.start("ann-1", "return="+url.QueryEscape(to)))
+		at := res.Header.Get("Location")
+		end, err := home.Parse(at)
+		if err != nil || end.Host != home.Host || end.Scheme != "https" || strings.HasPrefix(at, "//") || strings.ContainsAny(at, "\\\r\n\t") {
+			t.Errorf("return=%q leads to %q, %v", to, at, err)
+		}
+	}
+}
+
+// Where the app was wrong and is mended, its mailboxes work again without their users: nobody but the operator had anything to do.
+func TestTheAppIsMended(t *testing.T) {
+	h := signingIn(t, emailinttest.AuthGoogle)
+	s := emailint.DefaultSettings()
+	s.Apps = map[string]emailint.App{"gmail": {ClientID: app, ClientSecret: "app-secret", RedirectURI: base + "/oauth/gmail/callback"}}
+	if _, err := h.Engine.SetSettings(t.Context(), emailinttest.Org, s, 1); err != nil {
+		t.Fatal(err)
+	}
+	c := h.connection(h.connect("ann-1", "").Get("connected"))
+	if err := h.sync(c); err != nil {
+		t.Fatal(err)
+	}
+	h.Advance(2 * time.Hour)
+	h.auth.ExpireSecret(app)
+	if err := h.sync(c); err == nil {
+		t.Fatal("it works by an expired secret")
+	}
+	h.auth.Register(emailinttest.AuthClient{ID: app, Secret: "new-secret", Redirects: []string{base + "/oauth/gmail/callback"}})
+	if _, _, err := h.Engine.PatchSettings(t.Context(), emailinttest.Org, []byte(`{"apps":{"gmail":{"client_secret":"new-secret"}}}`), 2); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.sync(c); err != nil {
+		t.Errorf("the app is right again: %v", err)
+	}
+	if c := h.connection(fmt.Sprint(c.ID)); c.State != state.Connected {
+		t.Errorf("the mailbox is %s: %s", c.State, c.Reason)
+	}
+	// The operator's own app, and keys, are mended by a start.
+	if err := h.State.SetState(t.Context(), emailinttest.Org, c.ID, state.Misconfigured, "the key was missing"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	h.opts.Progress = func(string, int64) { cancel() } // of whatever mailbox: the start is over
+	e, err := emailint.New(h.opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Run(ctx) //nolint:errcheck // it was told to stop
+	if c := h.connection(fmt.Sprint(c.ID)); c.State != state.Connected {
+		t.Errorf("after a start the mailbox is %s: %s", c.State, c.Reason)
+	}
+}
+
+// Where Handler is mounted decides which redirect URIs are right: nobody could enter one that is.
+func TestBaseURLs(t *testing.T) {
+	var opts emailint.Options
+	emailinttest.New(t, emailinttest.WithOptions(func(o *emailint.Options) { opts = *o }))
+	for at, good := range map[string]bool{"": true, base: true, base + "/": true, "http://localhost:8080/email": true, "http://crm.example.com": false, "crm.example.com": false,
+		"https://crm.example.com/?x=": false, "https://crm.example.com/#x": false, "https://ann@crm.example.com/": false, "/email": false} {
+		opts.BaseURL = at
+		if _, err := emailint.New(opts); (err == nil) != good || err != nil && !strings.Contains(err.Error(), "BaseURL") {
+			t.Errorf("%q: %v", at, err)
+		}
+	}
+}
+
+// A service that asks for years is asked again the next day.
+func TestAWaitOfYears(t *testing.T) {
+	h := signingIn(t, emailinttest.AuthGoogle)
+	c := h.connection(h.connect("ann-1", "").Get("connected"))
+	h.Advance(2 * time.Hour)
+	h.auth.Fail(emailinttest.AuthRefresh, 1, emailinttest.AuthFault{Status: 429, RetryAfter: 30000 * time.Hour})
+	if err := h.sync(c); err == nil {
+		t.Fatal("the pass says that all is well")
+	}
+	if c := h.connection(fmt.Sprint(c.ID)); c.State != state.Connected || c.NotBefore.Sub(h.Now()) != 24*time.Hour {
+		t.Errorf("the mailbox is %s and waits for %s", c.State, c.NotBefore.Sub(h.Now()))
+	}
+}
+
+// A service that rotates tokens takes the former back. What it gave for it is not lost where the mailbox can't be opened then, however often: the same call
+// goes on, in another process as well.
+func TestAdoptGoesOn(t *testing.T) {
+	for _, kind := range []emailinttest.AuthKind{emailinttest.AuthGoogle, emailinttest.AuthMicrosoft, emailinttest.AuthRotating} {
+		h := signingIn(t, kind)
+		h.auth.SignIn(emailinttest.AuthUser{Subject: "owner", Address: emailinttest.Owner})
+		a := emailint.Adoption{User: "ann", Provider: h.name, RefreshToken: emailint.Secret(h.elsewhere())}
+		for range 3 {
+			h.fake.FailNext(1, errors.New("the mail service has a bad day"))
+			if _, err := h.Engine.Adopt(t.Context(), emailinttest.Org, a); err == nil {
+				t.Fatalf("%s: adopted on a bad day", kind)
+			}
+			h.again()
+			h.Advance(24 * time.Hour)
+		}
+		c, err := h.Engine.Adopt(t.Context(), emailinttest.Org, a)
+		if err != nil {
+			t.Fatalf("%s: %v", kind, err)
+		}
+		h.Advance(2 * time.Hour)
+		if err := h.sync(c); err != nil {
+			t.Errorf("%s: %v", kind, err)
+		}
+		// What was kept is gone. To adopt it again by the token of before is what a thief would do at a service that rotates.
+		before := h.auth.Count(emailinttest.AuthRefresh)
+		_, err = h.Engine.Adopt(t.Context(), emailinttest.Org, a)
+		if (err != nil) != (kind == emailinttest.AuthRotating) || h.auth.Count(emailinttest.AuthRefresh) != before+1 {
+			t.Errorf("%s: adopted twice: %v", kind, err)
+		}
+	}
+}
+
+// Without a new consent: when an administrator has approved, when a server takes the password again. What is ended by choice is not brought back by it.
+func TestRetry(t *testing.T) {
+	h := signingIn(t, emailinttest.AuthGoogle)
+	h.auth.SignIn(emailinttest.AuthUser{Subject: "owner", Address: emailinttest.Owner})
+	c := h.connection(h.connect("ann-1", "").Get("connected"))
+	if err := h.sync(c); err != nil {
+		t.Fatal(err)
+	}
+	h.Advance(2 * time.Hour)
+	refuse := func() {
+		h.auth.Fail(emailinttest.AuthRefresh, 1, emailinttest.AuthFault{Code: "admin_policy_enforced"})
+	}
+	is := func(want state.ConnState) {
+		t.Helper()
+		if got := h.connection(fmt.Sprint(c.ID)); got.State != want {
+			t.Errorf("the mailbox is %s (%s), want %s", got.State, got.Reason, want)
+		}
+	}
+	refuse()
+	if err := h.sync(c); err == nil {
+		t.Fatal("it works without leave")
+	}
+	is(state.NeedsAdmin)
+	if err := h.sync(c); !errors.Is(err, state.ErrNoneDue) {
+		t.Errorf("who waits for an administrator is worked on: %v", err)
+	}
+	// Not approved yet: one try.
+	refuse()
+	if err := h.Engine.As(emailint.Actor{Org: emailinttest.Org, User: "root", Admin: true}).Retry(t.Context(), c.ID); err != nil {
+		t.Fatal(err)
+	}
+	is(state.Connected)
+	_ = h.sync(c)
+	is(state.NeedsAdmin)
+	if err := h.Engine.Retry(t.Context(), emailinttest.Org, c.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.sync(c); err != nil {
+		t.Errorf("approved: %v", err)
+	}
+	is(state.Connected)
+	if err := h.Engine.Retry(t.Context(), emailinttest.Org, c.ID); err != nil {
+		t.Errorf("one that is connected: %v", err)
+	}
+	if _, err := h.Engine.Disconnect(t.Context(), emailinttest.Org, c.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Engine.Retry(t.Context(), emailinttest.Org, c.ID); err == nil || !strings.Contains(err.Error(), "disconnected by its user") {
+		t.Errorf("one that is disconnected: %v", err)
+	}
+	is(state.Disconnected)
+	if err := h.Engine.Retry(t.Context(), "other", c.ID); !errors.Is(err, state.ErrNotFound) {
+		t.Errorf("another organisation's: %v", err)
+	}
+}
+
+// A mailbox whose app the organisation put right is tried again, and one that waits for its user is not, as an app heals nothing there.
+func TestACorrectedAppTriesItsMailboxes(t *testing.T) {
+	h := signingIn(t, emailinttest.AuthGoogle)
+	right := emailint.App{ClientID: app, ClientSecret: "app-secret", RedirectURI: base + "/oauth/gmail/callback"}
+	c := h.connection(h.connect("ann-1", "").Get("connected"))
+	if err := h.sync(c); err != nil {
+		t.Fatal(err)
+	}
+	wrong := right
+	wrong.ClientSecret = "mistyped"
+	set := func(a emailint.App) {
+		t.Helper()
+		s, version, err := h.Engine.Settings(t.Context(), emailinttest.Org)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Apps = map[string]emailint.App{"gmail": a}
+		if _, err := h.Engine.SetSettings(t.Context(), emailinttest.Org, s, version); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(wrong)
+	h.Advance(2 * time.Hour)
+	_ = h.sync(c)
+	if got := h.connection(fmt.Sprint(c.ID)); got.State != state.Misconfigured {
+		t.Fatalf("the mailbox is %s (%s)", got.State, got.Reason)
+	}
+	waits, err := h.State.AddConnection(t.Context(), state.Connection{Org: emailinttest.Org, User: "bob", Provider: "gmail", Address: "bob@example.com", State: state.NeedsUser}, state.Change{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	set(right)
+	if err := h.sync(c); err != nil {
+		t.Errorf("the app is right: %v", err)
+	}
+	if got := h.connection(fmt.Sprint(waits.ID)); got.State != state.NeedsUser {
+		t.Errorf("the other is %s", got.State)
+	}
+}
+
+// Erase ends the access by the rule of Disconnect, and its receipt says so; a mailbox with a password has none to end.
+func TestErasingRevokes(t *testing.T) {
+	h := signingIn(t, emailinttest.AuthGoogle)
+	h.auth.SignIn(emailinttest.AuthUser{Subject: "owner", Address: emailinttest.Owner})
+	ann := h.connection(h.connect("ann-1", "").Get("connected"))
+	bob := h.connection(h.connect("bob-1", "").Get("connected"))
+	first, err := h.Engine.Erase(t.Context(), emailinttest.Org, ann.ID)
+	if err != nil || first.Access.Revoked || !strings.Contains(first.Access.Kept, "another mailbox") || first.Done.IsZero() {
+		t.Errorf("the first: %+v, %v", first, err)
+	}
+	if err := h.sync(bob); err != nil {
+		t.Errorf("the other: %v", err)
+	}
+	h.auth.Fail(emailinttest.AuthRevoke, 1, emailinttest.AuthFault{Status: 500})
+	second, err := h.Engine.Erase(t.Context(), emailinttest.Org, bob.ID)
+	if err != nil || second.Access.Revoked || !strings.Contains(second.Access.Kept, "did not confirm") || second.Done.IsZero() {
+		t.Errorf("the service does not answer: %+v, %v", second, err)
+	}
+	again, err := h.Engine.Erase(t.Context(), emailinttest.Org, bob.ID)
+	if err != nil || again.Access != (emailint.Disconnection{}) || again.Connection != bob.ID {
+		t.Errorf("once more: %+v, %v", again, err)
+	}
+	ann = h.connection(h.connect("ann-1", "").Get("connected"))
+	third, err := h.Engine.Erase(t.Context(), emailinttest.Org, ann.ID)
+	if err != nil || !third.Access.Revoked || third.Access.Kept != "" {
+		t.Errorf("the last: %+v, %v", third, err)
+	}
+	password, err := h.Engine.Erase(t.Context(), emailinttest.Org, h.Connection.ID)
+	if err != nil || password.Access != (emailint.Disconnection{}) {
+		t.Errorf("by password: %+v, %v", password, err)
 	}
 }

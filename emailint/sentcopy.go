@@ -72,6 +72,7 @@ func (e *Engine) copy(ctx context.Context, row state.Outgoing, shut map[int64]ti
 	if err != nil {
 		return err
 	}
+	// CopiesDue left out what was paused then. It gave up to 20 rows, each of which may take minutes: those behind are asked again.
 	paused := e.paused(ctx, row.Org, c.Provider)
 	if paused != nil && !errors.Is(paused, ErrPaused) {
 		return paused

@@ -1,6 +1,7 @@
 package emailint_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"github.com/intellicon/email-integration/emailint/state"
 	"github.com/intellicon/email-integration/linker"
 	"github.com/intellicon/email-integration/message"
+	"github.com/intellicon/email-integration/provider"
 )
 
 const base = "https://crm.example.com/email"
@@ -401,5 +403,191 @@ func TestTheOperatorsDefaults(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error says nothing of %s: %v", want, err)
 		}
+	}
+}
+
+// Whatever a host prints or logs of what holds a secret, it doesn't show it.
+func TestNothingThatHoldsASecretPrintsIt(t *testing.T) {
+	const secret = "hunter2-hunter2"
+	var out bytes.Buffer
+	opts := emailint.Options{Apps: map[string]emailint.App{"gmail": {ClientSecret: secret}}, Keys: []emailint.Key{{ID: "k", Secret: []byte(secret)}}, IndexKey: []byte(secret)}
+	h := signingIn(t, emailinttest.AuthGoogle)
+	h.opts.Apps = map[string]emailint.App{"gmail": {ClientID: "x", ClientSecret: secret, RedirectURI: base + "/oauth/gmail/callback"}}
+	e, err := emailint.New(h.opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, v := range map[string]any{
+		"app": provider.OAuthApp{ClientID: "id", ClientSecret: secret}, "new": emailint.NewConnection{Credential: []byte(secret)}, "opts": opts,
+		"engine": e, "key": emailint.Key{ID: "k", Secret: []byte(secret)},
+		"options":  &opts,
+		"settings": struct{ S emailint.Settings }{emailint.Settings{SMTP: emailint.SMTP{Password: secret}}},
+		"keyptr":   &emailint.Key{ID: "k", Secret: []byte(secret)},
+	} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+			out.Reset()
+			fmt.Fprintf(&out, verb, v)
+			hides(t, name+" "+verb, out.String(), secret)
+		}
+		out.Reset()
+		slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "v", v)
+		hides(t, name+" json log", out.String(), secret)
+		out.Reset()
+		slog.New(slog.NewTextHandler(&out, nil)).Info("x", "v", v)
+		hides(t, name+" text log", out.String(), secret)
+		if b, err := json.Marshal(v); err == nil && name != "new" { // who marshals a connection to be made wants it whole
+			hides(t, name+" json", string(b), secret)
+		}
+	}
+}
+
+func hides(t *testing.T, name, out, secret string) {
+	t.Helper()
+	b64, _ := json.Marshal([]byte(secret))
+	for _, s := range []string{secret, fmt.Sprintf("%x", secret), strings.Trim(fmt.Sprint([]byte(secret)), "[]"), strings.Trim(string(b64), `"`)} {
+		if strings.Contains(out, s) {
+			t.Errorf("%s shows it: %.200s", name, out)
+			return
+		}
+	}
+}
+
+func wants(t *testing.T, err error, field string) {
+	t.Helper()
+	var f *emailint.FieldError
+	if !errors.As(err, &f) || f.Field != field {
+		t.Errorf("the error is %v, want one of %s", err, field)
+	}
+}
+
+// A name that is nearly a field's is none, and what stands behind the patch is not lost without a word.
+func TestPatchesOfNoField(t *testing.T) {
+	w := emailinttest.New(t)
+	for patch, field := range map[string]string{
+		`{"SMTP":{"from_name":"x"}}`:                      "SMTP",
+		`{"smtp":{},"Smtp":{"from_name":"x"}}`:            "Smtp",
+		`{"smtp":{"From_Name":"x"}}`:                      "smtp.From_Name",
+		`{"inbox":[{"id":"a","DO":"archive"}]}`:           "inbox[0].DO",
+		`{"rules":{"excluded_domains":[{"Domain":"x"}]}}`: "rules.excluded_domains[0].Domain",
+		`{"apps":{"gmail":{"Client_ID":"x"}}}`:            "apps.gmail.Client_ID",
+		`{"rules":{"Own":["boss@example.com"]}}`:          "rules.Own",
+		`{"rules":{"-":["boss@example.com"]}}`:            "rules.-",
+		`{"apps":{"a.b":{"client_id":"x"}}}`:              "apps",
+		`{"apps":{"../x":{"client_id":"x"}}}`:             "apps",
+		`{"smtp":{"smtp":{"smtp":{"smtp":{"host":""}}}}}`: "smtp.smtp",
+	} {
+		s, version, err := w.Engine.PatchSettings(t.Context(), emailinttest.Org, []byte(patch), 1)
+		wants(t, err, field)
+		if s.SMTP.FromName != "" || version != 1 {
+			t.Errorf("%s: version %d, %+v", patch, version, s)
+		}
+	}
+	for _, patch := range []string{`{}}`, `{} {}`, `{}]`, `{},`, `[]`, `null`, ``, strings.Repeat(`{"smtp":`, 20000)} {
+		if _, version, err := w.Engine.PatchSettings(t.Context(), emailinttest.Org, []byte(patch), 1); err == nil || version != 1 {
+			t.Errorf("%.20s: version %d, %v", patch, version, err)
+		}
+	}
+}
+
+// Null takes away what was saved: what holds then is the default, not zero.
+func TestNullIsTheDefault(t *testing.T) {
+	def := emailint.DefaultSettings()
+	def.Sync.ImportDays, def.Rules.ExcludedDomains = 60, []linker.Exclusion{{Domain: "mail.example"}}
+	w := emailinttest.New(t, emailinttest.WithOptions(func(o *emailint.Options) { o.Defaults = &def }))
+	const org = "another"
+	set := `{"sync":{"inbound_minutes":15,"import_days":0},"file_sent":false,"on_delete":"release","rules":{"excluded_domains":[]},
+		"smtp":{"host":"mx.example","username":"u","password":"secret","from_address":"a@b.example","from_name":"B"}}`
+	_, version, err := w.Engine.PatchSettings(t.Context(), org, []byte(set), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, version, err := w.Engine.PatchSettings(t.Context(), org,
+		[]byte(`{"sync":null,"file_sent":null,"on_delete":null,"rules":{"excluded_domains":null},"smtp":{"from_name":null}}`), version)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Sync != def.Sync || !s.FileSent || s.OnDelete != def.OnDelete || len(s.Rules.ExcludedDomains) != 1 || s.SMTP.FromName != "" || s.SMTP.Password != "secret" {
+		t.Errorf("the settings are %+v", s)
+	}
+	if s, _, err = w.Engine.PatchSettings(t.Context(), org, []byte(`{"smtp":null}`), version); err != nil || s.SMTP != def.SMTP {
+		t.Errorf("without a server: %+v, %v", s.SMTP, err)
+	}
+}
+
+// What one organisation does to the defaults that it was given, another does not see.
+func TestDefaultsAreNobodysToChange(t *testing.T) {
+	def := emailint.DefaultSettings()
+	def.Rules.ExcludedDomains = append(make([]linker.Exclusion, 0, 8), linker.Exclusion{Domain: "mail.example"})
+	def.Rules.OwnDomains = append(make([]message.Key, 0, 8), "own.example")
+	def.Inbox = []emailint.InboxRule{{ID: "a", Do: emailint.ArchiveMail, Users: []string{"ann"}}}
+	w := emailinttest.New(t, emailinttest.WithOptions(func(o *emailint.Options) { o.Defaults = &def }))
+	a, _, err := w.Engine.Settings(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Rules.ExcludedDomains[0].Domain, a.Rules.OwnDomains[0], a.Inbox[0].Users[0] = "a.example", "a.example", "eve"
+	a.Rules.ExcludedDomains = append(a.Rules.ExcludedDomains, linker.Exclusion{Domain: "a.example"})
+	b, _, err := w.Engine.Settings(t.Context(), "b")
+	if err != nil || b.Rules.ExcludedDomains[0].Domain != "mail.example" || b.Rules.OwnDomains[0] != "own.example" || b.Inbox[0].Users[0] != "ann" {
+		t.Errorf("another organisation has %+v, %+v, %v", b.Rules, b.Inbox, err)
+	}
+	if more := def.Rules.ExcludedDomains[:2]; more[1].Domain != "" {
+		t.Errorf("the defaults have %v behind their end", more)
+	}
+}
+
+// racing does something between the reading of settings and their saving.
+type racing struct {
+	state.Store
+	before func()
+}
+
+func (s *racing) SaveSettings(ctx context.Context, org string, to state.Settings, relink bool) (int64, error) {
+	if f := s.before; f != nil {
+		s.before = nil
+		f()
+	}
+	return s.Store.SaveSettings(ctx, org, to, relink)
+}
+
+// A version that is not there yet is refused, also when it is there in the end: what a mask keeps is what was read.
+func TestAVersionOfTheFuture(t *testing.T) {
+	var opts emailint.Options
+	w := emailinttest.New(t, emailinttest.WithOptions(func(o *emailint.Options) { opts = *o }))
+	set := func(password string, version int64) {
+		if _, _, err := w.Engine.PatchSettings(t.Context(), "future", []byte(`{"smtp":{"host":"mx.example","username":"u","password":"`+password+`","from_address":"a@b.example"}}`), version); err != nil {
+			t.Error(err)
+		}
+	}
+	set("first", 0)
+	opts.State = &racing{Store: opts.State, before: func() { set("second", 1) }}
+	e, err := emailint.New(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := e.PatchSettings(t.Context(), "future", []byte(`{"smtp":{"from_name":"B"}}`), 2); !errors.Is(err, state.ErrStale) {
+		t.Errorf("PatchSettings = %v", err)
+	}
+	set("second", 1)
+	if s, _, err := w.Engine.Settings(t.Context(), "future"); err != nil || s.SMTP.Password != "second" {
+		t.Errorf("the password that was set last is lost: %v", err)
+	}
+}
+
+// A patch that was saved is not answered by an error because of a secret that it doesn't name and nobody is shown.
+func TestAPatchBesideASecretThatDoesNotOpen(t *testing.T) {
+	var opts emailint.Options
+	w := emailinttest.New(t, emailinttest.WithOptions(func(o *emailint.Options) { opts = *o }))
+	if _, _, err := w.Engine.PatchSettings(t.Context(), "lost", []byte(`{"smtp":{"host":"mx.example","username":"u","password":"p","from_address":"a@b.example"}}`), 0); err != nil {
+		t.Fatal(err)
+	}
+	opts.Keys = []emailint.Key{{ID: "other", Secret: bytes.Repeat([]byte{9}, 32)}}
+	e, err := emailint.New(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, version, err := e.As(emailint.Actor{Org: "lost", User: "boss", Admin: true}).PatchSettings(t.Context(), []byte(`{"sync":{"import_days":60}}`), 1)
+	if err != nil || version != 2 || s.Sync.ImportDays != 60 || s.SMTP.Password != emailint.SecretSet {
+		t.Errorf("the page is told version %d, %+v, %v", version, s.Sync, err)
 	}
 }

@@ -37,10 +37,10 @@ func (e *Engine) watch(ctx context.Context, l state.Lease, c Connection, s SyncS
 	}
 	if !wanted {
 		e.unwatch(ctx, c, c.Watch.Handle)
-		if err := e.o.State.SetWatch(ctx, l, state.Watch{}); err != nil {
+		if err := e.o.State.SetRealTime(ctx, c.Org, c.ID, "polling: no mail is wanted in real time"); err != nil {
 			return err
 		}
-		return e.o.State.SetRealTime(ctx, c.Org, c.ID, "polling: no mail is wanted in real time")
+		return e.o.State.SetWatch(ctx, l, state.Watch{})
 	}
 	wctx, cancel := context.WithTimeout(ctx, watchTime)
 	got, err := p.Watch(wctx, e.tokens.Source(context.WithoutCancel(ctx), c), c.Watch.Handle)
@@ -69,13 +69,15 @@ func (e *Engine) watch(ctx context.Context, l state.Lease, c Connection, s SyncS
 			}
 		}
 	}
-	if serr := e.o.State.SetWatch(context.WithoutCancel(ctx), l, w); serr != nil {
-		if err == nil && errors.Is(serr, state.ErrStale) {
-			e.unwatch(ctx, c, w.Handle) // it was disconnected meanwhile
-		}
-		return serr
+	// The note goes first: should we die in between, it is due still, and noted again.
+	serr := e.o.State.SetRealTime(context.WithoutCancel(ctx), c.Org, c.ID, text)
+	if serr == nil {
+		serr = e.o.State.SetWatch(context.WithoutCancel(ctx), l, w)
 	}
-	return e.o.State.SetRealTime(ctx, c.Org, c.ID, text)
+	if err == nil && (errors.Is(serr, state.ErrStale) || errors.Is(serr, state.ErrNotFound)) {
+		e.unwatch(ctx, c, w.Handle) // it was disconnected meanwhile
+	}
+	return serr
 }
 
 // unwatch ends what stands at the service. One without a handle is the person's and the app's, and another mailbox may live by it (facts 8). Where the

@@ -244,6 +244,15 @@ var cases = []struct {
 		"From: ada@acme.com", []linker.Link{link("contact/merged", linker.ByPerson, "user 7", false)}, `
 		linked: by person user 7
 		contact/ada by person user 7 100`},
+	{"the host's link on internal mail, and it brings nothing along", nil, "From: colleague@own.example\nTo: me@own.example", []linker.Link{link("contact/ada", linker.ByHost, "declared as 7", false)}, `
+		linked: by host declared as 7
+		contact/ada by host declared as 7 95`},
+	{"the host's link survives exclusion and what is forged, and follows a merge", func(r *linker.Rules) { r.ExcludedDomains = []linker.Exclusion{{Domain: "acme.com"}} },
+		"From: ada@acme.com\nAuth: fail", []linker.Link{link("contact/merged", linker.ByHost, "declared as 7", false), link("contact/gone", linker.ByHost, "declared as 7", false)}, `
+		linked: by host declared as 7
+		contact/ada by host declared as 7 95`},
+	{"a person outweighs the host", nil, "From: x@private.example", []linker.Link{link("contact/ada", linker.ByPerson, "", true), link("contact/ada", linker.ByHost, "declared as 7", false)},
+		"unmatched: no record has an address or domain of this mail"},
 	{"not this record", nil, "From: ada@acme.com", []linker.Link{link("contact/merged", linker.ByPerson, "", true), link("contact/ada", linker.ByThread, "m1", false)}, `
 		linked: by domain acme.com
 		account/acme by domain acme.com 70`},

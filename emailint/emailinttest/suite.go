@@ -161,7 +161,8 @@ var declaredCases = []suiteCase{
 			h.Had("o", "own-2")
 			e := email("1", 1, "s")
 			e.HostID = "own-1"
-			ok := h.Store.SaveEmails(t.Context(), "o", []crm.Email{e}) == nil && h.Store.SaveEmails(t.Context(), "o", []crm.Email{e}) == nil
+			ok := h.Store.SaveEmails(t.Context(), "o", []crm.Email{e}) == nil
+			ok = h.Store.SaveEmails(t.Context(), "o", []crm.Email{e}) == nil && ok
 			e.Revision, e.Message.Subject = 2, "t"
 			ok = ok && h.Store.SaveEmails(t.Context(), "o", []crm.Email{e}) == nil
 			return ok && h.Count("o") == 2 && h.Emails("o")["1"].Message.Subject == "t"

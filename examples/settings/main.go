@@ -1,5 +1,6 @@
 // Command settings walks an organisation through its settings page, row by row, on embedded servers, and prints what each setting does: OAuth app,
-// consent, mail server, signature, pace, import, linking, exclusions, rules of the inbox, who may do what, pause, disconnection.
+// consent, mail server, signature, pace, import, emails of an earlier integration, linking, exclusions, rules of the inbox, who may do what, trouble and
+// another try, pause, disconnection.
 //
 //	settings
 //
@@ -29,6 +30,7 @@ import (
 	"github.com/intellicon/email-integration/emailint/emailinttest"
 	"github.com/intellicon/email-integration/emailint/state/sqlite"
 	"github.com/intellicon/email-integration/internal/mailworld"
+	"github.com/intellicon/email-integration/linker"
 	"github.com/intellicon/email-integration/provider"
 	"github.com/intellicon/email-integration/provider/providertest"
 	"github.com/intellicon/email-integration/signature"
@@ -146,8 +148,8 @@ func run(ctx context.Context, out io.Writer) (err error) {
 	}
 	mux.Handle("/email/", w.eng.Handler())
 	w.admin = w.eng.As(emailint.Actor{Org: org, User: "grace", Admin: true})
-	for _, step := range []func(context.Context) error{w.app, func(ctx context.Context) error { return w.server(ctx, world.SMTP) }, w.signature, w.window, w.connect, w.linking,
-		w.exclusion, w.inbox, w.pace, w.access, w.pause, w.disconnect} {
+	for _, step := range []func(context.Context) error{w.app, func(ctx context.Context) error { return w.server(ctx, world.SMTP) }, w.signature, w.window, w.connect, w.declared,
+		w.linking, w.exclusion, w.inbox, w.pace, w.access, w.retry, w.pause, w.disconnect} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -370,6 +372,26 @@ func (w *walk) connect(ctx context.Context) error {
 	return w.tell(ctx, "the same, with 60 days", "mail-2@example")
 }
 
+func (w *walk) declared(ctx context.Context) error {
+	w.title("An email that another integration left in the CRM")
+	w.crm.Had(org, "crm-1")
+	file := linker.Record{Kind: linker.Contact, ID: "former"}
+	w.crm.Add(org, file, "a former customer")
+	id := w.deliver("somebody@nowhere.example", "what no rule links", 0, "")
+	if _, err := w.eng.Declare(ctx, org, emailint.DeclaredEmail{ID: "crm-1", MessageID: id, Records: []linker.Record{file}}); err != nil {
+		return err
+	}
+	if err := w.sync(ctx); err != nil {
+		return err
+	}
+	n, err := w.eng.Declared(ctx, org)
+	if err != nil {
+		return err
+	}
+	w.say("declared %d, met %d; the CRM has %d emails, %d of which no mailbox has shown", n.Declared, n.Met, w.crm.Count(org), w.crm.Count(org)-len(w.crm.Emails(org)))
+	return w.tell(ctx, "it", id)
+}
+
 func (w *walk) linking(ctx context.Context) error {
 	w.title("What is linked, and contacts of unknown senders")
 	id := w.deliver("maria.keller@acme-pumps.example", "the contract", 0, "")
@@ -475,18 +497,56 @@ func (w *walk) access(ctx context.Context) error {
 	return err
 }
 
+func (w *walk) retry(ctx context.Context) error {
+	w.title("The service wants an administrator's leave, and another try")
+	ms, err := w.admin.Mailboxes(ctx)
+	if err != nil {
+		return err
+	}
+	w.clock.advance(2 * time.Hour) // the access token is over
+	w.auth.Fail(emailinttest.AuthRefresh, 1, emailinttest.AuthFault{Code: "admin_policy_enforced"})
+	if err := w.sync(ctx); err == nil {
+		return errors.New("it works without leave")
+	}
+	show := func() error {
+		now, err := w.admin.Mailboxes(ctx)
+		if err == nil {
+			w.say("%s is %q %s", now[0].Address, now[0].State, now[0].Reason)
+		}
+		return err
+	}
+	if err := show(); err != nil {
+		return err
+	}
+	if err := w.admin.Retry(ctx, ms[0].ID); err != nil { // it was given
+		return err
+	}
+	if err := w.sync(ctx); err != nil {
+		return err
+	}
+	return show()
+}
+
 func (w *walk) pause(ctx context.Context) error {
-	w.title("Pause")
+	w.title("Pause, of the administrator and of the operator")
 	if err := w.admin.Pause(ctx, "", "the CRM moves"); err != nil {
 		return err
 	}
-	err := w.sync(ctx)
-	if !errors.Is(err, emailint.ErrPaused) {
-		return fmt.Errorf("while paused a pass ends with: %w", err)
-	}
-	w.say("%v", err)
-	if err := w.admin.Resume(ctx, ""); err != nil {
+	if err := w.eng.Pause(ctx, emailint.Pause{Provider: "gmail", By: "the operator", Reason: "a bad release"}); err != nil {
 		return err
+	}
+	for _, resume := range []func() error{
+		func() error { return w.eng.Resume(ctx, "", "gmail", "the operator") },
+		func() error { return w.admin.Resume(ctx, "") },
+	} {
+		err := w.sync(ctx)
+		if !errors.Is(err, emailint.ErrPaused) {
+			return fmt.Errorf("while paused a pass ends with: %w", err)
+		}
+		w.say("%v", err)
+		if err := resume(); err != nil {
+			return err
+		}
 	}
 	return w.sync(ctx)
 }

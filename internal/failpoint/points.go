@@ -11,15 +11,15 @@ type Point struct {
 	Unreached string
 }
 
-// Why the scenario does not come by: the engine does not call them yet.
+// Why the scenario does not come by.
 const (
-	noRefresh      = "no provider hands out new credentials yet"
-	noTicker       = "the engine does not look for sent mail apart yet"
-	noUserSettings = "the engine knows no settings of users yet"
-	noSignIn       = "nobody signs in by OAuth yet"
+	noRefresh      = "the mailboxes of the scenario have passwords; see emailint.TestDeathsAroundAnAccess"
+	noTicker       = "the scenario syncs each mailbox as a whole"
+	noUserSettings = "users of the scenario have no settings"
+	noSignIn       = "the mailboxes of the scenario have passwords; see emailint.TestDeathsAroundAnAccess"
 	noPeople       = "the scenario reads everything; see emailint.TestPeopleFirstIsCutOff"
 	noQuota        = "the services of the scenario share none"
-	noOperator     = "the engine offers it to nobody yet"
+	noOperator     = "the scenario has no operator who acts in the middle"
 )
 
 // Points is the table of all failpoints: every commit of the state, every call of a provider, a sender and the host's CRM.
@@ -28,7 +28,7 @@ var Points = []Point{
 	{Name: "state.AddConnection", Means: "the mailbox is connected and the host was not told its id"},
 	{Name: "state.Connection", Read: true, Means: "nothing"},
 	{Name: "state.Connections", Read: true, Means: "nothing"},
-	{Name: "state.SetState", Means: "the mailbox is paused or resumed and the host was not told", Unreached: "the engine has no Pause yet"},
+	{Name: "state.SetState", Means: "the mailbox is paused or resumed and the host was not told", Unreached: noOperator},
 	{Name: "state.Retry", Means: "the mailbox is tried again and whoever asked was not told", Unreached: noOperator},
 	{Name: "state.ClaimRefresh", Means: "nobody may refresh the credential until that right runs out", Unreached: noRefresh},
 	{Name: "state.EndRefresh", Means: "nothing", Unreached: noRefresh},

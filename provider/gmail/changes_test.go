@@ -293,3 +293,22 @@ func TestChangesUnreadable(t *testing.T) {
 		t.Errorf("%d unreadable, %d read", bad, good)
 	}
 }
+
+// A message that goes between its listing and its reading is no error, and its going is told.
+func TestChangesGoneInBetween(t *testing.T) {
+	w := newWorld(gmailtest.Options{}, gmail.Options{})
+	box := w.open(t)
+	c := start(t, box)
+	var ids []string
+	for i := range 3 {
+		ids = append(ids, w.user.Deliver(providertest.Mail(fmt.Sprint("m", i), "x"), day0))
+	}
+	w.srv.Fail("gmail.users.history.list", 1, gmailtest.Fault{After: true, Reached: func() { w.user.Delete(ids[1]) }})
+	p, err := box.Changes(t.Context(), c)
+	if err != nil || len(p.Items) != 2 {
+		t.Fatalf("%d items, %v", len(p.Items), err)
+	}
+	if left := changes(t, box, p.Next).Left; len(left) != 1 || string(left[0].ID) != ids[1] || left[0].Folder != "" {
+		t.Errorf("left %v", left)
+	}
+}

@@ -1,12 +1,15 @@
 package gmail_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/oauth2"
 
 	"github.com/intellicon/email-integration/provider"
 	"github.com/intellicon/email-integration/provider/gmail"
@@ -309,4 +312,69 @@ func TestQuotaOfCallsAtOnce(t *testing.T) {
 			t.Errorf("batches of %v", sizes)
 		}
 	})
+}
+
+// budget notes what is asked of it, and gives half.
+type budget struct {
+	urgent, patient int
+	apps            map[string]bool
+	empty           bool
+}
+
+func (b *budget) Take(_ context.Context, app string, units, least int, urgent bool) (int, time.Duration, error) {
+	b.apps[app] = true
+	if urgent {
+		b.urgent++
+	} else {
+		b.patient++
+	}
+	if b.empty {
+		return 0, 40 * time.Second, nil
+	}
+	return max(units/2, least), 0, nil
+}
+
+// tokensOf are an app's.
+type tokensOf struct {
+	oauth2.TokenSource
+	app string
+}
+
+func (t tokensOf) App() string { return t.app }
+
+// What a budget has is asked of it before each call, and a batch is as large as it allows.
+func TestBudget(t *testing.T) {
+	b := &budget{apps: map[string]bool{}}
+	w := newWorld(gmailtest.Options{}, gmail.Options{Budget: b})
+	var ids []provider.ItemID
+	for i := range 40 {
+		ids = append(ids, provider.ItemID(w.user.Deliver(providertest.Mail(fmt.Sprint("m", i), "old"), time.Now())))
+	}
+	w.open(t)
+	box, err := w.prov.Mailbox(t.Context(), tokensOf{w.user.TokenSource(gmailtest.ScopeModify), "crm-app"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(b.apps)
+	before := b.urgent
+	box.Prefetch(ids)
+	for _, id := range ids {
+		if _, err := box.Content(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if b.urgent != before || b.patient < 2 || !b.apps["crm-app"] || len(b.apps) != 1 {
+		t.Errorf("%+v", b)
+	}
+	if _, err := box.Start(t.Context()); err != nil || b.urgent != before+1 {
+		t.Errorf("%+v, %v", b, err)
+	}
+	b.empty = true
+	var limit *provider.RateLimitError
+	if _, err := box.Start(t.Context()); !errors.As(err, &limit) || limit.RetryAfter != 40*time.Second {
+		t.Errorf("%v", err)
+	}
+	if n := len(w.calls("gmail.users.getProfile")); n != 3 {
+		t.Errorf("%d calls", n)
+	}
 }

@@ -679,6 +679,8 @@ func replyBefore(h *house) {
 	domain.By = linker.ByDomain
 	other := linker.Link{Record: linker.Record{Kind: linker.Opportunity, ID: "deal"}, By: linker.ByRelated}
 	person, past := ada, byPast
+	host := ada
+	host.By = linker.ByHost
 	person.By, past.Record = linker.ByPerson, linker.Record{Kind: linker.Contact, ID: "carl"}
 	pendingRow := func(l state.Lease, item provider.ItemID) (state.Batch, state.Row) {
 		b := h.pending(l)
@@ -708,6 +710,7 @@ func replyBefore(h *house) {
 		{what: "the same as what hangs on another", reply: []linker.Link{bob, {Record: ada.Record, By: linker.ByRelated}}, parent: []linker.Link{ada}, due: true},
 		{what: "the same, and something inherited from further up", reply: []linker.Link{ada, past}, parent: []linker.Link{ada}, due: true},
 		{what: "the same by a person's word on its thread", reply: []linker.Link{person}, parent: []linker.Link{ada}, due: true},
+		{what: "the same, as the host said", reply: []linker.Link{host}, parent: []linker.Link{ada}, due: true},
 		{what: "the same, and a person's word", reply: []linker.Link{ada}, parent: []linker.Link{ada}, word: state.Correction{Links: []linker.Link{bob}}, due: true},
 		{what: "the same, dropped by a person", reply: []linker.Link{ada}, parent: []linker.Link{ada}, word: state.Correction{Drop: true}, due: true},
 		{what: "a parent that gives nothing", reply: []linker.Link{ada}, parent: []linker.Link{past}, due: true},

@@ -1,6 +1,7 @@
 package sqlstate
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/hex"
@@ -78,19 +79,7 @@ func (t *tx) declare(org string, d state.Declared) (host string, added, changed 
 }
 
 func compareRecords(a, b linker.Record) int {
-	if a.Kind != b.Kind {
-		if a.Kind < b.Kind {
-			return -1
-		}
-		return 1
-	}
-	switch {
-	case a.ID < b.ID:
-		return -1
-	case a.ID > b.ID:
-		return 1
-	}
-	return 0
+	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.ID, b.ID))
 }
 
 func (t *tx) declaredRecords(id int64) ([]linker.Record, error) {

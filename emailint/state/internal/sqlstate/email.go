@@ -237,11 +237,8 @@ func (t *tx) wakeHolders(id int64) error {
 }
 
 // stands says whether a person's link on the mail itself keeps the Email where it is. It may have been said before the mail was an Email, of its
-// Message-ID; what was said since outweighs it. What the host had before stays as well.
+// Message-ID; what was said since outweighs it.
 func (t *tx) stands(e state.Email) (bool, error) {
-	if e.HostID != "" {
-		return true, nil
-	}
 	ws, err := t.wordsOn(e.Org, e.Aliases, false)
 	var said []linker.Link
 	for _, w := range ws {
@@ -255,10 +252,18 @@ func (t *tx) stands(e state.Email) (bool, error) {
 	return slices.ContainsFunc(said, func(l linker.Link) bool { return !l.Removed }), err
 }
 
+// kept says whether a deletion in a mailbox leaves the Email where it is: a person's link does, and what the host had before is not the mailbox's.
+func (t *tx) kept(e state.Email) (bool, error) {
+	if e.HostID != "" {
+		return true, nil
+	}
+	return t.stands(e)
+}
+
 // lookAgain takes up the deletions that only a person's link kept in the CRM: another look finds that there is nothing, and what is to be done
 // then is done now.
 func (t *tx) lookAgain(e state.Email) error {
-	if stands, err := t.stands(e); err != nil || stands {
+	if kept, err := t.kept(e); err != nil || kept {
 		return err
 	}
 	t.moved = true

@@ -185,7 +185,7 @@ func (t *tx) release(connection, id int64) error {
 	if err != nil {
 		return err
 	}
-	if stands, err := t.stands(had); err != nil || here > 0 || stands {
+	if kept, err := t.kept(had); err != nil || here > 0 || kept {
 		return err
 	}
 	e := had

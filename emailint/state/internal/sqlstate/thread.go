@@ -323,12 +323,14 @@ func (t *tx) descendants(org string, hashes []state.Hash, except int64, links bo
 // newest first, and most replies are among the people of the mail that they answer.
 //
 //   - It has all of the records by its own addresses or domains. A link by thread is weaker, and what hangs on the records was looked for.
-//   - None of its links is by thread, so what it inherited so far made no difference, and none a person's: on that record would hang something only
-//     where it is inherited, too.
+//   - None of its links is by thread, so what it inherited so far made no difference, and none a person's or the host's: on that record would hang
+//     something only where it is inherited, too.
 //   - Each of its rows is decided, and by the present rules, which the caller has seen to. A decision under way may find that it has them no more; it
 //     doesn't know what is above.
 func unmoved(e state.Email, records []linker.Record) bool {
-	if e.Spoken() || slices.ContainsFunc(e.Links, func(l linker.Link) bool { return l.By == linker.ByThread || l.By == linker.ByPerson }) {
+	if e.Spoken() || slices.ContainsFunc(e.Links, func(l linker.Link) bool {
+		return l.By == linker.ByThread || l.By == linker.ByPerson || l.By == linker.ByHost
+	}) {
 		return false
 	}
 	for _, r := range records {
