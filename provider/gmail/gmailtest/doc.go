@@ -12,7 +12,7 @@
 // testing/synctest bubble) or by Server.Listen. In memory it answers to Google's own host names too, so that what is pointed nowhere comes here.
 //
 // Each rule cites a section of our notes on services ("facts") where they know it; "seen in practice" is a report that we read and did not
-// try; what is neither says so. Nothing here was compared with Google itself. What a method takes and gives are the types of
+// try; "from memory" is no more than that, texts of errors among it. Nothing here was compared with Google itself. What a method takes and gives are the types of
 // google.golang.org/api/gmail/v1; the table of methods is checked against its discovery document.
 //
 // What it lacks: filters, forwarding, delegates, S/MIME, vacation, import by several parts of one resumable upload out of order, bounces

@@ -53,7 +53,7 @@ func (s *Server) newID() string {
 	return fmt.Sprintf("%016x", 0x18c0000000000000+uint64(crc32.ChecksumIEEE([]byte(s.opts.Project)))<<20+s.next()*0x10001)
 }
 
-// alone is a thread of a message's own; it has the id of its first message (seen in practice).
+// alone is a thread of a message's own; it has the id of its first message (from memory).
 const alone = "alone"
 
 // put adds a message with labels. An empty thread is the one it answers, or one of its own. The caller holds Server.mu.
@@ -134,8 +134,14 @@ func (u *User) relabel(m *mail, add, remove []string) {
 	}
 }
 
-// trash adds TRASH. Seen in practice: INBOX stays (nylas/nylas-mail#1271).
-func (u *User) trash(m *mail) { u.relabel(m, []string{"TRASH"}, nil) }
+// trash adds TRASH. Whether INBOX goes is not known: a report has both at once (nylas/nylas-mail#1271). Options.TrashTakesInbox says.
+func (u *User) trash(m *mail) {
+	if u.s.opts.TrashTakesInbox {
+		u.relabel(m, []string{"TRASH"}, []string{"INBOX"})
+		return
+	}
+	u.relabel(m, []string{"TRASH"}, nil)
+}
 
 // remove deletes a message for good. The caller holds Server.mu.
 func (u *User) remove(m *mail) {

@@ -247,7 +247,7 @@ func (m *mail) snippet() string {
 // changeable says what is wrong with labels that are to be put on or taken off. Facts 1.5: "SENT/DRAFT cannot" be changed.
 func (u *User) changeable(add, remove []string) *apiError {
 	if len(add) == 0 && len(remove) == 0 {
-		return invalid("No label add or removes specified") // seen in practice
+		return invalid("No label add or removes specified") // from memory
 	}
 	if len(add) > 100 || len(remove) > 100 { // G-disc: addLabelIds, removeLabelIds
 		return invalid("Too many labels")

@@ -36,7 +36,7 @@ type method struct {
 	id     string // as in the discovery document, less "gmail.users."
 	verb   string
 	path   string // below /gmail/v1/users/{userId}
-	units  int    // facts 1.6; 0 where they know none: it is free here
+	units  int    // facts 1.6; see Units
 	scopes []string
 	upload bool // also below /upload and /resumable/upload
 	do     func(*call) (any, *apiError)

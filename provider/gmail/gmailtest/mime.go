@@ -119,7 +119,7 @@ func decodeWords(v string) string {
 
 // part is a node of the MIME tree.
 type part struct {
-	id       string // "" at the root, then "0", "1", "1.0" (seen in practice)
+	id       string // "" at the root, then "0", "1", "1.0" (from memory)
 	kind     string // text/plain
 	filename string
 	header   header

@@ -181,7 +181,7 @@ func (s *Server) serveRevoke(w http.ResponseWriter, r *http.Request) {
 		g = t.grant
 	}
 	if g == nil || g.revoked {
-		tokenError(w, http.StatusBadRequest, "invalid_token", "Token expired or revoked") // seen in practice
+		tokenError(w, http.StatusBadRequest, "invalid_token", "Token expired or revoked") // from memory
 		return
 	}
 	g.revoked = true

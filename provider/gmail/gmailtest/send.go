@@ -64,7 +64,7 @@ func (u *User) send(raw []byte, thread string) (*mail, *apiError) {
 	}
 	switch {
 	case len(rcpts) == 0:
-		return nil, invalid("Recipient address required") // seen in practice
+		return nil, invalid("Recipient address required") // from memory
 	case len(rcpts) > maxRecipients:
 		return nil, invalid("Too many recipients")
 	}
@@ -104,7 +104,7 @@ func (u *User) rationed() *apiError {
 	if len(u.sent) >= most {
 		free := u.sent[0].Add(24 * time.Hour).UTC().Format("2006-01-02T15:04:05.000Z")
 		return &apiError{status: http.StatusTooManyRequests, reason: "rateLimitExceeded", domain: "usageLimits",
-			message: "User-rate limit exceeded.  Retry after " + free + " (Mail sending)"} // seen in practice
+			message: "User-rate limit exceeded.  Retry after " + free + " (Mail sending)"} // from memory
 	}
 	u.sent = append(u.sent, now)
 	return nil

@@ -185,8 +185,13 @@ func TestDraftsAreStagedAndSent(t *testing.T) {
 	if _, ok := ada.Message(other.Message.Id); ok || len(ada.Drafts()) != 0 {
 		t.Error("the message of a deleted draft is still there")
 	}
+	changed := must(svc.Drafts.Create("me", &gmail.Draft{Message: &gmail.Message{Raw: rawOf(reply), ThreadId: first}}).Do())(t)
+	sent = must(svc.Drafts.Send("me", &gmail.Draft{Id: changed.Id, Message: &gmail.Message{Raw: rawOf(letter("ada@example.com", "bob@other.example", "Re: Offer", "r2@example.com", "X-CRM: 8"))}}).Do())(t)
+	if m, _ := ada.Message(sent.Id); header(m.Raw, "X-CRM") != "8" || sent.ThreadId != first {
+		t.Errorf("changed and sent: %+v", sent)
+	}
 	byHand := ada.Draft(reply)
-	if id, ok := ada.SendDraft(byHand); !ok || id == "" || len(bob.Messages()) != 2 {
+	if id, ok := ada.SendDraft(byHand); !ok || id == "" || len(bob.Messages()) != 3 {
 		t.Errorf("sent by hand: %q, %v", id, ok)
 	}
 }

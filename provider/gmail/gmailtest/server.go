@@ -43,6 +43,8 @@ type Options struct {
 	// SearchByDate makes after: and before: look at the Date header instead of internalDate, which is disputed (facts 1.5).
 	SearchByDate bool
 
+	// TrashTakesInbox takes INBOX off what goes to the trash; else it has both. Nobody is to rely on either.
+	TrashTakesInbox bool
 	// QuotedHistoryID writes the historyId of notifications in quotation marks, as documented; production sends a number (facts 1.3).
 	QuotedHistoryID bool
 

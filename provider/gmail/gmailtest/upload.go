@@ -121,7 +121,7 @@ func (c *call) content(raw string, most int) ([]byte, *apiError) {
 	b := c.media
 	if b == nil {
 		if raw == "" {
-			return nil, invalid("'raw' RFC822 payload message string or uploading message via /upload/* URL required") // seen in practice
+			return nil, invalid("'raw' RFC822 payload message string or uploading message via /upload/* URL required") // from memory
 		}
 		var err error
 		if b, err = decode64(raw); err != nil {

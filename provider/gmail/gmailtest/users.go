@@ -48,7 +48,7 @@ func (s *Server) AddUser(address string) *User {
 		Address: address, Subject: fmt.Sprintf("1%020d", 17*n), s: s, mail: map[string]*mail{}, byHeader: map[string][]*mail{},
 		last: 1000 + uint64(n)*211, labels: systemLabels(),
 	}
-	u.sendAs = []*gmail.SendAs{{SendAsEmail: address, IsPrimary: true, IsDefault: true}} // seen in practice: no verificationStatus on the primary
+	u.sendAs = []*gmail.SendAs{{SendAsEmail: address, IsPrimary: true, IsDefault: true}} // from memory: no verificationStatus on the primary
 	s.users = append(s.users, u)
 	return u
 }
