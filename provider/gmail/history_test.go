@@ -3,6 +3,7 @@ package gmail_test
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -350,6 +351,24 @@ func TestLocateOdd(t *testing.T) {
 		}
 	}
 	if found, err := box.Locate(t.Context(), ""); err != nil || len(found) > 0 {
+		t.Errorf("%v, %v", found, err)
+	}
+}
+
+// A search that finds more than was asked for, as searches by words may, is looked through.
+func TestLocateExactly(t *testing.T) {
+	w := newWorld(gmailtest.Options{}, gmail.Options{})
+	id := w.user.Deliver(providertest.Mail("a", "x"), day0)
+	w.user.Deliver(providertest.Mail("b", "x"), day0)
+	server := w.srv.Transport()
+	w.opts.HTTPClient = &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		q := r.URL.Query()
+		q.Del("q")
+		r.URL.RawQuery = q.Encode()
+		return server.RoundTrip(r)
+	})}
+	found, err := w.open(t).Locate(t.Context(), "a@sender.example")
+	if err != nil || len(found) != 1 || string(found[0].ID) != id {
 		t.Errorf("%v, %v", found, err)
 	}
 }

@@ -203,6 +203,38 @@ func TestQuotaNobodySleeps(t *testing.T) {
 	})
 }
 
+// When history has had all that it may, live mail is read at once.
+func TestQuotaLiveGoesFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(gmailtest.Options{UserUnits: 6000}, gmail.Options{})
+		var ids []provider.ItemID
+		for i := range 400 {
+			ids = append(ids, provider.ItemID(w.user.Deliver(providertest.Mail(fmt.Sprint("m", i), "old"), time.Now())))
+		}
+		box := w.open(t)
+		c := start(t, box)
+		var limit *provider.RateLimitError
+		var err error
+		for i := 0; i < len(ids) && err == nil; i++ { // one by one: nothing is left that a smaller call could have
+			_, err = box.Content(t.Context(), ids[i])
+		}
+		if !errors.As(err, &limit) {
+			t.Fatalf("%v", err)
+		}
+		began := time.Now()
+		for i := range 5 {
+			w.user.Deliver(providertest.Mail(fmt.Sprint("live", i), "new"), time.Now())
+		}
+		p, err := box.Changes(t.Context(), c)
+		if err != nil || len(p.Items) != 5 || time.Since(began) > 0 {
+			t.Fatalf("%d items after %s, %v", len(p.Items), time.Since(began), err)
+		}
+		if _, err := box.Content(t.Context(), p.Items[0].ID); err != nil {
+			t.Errorf("its content: %v", err)
+		}
+	})
+}
+
 // What several mailboxes of one app share is shared: history leaves the last of it to live mail.
 func TestQuotaOfTheApp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
