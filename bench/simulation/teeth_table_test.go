@@ -60,7 +60,7 @@ var teeth = []tooth{
 	{rule: "2c", quick: true, off: "a save whose answer never came is not made again", planted: "a save not replayed", promise: "R7|R6",
 		edits: []edit{
 			{emailGo, `SET attempted = true /*each*/ WHERE`, `SET attempted = true, saved = revision /*each*/ WHERE`},
-			{emailGo, `AND saved < ?1`, `AND saved <= ?1`},
+			{emailGo, `AND email.saved < ?1`, `AND email.saved <= ?1`},
 			{emailGo, `UPDATE email SET error = ?, tries`, `UPDATE email SET saved = 0, error = ?, tries`}}},
 
 	{rule: "3a", quick: true, off: "the row of an email that the CRM may have is dropped when its last mailbox is erased", promise: "R7",
@@ -81,8 +81,6 @@ var teeth = []tooth{
 		}
 		if err := d.make(ctx, missing); err != nil {`}}},
 
-	{rule: "7a", off: "only the first holder's worker may deliver an email", promise: "drain|R7",
-		edits: []edit{{emailGo, `EXISTS (SELECT 1 FROM holder WHERE email = e.id AND conn = ?3)`, `?3 = (SELECT min(conn) FROM holder WHERE email = e.id)`}}},
 	{rule: "7b", quick: true, off: "nobody delivers what no mailbox holds any more", promise: "drain|R7",
 		edits: []edit{{emailGo, `OR NOT EXISTS (SELECT 1 FROM holder h`, `OR false AND NOT EXISTS (SELECT 1 FROM holder h`}}},
 
@@ -115,13 +113,14 @@ var teeth = []tooth{
 	{rule: "9i", off: "a reply that has the records of the mail above by itself is left alone, also where it inherited others so far", promise: "R7|R3",
 		edits: []edit{{threadGo, `l.By == linker.ByThread || l.By == linker.ByPerson`, `l.By == linker.ByPerson`}}},
 	{rule: "9j", profile: "people", seeds: 400, off: "a reply that has the records of the mail above by itself is left alone, also where a person linked one of them", promise: "R7|R3",
-		edits: []edit{{threadGo, `if e.Spoken() || slices.ContainsFunc(e.Links, func(l linker.Link) bool { return l.By == linker.ByThread || l.By == linker.ByPerson }) {`,
-			`if slices.ContainsFunc(e.Links, func(l linker.Link) bool { return l.By == linker.ByThread }) {`}}},
+		edits: []edit{{threadGo, `if e.Spoken() || slices.ContainsFunc(e.Links, func(l linker.Link) bool {
+		return l.By == linker.ByThread || l.By == linker.ByPerson || l.By == linker.ByHost
+	}) {`, `if slices.ContainsFunc(e.Links, func(l linker.Link) bool { return l.By == linker.ByThread }) {`}}},
 	{rule: "9l", off: "a reply that has one of the records of the mail above by itself is left alone", promise: "R7|R3",
 		edits: []edit{{threadGo, `return l.Record == r && l.Direct() }) {
-			return false, nil`, `return l.Record == r && l.Direct() }) {
+			return false`, `return l.Record == r && l.Direct() }) {
 			break`}}},
-	{rule: "9f", off: "a parent that is read after its children does not make them due", promise: "R7|R3",
+	{rule: "9f", profile: "races", seeds: 150, off: "a parent that is read after its children does not make them due", promise: "R7|R3",
 		edits: []edit{{threadGo, `if messageID == "" || len(cites) == 0 {
 		return nil`, `if true {
 		return nil`}}},
@@ -169,11 +168,7 @@ var teeth = []tooth{
 		edits: []edit{{wordGo, `out.Dropped = dropped || !said && out.ThreadDropped`, `out.Dropped = dropped || out.ThreadDropped
 	_ = said`}}},
 
-	{rule: "12a", off: "a copy with the fingerprint of what we sent and another Message-ID is another email", promise: "R7|R9|R6|R3",
-		edits: []edit{{identityGo, `(ours OR ? OR message_id IS NULL)`, `(? OR message_id IS NULL)`}}},
-	{rule: "12b", seeds: 400, off: "the Message-ID that a service put in place of ours is not learnt from its answer", promise: "R7|R9|R3",
-		edits: []edit{{sendGo, `sent.MessageID != "" && sent.MessageID != own {`, `sent.MessageID != "" && sent.MessageID != own && false {`}}},
-	{rule: "12c", quick: true, off: "neither of both", promise: "R7|R9|R3",
+	{rule: "12c", quick: true, off: "a copy with the fingerprint of what we sent and another Message-ID is another email, and that Message-ID is not learnt from the service's answer", promise: "R7|R9|R3",
 		edits: []edit{{identityGo, `(ours OR ? OR message_id IS NULL)`, `(? OR message_id IS NULL)`}, {sendGo, `sent.MessageID != "" && sent.MessageID != own {`, `sent.MessageID != "" && sent.MessageID != own && false {`}}},
 	{rule: "12g", off: "a copy that links to nothing by itself is no copy of the email that another mailbox's copy made", promise: "R6|R3|R7",
 		edits: []edit{{settleGo, `if err == nil && r.Email == 0 && st.Fate.Decided() && !r.Gone {`, `if err == nil && r.Email == 0 && st.Fate.Decided() && !r.Gone && false {`}}},
@@ -252,7 +247,7 @@ var teeth = []tooth{
 	{rule: "15i", off: "a removal counts for every folder, not only for that which it names", promise: "R1",
 		edits: []edit{{leftGo, "WHERE row_id = ? AND folder = ?`, row.ID, r.Folder)", "WHERE row_id = ? AND (folder = ? OR true)`, row.ID, r.Folder)"}}},
 	{rule: "15k", off: "mail that lies in no folder has no place in the ledger", promise: "R1",
-		edits: []edit{{pageGo, `folders = []provider.Folder{nowhere}`, `return false, nil`}}},
+		edits: []edit{{pageGo, `folders = []provider.Folder{nowhere}`, `continue`}}},
 
 	{rule: "16a", quick: true, off: "a lease that another worker holds by now still commits", promise: "R13",
 		edits: []edit{{connGo, `err == nil && epoch != l.Epoch {`, `err == nil && epoch < l.Epoch {`}}},
@@ -272,7 +267,7 @@ var teeth = []tooth{
 		edits: []edit{{decideGo, `live := !w.env.Sent && !w.row.Sent && !w.env.Received.Before(d.ConnectedAt)`, `live := !w.env.Sent && !w.row.Sent`}}},
 
 	{rule: "18b", quick: true, profile: "half sent", seeds: 150, off: "the outcome of a send is not looked up", promise: "R9",
-		edits: []edit{{sendGo, `out, err := s.Lookup(lctx, st)`, `out, err := provider.OutcomeNotSent, lctx.Err()`}}},
+		edits: []edit{{sendGo, `out, sent, err := s.Lookup(lctx, st)`, `out, sent, err := provider.OutcomeNotSent, provider.Sent{}, lctx.Err()`}}},
 	{rule: "18c", quick: true, profile: "half sent", seeds: 150, off: "a copy in Sent is filed again where the first time had no answer", promise: "R9",
 		edits: []edit{{copyGo, `case row.Copy == state.CopyTried:`, `case false:`}}},
 
@@ -345,13 +340,15 @@ var blunt = []tooth{
 	{rule: "6", profile: "races", seeds: 150, off: "what was decided before it was stored (a mail to be sent) is settled though the organisation changed meanwhile", promise: "R7|R3",
 		edits: []edit{{outboxGo, `if change != o.Change || r.RulesVersion`, `if change < o.Change || r.RulesVersion`}}},
 
+	{rule: "7a", profile: "races", seeds: 250, off: "only the first holder's worker may deliver an email", promise: "drain|R7",
+		edits: []edit{{emailGo, `EXISTS (SELECT 1 FROM holder WHERE email = e.id AND conn = ?3)`, `?3 = (SELECT min(conn) FROM holder WHERE email = e.id)`}}},
 	{rule: "8b", profile: "races", seeds: 150, off: "a change of a record does not concern the mail that is linked to it", promise: "R7|R3",
 		edits: []edit{{relinkGo, `touch(c.Record)`, ``}}},
 	{rule: "8e", profile: "races", seeds: 150, off: "a decision is settled though the organisation changed since its Find", promise: "R7|R3",
 		edits: []edit{{settleGo, `change == b.Change && st.RulesVersion >= rules`, `change >= b.Change && st.RulesVersion >= rules`}}},
 
 	{rule: "9k", profile: "races", seeds: 400, off: "a reply that has the records of the mail above by itself is left alone, also while it is decided anew", promise: "R7|R3",
-		edits: []edit{{threadGo, `NOT EXISTS (SELECT 1 FROM ledger WHERE email = ?1 AND (due > settled OR`, `NOT EXISTS (SELECT 1 FROM ledger WHERE email = ?1 AND (false OR`}}},
+		edits: []edit{{threadGo, `WHERE o.email = l.email AND (o.due > o.settled OR`, `WHERE o.email = l.email AND (false OR`}}},
 	{rule: "9c", profile: "races", seeds: 150, off: "when Message-IDs of an email change alone, the mails that answer it are not decided again", promise: "R7|R3",
 		edits: []edit{{emailGo, `if !inherited {`, `if !inherited || sameLinks(had.Links, e.Links) && slices.Equal(had.Person, e.Person) && slices.Equal(had.Holders, e.Holders) && !slices.Equal(had.Aliases, e.Aliases) {`}}},
 	{rule: "9d", profile: "races", seeds: 150, off: "when a person corrects an email, the mails that answer it are not decided again", promise: "R7|R3",
@@ -364,6 +361,10 @@ var blunt = []tooth{
 	{rule: "11l", profile: "people", seeds: 150, off: "words on a thread do not move up to a parent that comes late", promise: "R7|R3|R5",
 		edits: []edit{{threadGo, `return t.raise(org, messageID)`, `return nil`}}},
 
+	{rule: "12a", off: "a copy with the fingerprint of what we sent and another Message-ID is another email", promise: "R7|R9|R6|R3",
+		edits: []edit{{identityGo, `(ours OR ? OR message_id IS NULL)`, `(? OR message_id IS NULL)`}}},
+	{rule: "12b", seeds: 400, off: "the Message-ID that a service put in place of ours is not learnt from its answer", promise: "R7|R9|R3",
+		edits: []edit{{sendGo, `sent.MessageID != "" && sent.MessageID != own {`, `sent.MessageID != "" && sent.MessageID != own && false {`}}},
 	{rule: "12d", profile: "sends", seeds: 150, off: "two emails that turn out to be one mail are not joined", promise: "R7|R3|R6",
 		edits: []edit{{identityGo, `for _, other := range ids[1:] {`, `for _, other := range ids[len(ids):] {`}}},
 	{rule: "12e", profile: "sends", seeds: 150, off: "what was said of an email goes when it is joined into another", promise: "R7|R3|R5",

@@ -125,7 +125,7 @@ func TestPrefetchIsBounded(t *testing.T) {
 	}
 }
 
-// Whatever happens to the mails that were announced, each answer is that of a mail which is asked for alone.
+// Whatever happens to the mails before they are announced, each answer is that of a mail which is asked for alone.
 func TestPrefetchIsAHint(t *testing.T) {
 	for name, c := range map[string]struct {
 		happens           func(s *imaptest.Server, hs []providertest.Handle, box *imap.Mailbox, ids []provider.ItemID)
@@ -143,14 +143,16 @@ func TestPrefetchIsAHint(t *testing.T) {
 		"the inbox is renumbered": {func(s *imaptest.Server, _ []providertest.Handle, _ *imap.Mailbox, _ []provider.ItemID) {
 			s.ResetFolder(provider.RoleInbox)
 		}, 3, 7, 0},
-		"others are announced": {func(_ *imaptest.Server, _ []providertest.Handle, box *imap.Mailbox, ids []provider.ItemID) {
+		"others were announced": {func(_ *imaptest.Server, _ []providertest.Handle, box *imap.Mailbox, ids []provider.ItemID) {
+			box.Prefetch(ids)
 			box.Prefetch(append(slices.Clone(ids[8:]), "nonsense"))
 		}, 10, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, box, ids, hs := prefetchWorld(t)
-			box.Prefetch(ids)
+			// Before: when they are read is the mailbox's own affair.
 			c.happens(s, hs, box, ids)
+			box.Prefetch(ids)
 			read, gone, wrong := map[string]bool{}, 0, 0
 			for _, id := range ids {
 				m, err := box.Content(t.Context(), id)
