@@ -261,3 +261,23 @@ func TestWhoIsNotWatching(t *testing.T) {
 		t.Errorf("the connection says %q, %+v", got.RealTime, got.Watch)
 	}
 }
+
+// What a service says of the end of a watch has it renewed before its time, once.
+func TestRewatch(t *testing.T) {
+	h, w := watching(t, true)
+	c := h.connection(h.connect("ann-1", "").Get("connected"))
+	if err := h.sync(c); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.opts.State.Rewatch(t.Context(), emailinttest.Org, c.ID); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := h.sync(c); err != nil {
+			t.Fatal(err)
+		}
+		if n, _ := w.Asked(); n != 2 || len(w.Standing()) != 1 {
+			t.Errorf("asked for %d times, %v stands", n, w.Standing())
+		}
+	}
+}
