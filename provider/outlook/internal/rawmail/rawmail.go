@@ -8,11 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"mime/multipart"
 	"mime/quotedprintable"
 	netmail "net/mail"
 	"net/textproto"
+	"slices"
 	"strings"
 
 	"github.com/intellicon/email-integration/message"
@@ -168,8 +170,8 @@ func Cut(raw []byte, limit int) ([]byte, []File, error) {
 	for i, p := range parts {
 		if !out[i] {
 			b.WriteString("--" + params["boundary"] + "\r\n")
-			for name, vs := range p.header {
-				for _, v := range vs {
+			for _, name := range slices.Sorted(maps.Keys(p.header)) {
+				for _, v := range p.header[name] {
 					b.WriteString(name + ": " + v + "\r\n")
 				}
 			}
