@@ -157,11 +157,11 @@ func (c *call) admit() *apiError {
 	if !slices.ContainsFunc(c.m.scopes, c.token.allows) {
 		return denied()
 	}
-	if c.m.name == "me" { // of the directory, not of the mailbox
-		return nil
-	}
-	if c.user.closed != nil {
+	if c.user.closed != nil && c.m.name != "me" { // who has no mailbox is in the directory all the same
 		return c.user.closed
+	}
+	if c.m.beside {
+		return nil
 	}
 	m := s.meter(c.token.app, c.user)
 	if e := s.enter(m); e != nil {

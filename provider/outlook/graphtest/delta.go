@@ -136,7 +136,7 @@ func (c *call) deltaMessages() (*reply, *apiError) {
 	if err != nil {
 		return nil, badRequest("SyncStateInvalid", "The sync state is invalid.")
 	}
-	show, e := c.shownAs(q.Get("$select"), q.Get("$expand"))
+	show, e := c.shownAs(q.Get("$select"), q.Get("$expand"), true)
 	if e != nil {
 		return nil, e
 	}

@@ -56,14 +56,13 @@ type body struct {
 
 // file is an attachment.
 type file struct {
-	id                string
-	name, kind        string
-	inline            bool
-	contentID         string
-	item              bool // a message: itemAttachment
-	data              []byte
-	modified          time.Time
-	sessionsPlaceTook bool
+	id         string
+	name, kind string
+	inline     bool
+	contentID  string
+	item       bool // a message: itemAttachment
+	data       []byte
+	modified   time.Time
 }
 
 // event is a change as a delta tells it.
@@ -73,7 +72,7 @@ type event struct {
 	key     string // what changed: an immutable id, a folder's id
 	kind    string // created, updated, deleted: gone for good, left: moved out
 	id      string // the ordinary one it had then
-	removed bool
+	removed bool   // left or deleted
 }
 
 // feed is the changes of a folder, or of the folders.
@@ -88,6 +87,10 @@ func (f *feed) add(e event) {
 		f.last, f.entered = map[string]uint64{}, map[string]uint64{}
 	}
 	f.last[e.key] = e.seq
+	if n := len(f.events); n > 0 && e.kind == "updated" && f.events[n-1].kind == "updated" && f.events[n-1].key == e.key {
+		f.events[n-1] = e // only the newest is told
+		return
+	}
 	if e.kind == "created" {
 		f.entered[e.key] = e.seq
 	}
@@ -214,12 +217,12 @@ func (u *User) move(m *mail, f *folder) {
 	if m.folder == f {
 		return
 	}
-	old := m.folder
+	old, id := m.folder, m.id
 	u.leave(m, "left")
 	m.moves++
 	u.rename(m)
 	u.enter(m, f)
-	u.notifyMoved(m, old)
+	u.notifyMoved(m, old, id)
 }
 
 // remove deletes a message for good. The caller holds Server.mu.

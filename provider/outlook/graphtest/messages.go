@@ -3,6 +3,7 @@ package graphtest
 import (
 	"encoding/json"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -30,7 +31,7 @@ func (c *call) listMessages() (*reply, *apiError) {
 		}
 		all = f.order
 	}
-	show, e := c.shown()
+	show, e := c.shown(true)
 	if e != nil {
 		return nil, e
 	}
@@ -116,33 +117,78 @@ func (c *call) matching(all []*mail) ([]*mail, *apiError) {
 }
 
 // shown says how a call's messages are shown, by $select and $expand.
-func (c *call) shown() (func(*mail) map[string]any, *apiError) {
-	return c.shownAs(c.query.Get("$select"), c.query.Get("$expand"))
+func (c *call) shown(listing bool) (func(*mail) map[string]any, *apiError) {
+	return c.shownAs(c.query.Get("$select"), c.query.Get("$expand"), listing)
 }
 
-func (c *call) shownAs(sel, expand string) (func(*mail) map[string]any, *apiError) {
+func (c *call) shownAs(sel, expand string, listing bool) (func(*mail) map[string]any, *apiError) {
 	selected, e := selectedProperties(sel)
 	if e != nil {
 		return nil, e
 	}
-	files := strings.Contains(strings.ToLower(expand), "attachments")
-	extended := strings.Contains(strings.ToLower(expand), "singlevalueextendedproperties")
+	files, extended := "", ""
+	haveFiles := false
+	for _, item := range splitExpand(expand) {
+		name, options, _ := strings.Cut(item, "(")
+		switch strings.ToLower(strings.TrimSpace(name)) {
+		case "attachments":
+			files, haveFiles = options, true
+		case "singlevalueextendedproperties":
+			extended = options
+		case "extensions", "multivalueextendedproperties":
+		default:
+			return nil, badRequest("RequestBroker--ParseUri", "Could not find a property named '%s' on type 'Microsoft.OutlookServices.Message'.", name)
+		}
+	}
+	if listing && c.s.opts.NoHeadersInListings {
+		extended = ""
+	}
+	var of []string
+	if m := nestedSelect.FindStringSubmatch(files); m != nil {
+		of = strings.Split(m[1], ",")
+	}
 	return func(m *mail) map[string]any {
 		v := c.message(m, selected)
-		if files {
+		if haveFiles {
 			fs := []any{}
 			for _, f := range c.s.attachments(m) {
-				fs = append(fs, c.wireFile(f, true))
+				fs = append(fs, pick(c.wireFile(f, true), of))
 			}
 			v["attachments"] = fs
 		}
-		if extended {
-			if p := m.extended(expand); p != nil {
+		if extended != "" {
+			if p := m.extended(extended); p != nil {
 				v["singleValueExtendedProperties"] = p
 			}
 		}
 		return v
 	}, nil
+}
+
+var nestedSelect = regexp.MustCompile(`(?i)\$select=([A-Za-z0-9_,@. ]+)`)
+
+// splitExpand cuts an $expand at the commas that are in no parentheses and no text.
+func splitExpand(v string) []string {
+	var out []string
+	depth, from, quoted := 0, 0, false
+	for i := range len(v) {
+		switch {
+		case v[i] == '\'':
+			quoted = !quoted
+		case quoted:
+		case v[i] == '(':
+			depth++
+		case v[i] == ')':
+			depth--
+		case v[i] == ',' && depth == 0:
+			out = append(out, v[from:i])
+			from = i + 1
+		}
+	}
+	if strings.TrimSpace(v[from:]) != "" {
+		out = append(out, v[from:])
+	}
+	return out
 }
 
 // getMessage is one message.
@@ -151,7 +197,7 @@ func (c *call) getMessage() (*reply, *apiError) {
 	if e != nil {
 		return nil, e
 	}
-	show, e := c.shown()
+	show, e := c.shown(false)
 	if e != nil {
 		return nil, e
 	}

@@ -23,6 +23,7 @@ var (
 	writes   = []string{ScopeReadWrite}
 	sends    = []string{ScopeSend} // facts 2.1: "Mail.ReadWrite does not include sending"
 	settings = []string{ScopeSettingsRead, ScopeSettingsWrite}
+	profile  = []string{ScopeUser, "User.ReadBasic.All", "User.Read.All"}
 	colours  = []string{ScopeSettingsWrite} // facts 2.3: creating a master category "needs MailboxSettings.ReadWrite"
 )
 
@@ -32,6 +33,7 @@ type method struct {
 	name, verb, path string
 	scopes           []string // any of them
 	do               func(*call) (*reply, *apiError)
+	beside           bool // it is not the mailbox's: no limit of that one's counts it (from memory)
 	unlocked         bool // it calls out, and takes Server.mu itself
 }
 
@@ -39,20 +41,57 @@ var methods []*method
 
 func init() { // in a table of the package's it would be its own initialiser
 	methods = []*method{
-		{name: "me", verb: "GET", path: "U", scopes: []string{ScopeUser}, do: (*call).getUser},
+		{name: "me", verb: "GET", path: "U", scopes: profile, do: (*call).getUser, beside: true},
 		{name: "folders.list", verb: "GET", path: "U/mailFolders", scopes: reads, do: (*call).listFolders},
+		{name: "folders.create", verb: "POST", path: "U/mailFolders", scopes: writes, do: (*call).createFolder},
 		{name: "folders.delta", verb: "GET", path: "U/mailFolders/delta", scopes: reads, do: (*call).deltaFolders},
 		{name: "folders.get", verb: "GET", path: "U/mailFolders/{folder}", scopes: reads, do: (*call).getFolder},
+		{name: "folders.update", verb: "PATCH", path: "U/mailFolders/{folder}", scopes: writes, do: (*call).patchFolder},
+		{name: "folders.delete", verb: "DELETE", path: "U/mailFolders/{folder}", scopes: writes, do: (*call).deleteFolder},
+		{name: "folders.move", verb: "POST", path: "U/mailFolders/{folder}/move", scopes: writes, do: (*call).moveFolder},
 		{name: "folders.children", verb: "GET", path: "U/mailFolders/{folder}/childFolders", scopes: reads, do: (*call).listFolders},
+		{name: "folders.create", verb: "POST", path: "U/mailFolders/{folder}/childFolders", scopes: writes, do: (*call).createFolder},
 		{name: "messages.list", verb: "GET", path: "U/messages", scopes: reads, do: (*call).listMessages},
 		{name: "messages.list", verb: "GET", path: "U/mailFolders/{folder}/messages", scopes: reads, do: (*call).listMessages},
 		{name: "messages.delta", verb: "GET", path: "U/mailFolders/{folder}/messages/delta", scopes: reads, do: (*call).deltaMessages},
+		{name: "messages.create", verb: "POST", path: "U/messages", scopes: writes, do: (*call).createMessage},
+		{name: "messages.create", verb: "POST", path: "U/mailFolders/{folder}/messages", scopes: writes, do: (*call).createMessage},
 		{name: "messages.get", verb: "GET", path: "U/messages/{message}", scopes: reads, do: (*call).getMessage},
 		{name: "messages.mime", verb: "GET", path: "U/messages/{message}/$value", scopes: reads, do: (*call).getMIME},
+		{name: "messages.update", verb: "PATCH", path: "U/messages/{message}", scopes: writes, do: (*call).patchMessage},
+		{name: "messages.delete", verb: "DELETE", path: "U/messages/{message}", scopes: writes, do: (*call).deleteMessage},
+		{name: "messages.purge", verb: "POST", path: "U/messages/{message}/permanentDelete", scopes: writes, do: (*call).purgeMessage},
 		{name: "messages.move", verb: "POST", path: "U/messages/{message}/move", scopes: writes, do: (*call).moveMessage},
+		{name: "messages.copy", verb: "POST", path: "U/messages/{message}/copy", scopes: writes, do: (*call).copyMessage},
+		{name: "messages.createReply", verb: "POST", path: "U/messages/{message}/createReply", scopes: writes, do: (*call).createReply},
+		{name: "messages.createReplyAll", verb: "POST", path: "U/messages/{message}/createReplyAll", scopes: writes, do: (*call).createReplyAll},
+		{name: "messages.createForward", verb: "POST", path: "U/messages/{message}/createForward", scopes: writes, do: (*call).createForward},
+		{name: "messages.reply", verb: "POST", path: "U/messages/{message}/reply", scopes: sends, do: (*call).reply},
+		{name: "messages.replyAll", verb: "POST", path: "U/messages/{message}/replyAll", scopes: sends, do: (*call).replyAll},
+		{name: "messages.forward", verb: "POST", path: "U/messages/{message}/forward", scopes: sends, do: (*call).forward},
+		{name: "messages.send", verb: "POST", path: "U/messages/{message}/send", scopes: sends, do: (*call).sendDraft},
+		{name: "sendMail", verb: "POST", path: "U/sendMail", scopes: sends, do: (*call).sendMail},
 		{name: "attachments.list", verb: "GET", path: "U/messages/{message}/attachments", scopes: reads, do: (*call).listAttachments},
+		{name: "attachments.create", verb: "POST", path: "U/messages/{message}/attachments", scopes: writes, do: (*call).addAttachment},
+		{name: "attachments.createUploadSession", verb: "POST", path: "U/messages/{message}/attachments/createUploadSession", scopes: writes, do: (*call).createUploadSession},
 		{name: "attachments.get", verb: "GET", path: "U/messages/{message}/attachments/{attachment}", scopes: reads, do: (*call).getAttachment},
 		{name: "attachments.bytes", verb: "GET", path: "U/messages/{message}/attachments/{attachment}/$value", scopes: reads, do: (*call).getAttachmentBytes},
+		{name: "attachments.delete", verb: "DELETE", path: "U/messages/{message}/attachments/{attachment}", scopes: writes, do: (*call).deleteAttachment},
+		{name: "settings.get", verb: "GET", path: "U/mailboxSettings", scopes: settings, do: (*call).getSettings},
+		{name: "settings.get", verb: "GET", path: "U/mailboxSettings/{setting}", scopes: settings, do: (*call).getSettings},
+		{name: "settings.update", verb: "PATCH", path: "U/mailboxSettings", scopes: colours, do: (*call).patchSettings},
+		{name: "categories.list", verb: "GET", path: "U/outlook/masterCategories", scopes: settings, do: (*call).listCategories},
+		{name: "categories.create", verb: "POST", path: "U/outlook/masterCategories", scopes: colours, do: (*call).createCategory},
+		{name: "categories.get", verb: "GET", path: "U/outlook/masterCategories/{category}", scopes: settings, do: (*call).getCategory},
+		{name: "categories.update", verb: "PATCH", path: "U/outlook/masterCategories/{category}", scopes: colours, do: (*call).patchCategory},
+		{name: "categories.delete", verb: "DELETE", path: "U/outlook/masterCategories/{category}", scopes: colours, do: (*call).deleteCategory},
+		{name: "translateExchangeIds", verb: "POST", path: "U/translateExchangeIds", scopes: profile, do: (*call).translateIDs},
+		{name: "subscriptions.list", verb: "GET", path: "subscriptions", scopes: reads, do: (*call).listSubscriptions, beside: true},
+		{name: "subscriptions.create", verb: "POST", path: "subscriptions", scopes: reads, do: (*call).createSubscription, beside: true, unlocked: true},
+		{name: "subscriptions.get", verb: "GET", path: "subscriptions/{subscription}", scopes: reads, do: (*call).getSubscription, beside: true},
+		{name: "subscriptions.update", verb: "PATCH", path: "subscriptions/{subscription}", scopes: reads, do: (*call).patchSubscription, beside: true},
+		{name: "subscriptions.delete", verb: "DELETE", path: "subscriptions/{subscription}", scopes: reads, do: (*call).deleteSubscription, beside: true},
+		{name: "subscriptions.reauthorize", verb: "POST", path: "subscriptions/{subscription}/reauthorize", scopes: reads, do: (*call).reauthorize, beside: true},
 	}
 }
 

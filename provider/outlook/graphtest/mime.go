@@ -51,6 +51,21 @@ func cut(raw []byte) (h header, body []byte) {
 	return h, nil
 }
 
+// headerBlock is the header of a message as it is, each line with CRLF.
+func headerBlock(raw []byte) string {
+	var b strings.Builder
+	for len(raw) > 0 {
+		line, rest, _ := bytes.Cut(raw, []byte("\n"))
+		line, raw = bytes.TrimSuffix(line, []byte("\r")), rest
+		if len(line) == 0 {
+			break
+		}
+		b.Write(line)
+		b.WriteString("\r\n")
+	}
+	return b.String()
+}
+
 func (h header) get(name string) string {
 	for _, f := range h {
 		if strings.EqualFold(f.name, name) {

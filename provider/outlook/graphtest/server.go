@@ -38,6 +38,9 @@ type Options struct {
 	SparseUpdates bool
 	// NoGzip answers compressed requests with 415, as servers do that are only like Graph.
 	NoGzip bool
+	// NoHeadersInListings leaves extended properties out of listings and deltas, so that single messages must be asked for them. Whether Graph
+	// gives the transport headers there is not known.
+	NoHeadersInListings bool
 	// PlainBodies leaves a plain text as it is where no format is asked for; else it comes as HTML (from memory, as documented).
 	PlainBodies bool
 
@@ -48,6 +51,8 @@ type Options struct {
 	// (facts 2.6: "may 404 or still be a draft for a while").
 	SendDelay time.Duration
 	SendHides bool
+	// MaxMessage is what a message may measure that is sent, in bytes; 0: no limit but that of uploads. Facts 2.6: often 35 MB.
+	MaxMessage int
 	// NewMessageIDs gives what is sent another Message-ID (facts 2.6: "Exchange may still substitute": one without a dotted domain always).
 	NewMessageIDs bool
 	// SendFromAliases lets people send as their aliases; else From is rewritten to the primary address (facts 2.6).

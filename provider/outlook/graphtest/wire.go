@@ -2,7 +2,6 @@ package graphtest
 
 import (
 	"encoding/base64"
-	"fmt"
 	stdhtml "html"
 	"net/url"
 	"regexp"
@@ -293,11 +292,10 @@ func (m *mail) property(id string) (string, bool) {
 	case "string 0x1035":
 		return "<" + m.messageID + ">", m.messageID != ""
 	case "string 0x7d", "string 0x007d":
-		t := ""
-		for _, f := range m.headers {
-			t += fmt.Sprintf("%s: %s\r\n", f.name, f.value)
+		if len(m.headers) == 0 || m.raw == nil { // as internetMessageHeaders: drafts and what was sent have none
+			return "", false
 		}
-		return t, t != "" && !m.draft
+		return headerBlock(m.raw), true
 	case "string 0x1a", "string 0x001a":
 		return "IPM.Note", true
 	default:
