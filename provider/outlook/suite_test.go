@@ -51,3 +51,12 @@ func TestMutator(t *testing.T) {
 		})
 	}
 }
+
+func TestSender(t *testing.T) {
+	for name, w := range worlds {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			providertest.TestSender(t, func(*testing.T) providertest.SenderHarness { return senderHarness{w()} })
+		})
+	}
+}

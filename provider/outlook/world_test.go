@@ -121,6 +121,23 @@ func (h harness) Lose(_ *testing.T, l providertest.Loss) bool {
 	return true
 }
 
+// senderHarness is the same for sending.
+type senderHarness struct{ *world }
+
+func (h senderHarness) Sender(t *testing.T) provider.Sender { return h.open(t) }
+
+func (h senderHarness) Delivered(*testing.T) (out []providertest.Delivery) {
+	for _, s := range h.srv.Sent() {
+		out = append(out, providertest.Delivery{Raw: s.Raw, From: s.From, Recipients: s.Recipients, MessageID: s.MessageID})
+	}
+	return out
+}
+
+func (h senderHarness) Lose(_ *testing.T, l providertest.Loss) bool {
+	h.srv.Fail("messages.send", 1, loss(l))
+	return true
+}
+
 func (w *world) calls(method string) (out []graphtest.Call) {
 	for _, c := range w.srv.Calls() {
 		if c.Method == method {
