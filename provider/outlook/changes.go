@@ -281,11 +281,14 @@ func (m *Mailbox) ask(ctx context.Context, cur *cursor, page *provider.Page) err
 	if err := m.tell(ctx, s, ms, page); err != nil {
 		return err
 	}
-	if delta != "" {
-		s.Link, s.Fresh = delta, 0
-		cur.Queue = cur.Queue[1:]
-	} else {
+	switch {
+	case delta == "":
 		s.Link = next
+	case s.Fresh != 0: // what came meanwhile is asked for at once
+		s.Link, s.Fresh = delta, 0
+	default:
+		s.Link = delta
+		cur.Queue = cur.Queue[1:]
 	}
 	return nil
 }
