@@ -888,6 +888,10 @@ func quota(h *house) {
 	take(30, 0, start.Add(3*time.Second))
 	take(60, 0, start.Add(time.Hour)) // it holds no more than its size
 	take(30, 0, start.Add(time.Hour))
+	take(0, 3*time.Second, start.Add(time.Hour-time.Minute)) // it is behind by no more than clocks are
+	take(0, 3*time.Second, start)                            // one of the two is wrong: what is there counts, and it fills from here
+	take(0, time.Second, start.Add(2*time.Second))
+	take(30, 0, start.Add(3*time.Second))
 	n, _, err := h.s.TakeQuota(h.Context(), "b", t, start)
 	h.ok(err)
 	h.equal("of another bucket", n, int64(60))
@@ -914,4 +918,13 @@ func quota(h *house) {
 	}
 	wg.Wait()
 	h.equal("taken by four", sum.Load(), int64(1000))
+
+	// Without a time it is the store's.
+	t = state.Taking{PerMinute: 1e9, Size: 1e6, Want: 1e6, Least: 1}
+	n, _, err = h.s.TakeQuota(h.Context(), "clock", t, time.Time{})
+	h.ok(err)
+	h.equal("taken at first", n, int64(1e6))
+	n, _, err = h.s.TakeQuota(h.Context(), "clock", state.Taking{PerMinute: 1e9, Size: 1e6, Want: 1e6, Least: 1e6}, time.Now().Add(time.Minute/2))
+	h.ok(err)
+	h.equal("taken half a minute later", n, int64(1e6))
 }
