@@ -6,7 +6,7 @@
 //
 // A message is named by Gmail's id, which lasts as long as the message. Labels are folders; archived mail lies in none. Reading costs quota
 // units: 20 for each message, whatever is read of it, of 6,000 a minute. So History, Search and Inventory list ids only, Content reads, and
-// Changes reads the headers of mail that is new. Nothing is asked for that the quota has no room for: it is a provider.RateLimitError before
+// Changes reads mail that is new, and keeps it for who calls Prefetch and Content next. Nothing is asked for that the quota has no room for: it is a provider.RateLimitError before
 // it becomes one at Google, and a page that comes short is no loss.
 //
 // What it will not do: list drafts and chats; delete; send as an address that Gmail has not verified; wait for news (Gmail tells of it by
@@ -274,7 +274,9 @@ type Mailbox struct {
 	times   map[string]time.Time // of receipt, of messages at the edge of a window
 	wanted  []provider.ItemID    // contents that are asked for next
 	ahead   map[provider.ItemID]*message.Message
-	width   int // messages of the next batch, 0: as many as may be
+	kept    map[provider.ItemID]*gapi.Message // what the last Changes read, with its texts
+	called  map[provider.ItemID]bool          // of kept, what the last Prefetch named
+	width   int                               // messages of the next batch, 0: as many as may be
 
 	tokenless bool // the last call failed for want of a token
 	closed    sync.Once
