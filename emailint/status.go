@@ -18,12 +18,13 @@ type Status struct {
 }
 
 // Completeness is the share of the listed messages that are read, decided and, where they link, acknowledged by the CRM:
-// 1 means that nothing is outstanding.
+// 1 means that nothing is outstanding. Mail that was only listed (SyncSettings.PeopleFirst, Counts.Skipped) is not read, as in Reconcile: nothing is to
+// be done about it, and yet nobody knows whether the CRM should have it.
 func (s Status) Completeness() float64 {
 	if s.Counts.Total == 0 {
 		return 1
 	}
-	open := min(s.Counts.Unspread, 1) + s.Counts.Due + s.Counts.Undelivered + s.Counts.Fates[state.FateFailed]
+	open := s.Counts.Skipped + min(s.Counts.Unspread, 1) + s.Counts.Due + s.Counts.Undelivered + s.Counts.Fates[state.FateFailed]
 	return max(0, float64(s.Counts.Total-open)/float64(s.Counts.Total))
 }
 

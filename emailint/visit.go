@@ -27,6 +27,7 @@ type visit struct {
 	recon   *reconcile.Reconciler
 	backOff bool                 // an organisation whose CRM is known to be down is not asked
 	outage  *deliver.OutageError // met on the way: reading goes on, delivery waits
+	unasked *deliver.OutageError // the CRM does not say whose mail is read first
 	gone    int                  // deletions confirmed
 
 	looked    time.Time // when changes were looked for last
@@ -67,7 +68,7 @@ func (e *Engine) visit(ctx context.Context, l state.Lease, c Connection, box pro
 	v.deliver = d
 	v.reader = &pass.Pass{Store: e.o.State, Mailbox: box, Lease: l, Hasher: d.Hasher, ConnectedAt: c.ConnectedAt,
 		Import: window(s.Sync.ImportDays, c.ConnectedAt), Seen: d.Know, Renew: renew}
-	v.reader.People = e.peopleFirst(l.Org, box, s.Sync, func() linker.Rules { return d.Rules }, renew)
+	v.reader.People = e.peopleFirst(l.Org, box, s.Sync, func() linker.Rules { return d.Rules }, v.crmDown, renew)
 	v.intents = &intent.Runner{Store: e.o.State, Mailbox: box, Lease: l, Keys: e.keys, Now: e.o.Now, Renew: renew}
 	v.intents.Wanted = func(ctx context.Context, i state.Intent) (bool, error) {
 		s, _, err := e.settings(ctx, l.Org)
@@ -103,12 +104,23 @@ func (v *visit) act(ctx context.Context) error {
 	return v.intents.Run(ctx)
 }
 
+// crmDown returns why the CRM is not asked: in this visit it did not answer, or a neighbour found so and it is not time yet.
+func (v *visit) crmDown() error {
+	if v.outage != nil {
+		return v.outage
+	}
+	if v.backOff && v.engine.health.down(v.lease.Org, v.engine.o.Now()) {
+		return &deliver.OutageError{Err: errors.New("it did not a moment ago")}
+	}
+	return nil
+}
+
 // drain delivers what is due. A CRM that does not answer holds up neither the cursor nor history. Between two pages of changes it is
 // all that is done: a mail that was moved may have left one folder there and not have come to the other, and no rule acts on that.
 func (v *visit) drain(ctx context.Context) error {
 	e := v.engine
-	if v.outage == nil && v.backOff && e.health.down(v.lease.Org, e.o.Now()) {
-		v.outage = &deliver.OutageError{Err: errors.New("it did not a moment ago")}
+	if err := v.crmDown(); err != nil && v.outage == nil {
+		errors.As(err, &v.outage)
 	}
 	v.deliver.Floor, v.recon.Floor = v.reader.Floor, v.reader.Floor
 	if v.outage == nil {
@@ -158,7 +170,10 @@ func (v *visit) pass(ctx context.Context) error {
 		var err error
 		v.pages++
 		if more, err = v.reader.HistoryPage(ctx, func() bool { return !v.lookDue() }); err != nil {
-			return err
+			// A CRM that doesn't say whose mail is to be read first holds up that, and no live mail: it may be this question alone that it can't answer.
+			if ctx.Err() != nil || !errors.As(err, &v.unasked) {
+				return err
+			}
 		}
 		// Rules of the inbox act once after a look, and a pass with history ends with one.
 		switch {
@@ -179,6 +194,9 @@ func (v *visit) pass(ctx context.Context) error {
 	err := v.confirm(ctx, confirmed, false)
 	if err == nil && v.outage != nil {
 		err = v.outage
+	}
+	if err == nil && v.unasked != nil {
+		err = v.unasked
 	}
 	if err == nil {
 		err = v.uncounted

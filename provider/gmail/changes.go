@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 
 	gapi "google.golang.org/api/gmail/v1"
@@ -54,13 +56,15 @@ func (m *Mailbox) Start(ctx context.Context) (provider.Cursor, error) {
 // historyPage is how many records are asked for: what they name costs 20 units each, and a page is stored in one piece.
 const historyPage = 100
 
-// Changes implements provider.Mailbox. Of new mail it reads the headers; of mail whose labels changed it tells where it lies now. Chats and drafts are
+// Changes implements provider.Mailbox. New mail it reads, for a message costs the same whatever is read of it, and keeps what it read for Prefetch and Content until it is
+// called again, as far as that is not much; of mail whose labels changed it tells where it lies now. Chats and drafts are
 // passed over. Where the history has expired (facts 1.4: 404) it lists the mailbox anew, without reading anything.
 func (m *Mailbox) Changes(ctx context.Context, c provider.Cursor) (provider.Page, error) {
 	var cur cursor
 	if err := json.Unmarshal(c, &cur); err != nil || cur.Kind != changesKind {
 		return provider.Page{}, errors.New("gmail: this is not a cursor of a Gmail mailbox")
 	}
+	m.kept = nil
 	if cur.Relist != nil {
 		return m.relist(ctx, cur)
 	}
@@ -168,7 +172,7 @@ func (m *Mailbox) tell(ctx context.Context, records []*gapi.History) (provider.P
 			need = append(need, itemID(id))
 		}
 	}
-	got, err := m.getMany(ctx, live, need, headersOnly)
+	got, err := m.readNew(ctx, need)
 	told := len(records)
 	if err != nil {
 		for _, id := range need {
@@ -220,6 +224,79 @@ func (m *Mailbox) tell(ctx context.Context, records []*gapi.History) (provider.P
 		page.Items = append(page.Items, it)
 	}
 	return page, told, err
+}
+
+// maxKept is how much of what Changes read is kept for Content, in bytes as they came.
+const maxKept = 8 << 20
+
+// readNew gets new messages with their texts, and keeps them; once there is no more room, the headers alone.
+func (m *Mailbox) readNew(ctx context.Context, need []provider.ItemID) (*fetched, error) {
+	out := &fetched{map[provider.ItemID]*gapi.Message{}, map[provider.ItemID]error{}}
+	m.kept = map[provider.ItemID]*gapi.Message{}
+	room := maxKept
+	var long []provider.ItemID
+	get := func(ids []provider.ItemID, query url.Values) error {
+		got, err := m.getMany(ctx, live, ids, query)
+		maps.Copy(out.got, got.got)
+		maps.Copy(out.failed, got.failed)
+		return err
+	}
+	for len(need) > 0 {
+		if room < maxKept/8 {
+			return out, get(append(need, long...), headersOnly)
+		}
+		chunk := need[:min(len(need), m.batchWidth())]
+		err := get(chunk, whole)
+		came := 0
+		for _, id := range chunk {
+			msg := out.got[id]
+			if errors.Is(out.failed[id], errNoAnswer) { // its texts may be too long to come at all
+				delete(out.failed, id)
+				long = append(long, id)
+			}
+			if msg == nil {
+				continue
+			}
+			n := weight(msg.Payload)
+			if came += n; n > room {
+				out.got[id] = headOf(msg)
+				continue
+			}
+			room -= n
+			m.kept[id] = msg
+		}
+		if err != nil {
+			return out, err
+		}
+		if came > maxKept {
+			m.width = max(m.batchWidth()/2, 1)
+		}
+		need = need[len(chunk):]
+	}
+	return out, get(long, headersOnly)
+}
+
+// weight is how many bytes of a part and those in it came.
+func weight(p *gapi.MessagePart) (n int) {
+	if p == nil {
+		return 0
+	}
+	if p.Body != nil {
+		n = len(p.Body.Data)
+	}
+	for _, sub := range p.Parts {
+		n += weight(sub)
+	}
+	return n
+}
+
+// headOf is a message without its texts.
+func headOf(msg *gapi.Message) *gapi.Message {
+	head := *msg
+	if p := msg.Payload; p != nil {
+		head.Payload = &gapi.MessagePart{Filename: p.Filename, Headers: p.Headers, MimeType: p.MimeType, PartId: p.PartId}
+	}
+	return &head
 }
 
 // reads reports whether headers are read of a new message with these labels: not of what is in no watched folder.

@@ -20,12 +20,19 @@ import (
 // maxAhead is what may lie in answers of one batch of contents; a batch that held more makes the next smaller.
 const maxAhead = 8 << 20
 
-// Prefetch has the contents of these messages read by batches, with those of them that Content is asked for.
+// Prefetch has the contents of these messages read by batches, with those of them that Content is asked for, but for what Changes has read already.
 func (m *Mailbox) Prefetch(ids []provider.ItemID) {
-	m.wanted, m.ahead = slices.Clone(ids), map[provider.ItemID]*message.Message{}
+	m.wanted, m.ahead, m.called = nil, map[provider.ItemID]*message.Message{}, map[provider.ItemID]bool{}
+	for _, id := range ids {
+		if m.kept[id] != nil {
+			m.called[id] = true
+		} else {
+			m.wanted = append(m.wanted, id)
+		}
+	}
 }
 
-// Content implements provider.Mailbox. The parts of the message come apart (format=full), so that no attachment is loaded; what they are is put together
+// Content implements provider.Mailbox. Of what Prefetch named, that which the last Changes read costs nothing. The parts of the message come apart (format=full), so that no attachment is loaded; what they are is put together
 // as a message again and parsed.
 func (m *Mailbox) Content(ctx context.Context, id provider.ItemID) (*message.Message, error) {
 	if msg := m.ahead[id]; msg != nil {
@@ -35,6 +42,17 @@ func (m *Mailbox) Content(ctx context.Context, id provider.ItemID) (*message.Mes
 	l := past
 	if m.urgent[id] {
 		l = live
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if raw := m.kept[id]; raw != nil && m.called[id] {
+		delete(m.kept, id)
+		msg, _, err := m.content(ctx, l, raw)
+		if status(err) < 400 && !errors.Is(err, provider.ErrGone) {
+			return msg, err
+		}
+		// The ids of parts have died (facts 1.5), or the message has.
 	}
 	ids := []provider.ItemID{id}
 	if i := slices.Index(m.wanted, id); i >= 0 {

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
@@ -124,15 +125,128 @@ func TestEnvelopeIsTheHeader(t *testing.T) {
 	}
 }
 
-// Every field that package message looks at is asked for.
-func TestHeaderNames(t *testing.T) {
-	w := newWorld(gmailtest.Options{}, gmail.Options{})
+// long is a mail whose text has so many bytes.
+func long(id string, bytes int) []byte {
+	return append(providertest.Mail(id, id), strings.Repeat(strings.Repeat("x", 98)+"\r\n", bytes/100)...)
+}
+
+// Live mail is got once, and its texts are there for who asks.
+func TestLiveMailIsReadOnce(t *testing.T) {
+	for name, o := range map[string]gmailtest.Options{"in batches": {}, "one by one": {Missing: []string{"batch"}}, "parts apart": {InlineBody: 1}} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(o, gmail.Options{})
+			box := w.open(t)
+			c := start(t, box)
+			var ids []provider.ItemID
+			for i := range 120 { // two pages
+				ids = append(ids, provider.ItemID(w.user.Deliver(providertest.Mail(fmt.Sprint("m", i), "hello "+fmt.Sprint(i)), day0)))
+			}
+			spam := w.user.Deliver(providertest.Mail("spam", "spam"), day0, "SPAM")
+			w.srv.Forget()
+			var texts []string
+			for more := true; more; {
+				p, err := box.Changes(t.Context(), c)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var page []provider.ItemID
+				for _, it := range p.Items {
+					if string(it.ID) != spam {
+						page = append(page, it.ID)
+					}
+				}
+				box.Prefetch(page)
+				for _, id := range page {
+					m, err := box.Content(t.Context(), id)
+					if err != nil {
+						t.Fatal(err)
+					}
+					texts = append(texts, m.Envelope.Subject+m.Text)
+				}
+				c, more = p.Next, p.More
+			}
+			got := len(w.calls("gmail.users.messages.get"))
+			if got != len(ids) || len(texts) != len(ids) {
+				t.Errorf("%d messages were got %d times, %d texts", len(ids), got, len(texts))
+			}
+			other := w.open(t)
+			for i, id := range ids {
+				if m, err := other.Content(t.Context(), id); err != nil || m.Envelope.Subject+m.Text != texts[i] {
+					t.Fatalf("%v, %+v; want %q", err, m, texts[i])
+				}
+			}
+			// What is kept is for the next calls only: then it is read as it is.
+			w.srv.Forget()
+			changes(t, box, c)
+			box.Prefetch(ids[119:])
+			if _, err := box.Content(t.Context(), ids[119]); err != nil || len(w.calls("gmail.users.messages.get")) != 1 {
+				t.Errorf("a page later: %v, %d calls", err, len(w.calls("gmail.users.messages.get")))
+			}
+		})
+	}
+}
+
+// The ids of parts that Changes saw may have died when they are asked for: then the message is got once more.
+func TestKeptPartsDie(t *testing.T) {
+	now := day0
+	w := newWorld(gmailtest.Options{InlineBody: 1, Now: func() time.Time { return now }, HistoryLife: -1}, gmail.Options{})
 	box := w.open(t)
 	c := start(t, box)
+	id := provider.ItemID(w.user.Deliver(providertest.Mail("a", "x"), day0))
+	changes(t, box, c)
+	now = now.Add(2 * time.Hour)
+	box.Prefetch([]provider.ItemID{id})
+	if m, err := box.Content(t.Context(), id); err != nil || m.Text == "" {
+		t.Errorf("%+v, %v", m, err)
+	}
+}
+
+// What is kept has a bound: what doesn't fit is known by its header, and read when it is wanted.
+func TestKeptIsBounded(t *testing.T) {
+	w := newWorld(gmailtest.Options{InlineBody: 1 << 30}, gmail.Options{BatchSize: 2, ContentLimit: 1 << 30})
+	box := w.open(t)
+	c := start(t, box)
+	var ids []provider.ItemID
+	for i := range 8 {
+		ids = append(ids, provider.ItemID(w.user.Deliver(long(fmt.Sprint("m", i), 2<<20), day0)))
+	}
+	w.srv.Forget()
+	p := changes(t, box, c)
+	full := 0
+	for _, c := range w.calls("gmail.users.messages.get") {
+		if strings.Contains(c.Path, "format=full") {
+			full++
+		}
+	}
+	if full == 0 || full == len(ids) {
+		t.Errorf("%d of %d were read in full", full, len(ids))
+	}
+	for _, it := range p.Items {
+		if it.Envelope.MessageID == "" || it.Err != nil {
+			t.Errorf("%+v", it)
+		}
+	}
+	box.Prefetch(ids)
+	for _, id := range ids {
+		if m, err := box.Content(t.Context(), id); err != nil || len(m.Text) < 1<<19 { // package message reads no more
+			t.Errorf("%v, %d bytes", err, len(m.Text))
+		}
+	}
+	if n := len(w.calls("gmail.users.messages.get")); n >= 2*len(ids) {
+		t.Errorf("%d calls", n)
+	}
+}
+
+// Every field that package message looks at is asked for.
+func TestHeaderNames(t *testing.T) {
+	w := newWorld(gmailtest.Options{InlineBody: 1 << 30}, gmail.Options{BatchSize: 1})
+	box := w.open(t)
+	c := start(t, box)
+	w.user.Deliver(long("long", 11<<19), day0) // after it there is no room for texts
 	w.user.Deliver(providertest.Mail("a", "x"), day0)
 	changes(t, box, c)
 	asked := map[string]bool{}
-	for _, n := range regexp.MustCompile(`metadataHeaders=([^& ]+)`).FindAllStringSubmatch(w.calls("gmail.users.messages.get")[0].Path, -1) {
+	for _, n := range regexp.MustCompile(`metadataHeaders=([^& ]+)`).FindAllStringSubmatch(w.calls("gmail.users.messages.get")[1].Path, -1) {
 		asked[strings.ToLower(n[1])] = true
 	}
 	files, err := filepath.Glob("../../message/*.go")

@@ -6,11 +6,11 @@
 //
 // A message is named by Gmail's id, which lasts as long as the message. Labels are folders; archived mail lies in none. Reading costs quota
 // units: 20 for each message, whatever is read of it, of 6,000 a minute. So History, Search and Inventory list ids only, Content reads, and
-// Changes reads the headers of mail that is new. Nothing is asked for that the quota has no room for: it is a provider.RateLimitError before
+// Changes reads mail that is new, and keeps it for who calls Prefetch and Content next. Nothing is asked for that the quota has no room for: it is a provider.RateLimitError before
 // it becomes one at Google, and a page that comes short is no loss.
 //
 // What it will not do: list drafts and chats; delete; send as an address that Gmail has not verified; wait for news (Gmail tells of it by
-// Pub/Sub, see Provider.Watch); find mail by its Reply-To or Sender in Search.
+// Pub/Sub, see Provider.Watch and Provider.Push); find mail by its Reply-To or Sender in Search.
 //
 // All calls go through google.golang.org/api/gmail/v1, but batches, which that has not. Any server that speaks the same protocol will do
 // (Options.BaseURL); what one lacks is a *MissingError that names it. Tested on gmailtest alone: how Google itself behaves was read, in the
@@ -43,6 +43,7 @@ import (
 var (
 	_ provider.Authorizer = (*Provider)(nil)
 	_ provider.Watcher    = (*Provider)(nil)
+	_ provider.Pusher     = (*Provider)(nil)
 	_ provider.Mailbox    = (*Mailbox)(nil)
 	_ provider.Prefetcher = (*Mailbox)(nil)
 	_ provider.Archiver   = (*Mailbox)(nil)
@@ -81,6 +82,11 @@ type Options struct {
 	ReadOnly bool
 	// Topic is where Google tells of news, "projects/P/topics/T": P is the project of the app (facts 1.3). "": Watch is ErrUnsupported.
 	Topic string
+	// PushAudience and PushAccount are what the subscription of that topic signs notifications with: its audience, which is the address of the endpoint
+	// where none was named, and the address of its service account. "": Push refuses every notification, for anybody can post some.
+	PushAudience, PushAccount string
+	// KeysURL has the keys by which these are verified (a JWK set, RFC 7517); "": Google's.
+	KeysURL string
 
 	// UnitsPerMinute is the quota of one mailbox. 0: 6,000; projects that used the API before May 2026 have 15,000 (facts 1.6).
 	UnitsPerMinute int
@@ -105,6 +111,7 @@ type Provider struct {
 	base   *url.URL
 	parser message.Parser
 	app    provider.Budget
+	pushes *pushes
 
 	mu     sync.Mutex // guards quotas
 	quotas map[string]*quota
@@ -134,6 +141,8 @@ func New(o *Options) *Provider {
 	if p.o.HTTPClient == nil {
 		p.o.HTTPClient = &http.Client{Timeout: time.Minute}
 	}
+	p.o.KeysURL = cmp.Or(p.o.KeysURL, googleKeys)
+	p.pushes = newPushes(&p.o)
 	p.parser = message.Parser{AuthServers: p.o.AuthServers}
 	p.base, _ = url.Parse(p.o.BaseURL) // OpenToken says what is wrong with it
 	if p.app = p.o.Budget; p.app == nil {
@@ -265,7 +274,9 @@ type Mailbox struct {
 	times   map[string]time.Time // of receipt, of messages at the edge of a window
 	wanted  []provider.ItemID    // contents that are asked for next
 	ahead   map[provider.ItemID]*message.Message
-	width   int // messages of the next batch, 0: as many as may be
+	kept    map[provider.ItemID]*gapi.Message // what the last Changes read, with its texts
+	called  map[provider.ItemID]bool          // of kept, what the last Prefetch named
+	width   int                               // messages of the next batch, 0: as many as may be
 
 	tokenless bool // the last call failed for want of a token
 	closed    sync.Once

@@ -109,6 +109,7 @@ type quota struct {
 	strikes  int        // refusals in a row
 	until    time.Time  // nothing is asked for before
 	urgently int        // of flying, for live mail
+	total    int64      // units of all calls so far
 }
 
 // few is what a batch for history is worth waiting for.
@@ -168,6 +169,7 @@ func (q *quota) settle(units int) {
 	q.flying -= units
 	now := q.now()
 	q.all.add(now, units)
+	q.total += int64(units)
 	if n := min(units, q.urgently); n > 0 {
 		q.urgently -= n
 		q.live.add(now, n)
@@ -187,6 +189,22 @@ func (q *quota) charge(units int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.all.add(q.now(), units)
+	q.total += int64(units)
+}
+
+// Spent is how many units this Provider spent on the mailbox of an address, for all apps, since it was made. Where it has more than 10,000 mailboxes, those
+// of which there is nothing to remember for a minute begin anew.
+func (p *Provider) Spent(address string) (units int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for key, q := range p.quotas {
+		if _, whose, _ := strings.Cut(key, " "); whose == strings.ToLower(address) {
+			q.mu.Lock()
+			units += q.total
+			q.mu.Unlock()
+		}
+	}
+	return units
 }
 
 // learn takes a refusal to heart: nothing is asked for until it is over, and less is believed to be allowed, as others may use the same quota. It fills in

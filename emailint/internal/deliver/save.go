@@ -32,6 +32,39 @@ func (d *Deliverer) save(ctx context.Context, connection int64) (int, error) {
 	if err != nil || len(es) == 0 {
 		return 0, err
 	}
+	return d.saveThese(ctx, es)
+}
+
+// rescued is how many emails are looked through for those whose content is at hand.
+const rescued = 1000
+
+// rescue saves, after a trouble of the mailbox, the emails whose content is in memory: a mailbox that has enough of us for the moment would have to hand
+// it out again, at the same price. It returns the trouble.
+func (d *Deliverer) rescue(ctx context.Context, trouble error) error {
+	var outage *OutageError
+	if ctx.Err() != nil || errors.Is(trouble, state.ErrStale) || errors.As(trouble, &outage) || len(d.content) == 0 {
+		return trouble
+	}
+	es, err := d.Store.Undelivered(ctx, d.Lease.Org, d.Lease.Connection, d.Now(), rescued)
+	es = slices.DeleteFunc(es, func(e state.Email) bool {
+		row, ok := d.items[e.ID]
+		return !ok || !wanted(e) || d.content[row.Item] == nil
+	})
+	for len(es) > 0 && err == nil {
+		n := min(d.chunk(saveChunk), len(es))
+		if n, err = d.saveThese(ctx, es[:n]); n == 0 {
+			break
+		}
+		es = es[n:]
+	}
+	if errors.Is(err, state.ErrStale) {
+		return err
+	}
+	return trouble
+}
+
+// saveThese delivers emails and returns how many it tried.
+func (d *Deliverer) saveThese(ctx context.Context, es []state.Email) (int, error) {
 	// Those that failed before go first, so that the last of a chunk tells a CRM that is down from mail that it refuses.
 	slices.SortStableFunc(es, func(a, b state.Email) int {
 		switch {
