@@ -14,6 +14,7 @@ import (
 
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
+	"github.com/intellicon/email-integration/provider/outlook/internal/rawmail"
 )
 
 // listFields are what listings are asked for.
@@ -31,12 +32,16 @@ const (
 	propClass      = 0x001A
 )
 
+// propDate is a field of the header as an extended property (from memory; PS_INTERNET_HEADERS of MS-OXPROPS): the date that we gave to what we sent.
+const propDate = "{00020386-0000-0000-C000-000000000046} Name " + rawmail.DateField
+
 // properties expands the extended properties that make up for what listings leave out (facts 2.3).
 var properties = func() string {
 	var terms []string
 	for _, p := range []int{propHeader, propInReplyTo, propReferences, propClass} {
 		terms = append(terms, fmt.Sprintf("id eq 'String 0x%04X'", p))
 	}
+	terms = append(terms, "id eq 'String "+propDate+"'")
 	return "singleValueExtendedProperties($filter=" + strings.Join(terms, " or ") + ")"
 }()
 
@@ -44,6 +49,7 @@ var properties = func() string {
 type mail struct {
 	models.Messageable
 	props map[uint64]string
+	dated time.Time // by propDate
 }
 
 func mailOf(m models.Messageable) *mail {
@@ -56,6 +62,10 @@ func mailOf(m models.Messageable) *mail {
 			continue
 		}
 		// Answers may name a property by another spelling of its number than the question.
+		if strings.EqualFold(str(p.GetId()), "String "+propDate) {
+			out.dated = message.ParseHeader([]byte("Date: " + oneLine(str(p.GetValue())) + "\r\n\r\n")).Date
+			continue
+		}
 		kind, number, _ := strings.Cut(strings.ToLower(str(p.GetId())), " 0x")
 		if n, err := strconv.ParseUint(number, 16, 16); err == nil && kind == "string" {
 			out.props[n] = str(p.GetValue())
@@ -150,7 +160,9 @@ func (m *mail) fields() message.Envelope {
 	}
 	if t := timeOf(m.GetSentDateTime()); !t.IsZero() {
 		e.Has |= message.HasDate
-		e.Date = t
+		if e.Date = t; !m.dated.IsZero() {
+			e.Date = m.dated // facts 2.6 know of no way to keep it: sentDateTime is when Exchange sent it
+		}
 	}
 	e.MessageID = m.messageID()
 	if m.prop(propClass) != "" {

@@ -16,6 +16,7 @@ import (
 	"net/textproto"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
@@ -35,8 +36,11 @@ func Addresses(o provider.SendOptions) error {
 	return nil
 }
 
+// DateField keeps the date that we gave: to what was sent Graph gives the time at which it was.
+const DateField = "X-Emailint-Date"
+
 // Prepare writes the header by which Exchange sends (facts 2.6: "Bcc header works"): those who are named nowhere else become Bcc, and who is named there
-// without being a recipient is refused.
+// without being a recipient is refused. The date is there twice.
 func Prepare(raw []byte, o provider.SendOptions) ([]byte, error) {
 	e := message.ParseHeader(raw)
 	if len(e.From) != 1 || e.From[0].Key != message.AddressKey(o.From) {
@@ -65,8 +69,13 @@ func Prepare(raw []byte, o provider.SendOptions) ([]byte, error) {
 	if b.Len() > 0 {
 		b.WriteString("\r\n")
 	}
+	if !e.Date.IsZero() {
+		b.WriteString(DateField + ": " + e.Date.UTC().Format(time.RFC1123Z) + "\r\n")
+	}
 	head, body := SplitHeader(raw)
-	writeFields(&b, head, func(name string) bool { return name != "bcc" && name != "resent-bcc" })
+	writeFields(&b, head, func(name string) bool {
+		return name != "bcc" && name != "resent-bcc" && name != strings.ToLower(DateField)
+	})
 	b.Write(body)
 	return b.Bytes(), nil
 }
