@@ -146,8 +146,13 @@ func (m *Mailbox) Release(ctx context.Context, s provider.Staged) (provider.Sent
 		return provider.Sent{}, m.unsent(err, false)
 	}
 	sent := provider.Sent{Item: id, MessageID: messageID, Response: "accepted by Microsoft"}
-	if x, err := m.get(ctx, quota.Live, id, draftFields); err == nil && x.messageID() != "" {
-		sent.MessageID = x.messageID()
+	if x, err := m.get(ctx, quota.Live, id, draftFields); err == nil {
+		if x.messageID() != "" {
+			sent.MessageID = x.messageID()
+		}
+		if from := recipients([]models.Recipientable{x.GetFrom()}); len(from) > 0 && from[0].Key != message.AddressKey(s.Options.From) {
+			sent.Response += ", sent as " + from[0].Addr // facts 2.6: where the tenant doesn't let people send from aliases
+		}
 	}
 	return sent, nil
 }
