@@ -4,6 +4,7 @@ package deliver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -23,6 +24,8 @@ const (
 	freshRows  = 100     // emails whose content is wanted, before they are saved while more is to be decided
 	aheadBytes = 8 << 20 // of mail that is read before it is wanted; what is kept of it is a part
 	spreadRows = 500
+	// salvageRows is of how many undelivered emails those are looked for whose content is in memory.
+	salvageRows = 1000
 	// patience is how often decisions may find that they are overtaken before the pass ends and the next one tries again.
 	patience = 50
 )
@@ -123,8 +126,20 @@ func (d *Deliverer) keep(ctx context.Context) error {
 
 func (d *Deliverer) chunk(n int) int { return max(1, n>>d.Shrink) }
 
-// Drain settles and delivers until nothing is due now. The mail that record changes concern is found on the way, a page at a time.
+// Drain settles and delivers until nothing is due now, or the mailbox's quota is used up. The mail that record changes concern is found on the way, a page at
+// a time.
 func (d *Deliverer) Drain(ctx context.Context) error {
+	err := d.drain(ctx)
+	var limit *provider.RateLimitError
+	if errors.As(err, &limit) {
+		if serr := d.salvage(ctx); serr != nil && !errors.As(serr, &limit) {
+			err = errors.Join(err, serr)
+		}
+	}
+	return err
+}
+
+func (d *Deliverer) drain(ctx context.Context) error {
 	for {
 		_, more, err := d.Store.Spread(ctx, d.Lease.Org, spreadRows)
 		if err != nil {

@@ -26,12 +26,38 @@ func (d *Deliverer) Unheld(ctx context.Context) error {
 	}
 }
 
+// salvage saves, when the mailbox gives no more, what was decided by contents that are in memory, and live mail: contents that are let go of would have to be
+// read again, which may cost as much as they did.
+func (d *Deliverer) salvage(ctx context.Context) error {
+	es, err := d.Store.Undelivered(ctx, d.Lease.Org, d.Lease.Connection, d.Now(), salvageRows)
+	if err != nil {
+		return err
+	}
+	es = slices.DeleteFunc(es, func(e state.Email) bool {
+		row, ok := d.items[e.ID]
+		return !ok || d.unread(e) != "" && (row.History || row.Received.IsZero())
+	})
+	for len(es) > 0 {
+		n, err := d.saveThese(ctx, es[:min(len(es), d.chunk(saveChunk))])
+		if err != nil {
+			return err
+		}
+		es = es[n:]
+	}
+	return nil
+}
+
 // save delivers one chunk of a mailbox's emails and returns how many it tried.
 func (d *Deliverer) save(ctx context.Context, connection int64) (int, error) {
 	es, err := d.Store.Undelivered(ctx, d.Lease.Org, connection, d.Now(), d.chunk(saveChunk))
 	if err != nil || len(es) == 0 {
 		return 0, err
 	}
+	return d.saveThese(ctx, es)
+}
+
+// saveThese delivers emails, one at least, and returns how many it tried: the first ones.
+func (d *Deliverer) saveThese(ctx context.Context, es []state.Email) (tried int, err error) {
 	// Those that failed before go first, so that the last of a chunk tells a CRM that is down from mail that it refuses.
 	slices.SortStableFunc(es, func(a, b state.Email) int {
 		switch {
@@ -48,6 +74,7 @@ func (d *Deliverer) save(ctx context.Context, connection int64) (int, error) {
 	var postponed []state.Failure
 	var trouble error
 	for i, e := range es {
+		tried = i + 1
 		if err := d.keep(ctx); err != nil {
 			return 0, err
 		}
@@ -84,7 +111,7 @@ func (d *Deliverer) save(ctx context.Context, connection int64) (int, error) {
 			return 0, err
 		}
 	}
-	return len(es), trouble
+	return tried, trouble
 }
 
 // wanted reports whether an email is delivered with its content.
