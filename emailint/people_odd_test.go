@@ -222,3 +222,29 @@ func TestPeopleFirstSaysWhatItSkipped(t *testing.T) {
 		t.Errorf("complete to %v by the status, to %v by reconciling; %d were skipped; %+v", a, b, st.Counts.Skipped, rep)
 	}
 }
+
+// Switched off at any moment of the import, everything is read, also what was listed already.
+func TestPeopleFirstIsSwitchedOffInTheMiddle(t *testing.T) {
+	for cut := range 14 {
+		w := peopleWorld(t)
+		w.Fake.SetPageSize(2)
+		for i := range 6 {
+			old(w, fmt.Sprint("s", i), "x@elsewhere.example", 10+i)
+		}
+		w.Fake.CutAfter(cut)
+		w.Engine.Sync(t.Context(), emailinttest.Org, w.Connection.ID) //nolint:errcheck // it is cut off, or not
+		w.Fake.CutAfter(1 << 30)
+		s, v, err := w.Engine.Settings(t.Context(), emailinttest.Org)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Sync.PeopleFirst = false
+		if _, err := w.Engine.SetSettings(t.Context(), emailinttest.Org, s, v); err != nil {
+			t.Fatal(err)
+		}
+		w.Advance(time.Hour)
+		if got := fates(t, w); got[state.FateUnmatched] != 6 || got[state.FateUnread] != 0 {
+			t.Errorf("cut after %d calls: %v, want 6 read", cut, got)
+		}
+	}
+}
