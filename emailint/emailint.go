@@ -2,7 +2,7 @@
 // them in step, sends, and can say of every mail where it is and why.
 //
 // What a host brings: a CRMStore (four methods; emailinttest.TestCRMStore checks it), a state.Store to remember in
-// (emailint/state/sqlite or emailint/state/postgres), sealing and index keys, and the providers it wants (provider/imap).
+// (emailint/state/sqlite or emailint/state/postgres), sealing and index keys, and the providers it wants (provider/imap, provider/gmail).
 //
 // In order of use: New, Settings and PatchSettings, Declare for emails that the CRM has from another integration, Connect or Handler (for services where people sign in), or Adopt, Run or Sync, Wake, Status, Explain, Reconcile, Send, Undo and Mutations for what rules of the
 // inbox did; RecordsChanged when the CRM's records change, Correct when a person knows better, Disconnect or Erase when a mailbox is to go. As is the engine for one

@@ -201,8 +201,8 @@ func TestPeopleWhoAreWantedLater(t *testing.T) {
 	}
 }
 
-// Mail that was only listed is not claimed to be read: by the status no more than by reconciling.
-func TestPeopleFirstIsNotComplete(t *testing.T) {
+// Mail that was only listed is not claimed to be read: the status and reconciling say how much it is.
+func TestPeopleFirstSaysWhatItSkipped(t *testing.T) {
 	w := peopleWorld(t)
 	old(w, "ada", "ada@customer.example", 30)
 	old(w, "stranger", "x@elsewhere.example", 31)
@@ -218,7 +218,33 @@ func TestPeopleFirstIsNotComplete(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a, b := st.Completeness(), rep.Completeness(); a != b || a >= 1 || st.Counts.Skipped != 2 {
-		t.Errorf("complete to %v by the status, to %v by reconciling; %d were skipped", a, b, st.Counts.Skipped)
+	if a, b := st.Completeness(), rep.Completeness(); a != 1 || b != 1 || st.Counts.Skipped != 2 || rep.Skipped != 2 || rep.Listed != 3 || rep.Read != 1 {
+		t.Errorf("complete to %v by the status, to %v by reconciling; %d were skipped; %+v", a, b, st.Counts.Skipped, rep)
+	}
+}
+
+// Switched off at any moment of the import, everything is read, also what was listed already.
+func TestPeopleFirstIsSwitchedOffInTheMiddle(t *testing.T) {
+	for cut := range 14 {
+		w := peopleWorld(t)
+		w.Fake.SetPageSize(2)
+		for i := range 6 {
+			old(w, fmt.Sprint("s", i), "x@elsewhere.example", 10+i)
+		}
+		w.Fake.CutAfter(cut)
+		w.Engine.Sync(t.Context(), emailinttest.Org, w.Connection.ID) //nolint:errcheck // it is cut off, or not
+		w.Fake.CutAfter(1 << 30)
+		s, v, err := w.Engine.Settings(t.Context(), emailinttest.Org)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Sync.PeopleFirst = false
+		if _, err := w.Engine.SetSettings(t.Context(), emailinttest.Org, s, v); err != nil {
+			t.Fatal(err)
+		}
+		w.Advance(time.Hour)
+		if got := fates(t, w); got[state.FateUnmatched] != 6 || got[state.FateUnread] != 0 {
+			t.Errorf("cut after %d calls: %v, want 6 read", cut, got)
+		}
 	}
 }

@@ -107,5 +107,5 @@ func (r report) write(w io.Writer) {
 		}
 	}
 	fmt.Fprintf(w, "   %d emails saved with %d links\n", r.Emails, r.Links)
-	fmt.Fprintf(w, "   Compared with the mailbox, which holds %d: %d had been missed.\n   Completeness: %.1f %%\n", r.Listed, r.Repaired, 100*r.Completeness)
+	fmt.Fprintf(w, "   Compared with the mailbox, which holds %d: %d had been missed.\n   Completeness: %.1f %% of what was to be read\n", r.Listed, r.Repaired, 100*r.Completeness)
 }

@@ -156,7 +156,7 @@ func (m *Mailbox) take(ctx context.Context, l lane, meth method, n int) (int, er
 			return got, nil
 		}
 		if waited+wait > m.p.o.Patience {
-			return 0, &provider.RateLimitError{RetryAfter: wait, Err: errOwnLimit}
+			return 0, &provider.RateLimitError{RetryAfter: wait, Own: l == past && !m.quota.refused(), Err: errOwnLimit}
 		}
 		wait = max(wait, time.Millisecond)
 		waited += wait

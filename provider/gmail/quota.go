@@ -151,6 +151,13 @@ func (q *quota) take(l lane, n, cost int) (got int, wait time.Duration) {
 	return got, 0
 }
 
+// refused reports whether Google said that nothing is to be asked for now.
+func (q *quota) refused() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.now().Before(q.until)
+}
+
 // heal raises what is allowed again, by a twentieth of the quota for each minute without a refusal.
 func (q *quota) heal(now time.Time) {
 	if q.allowed == 0 {

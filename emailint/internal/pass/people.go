@@ -201,7 +201,10 @@ func (p *Pass) peoplePage(ctx context.Context, run state.Run, generations map[st
 		}
 		g.Wanted = p.People.Wanted()
 	}
-	listed := g.Phase == listing
+	if p.People == nil && !g.Again && g.Phase != reading {
+		g = progress{Phase: reading, Change: g.Change, After: g.After, Wanted: g.Wanted}
+	}
+	listed := g.Phase == listing // before the step, which may be the last of its phase
 	page, done, err := p.step(ctx, run, &g)
 	if err != nil {
 		return false, fmt.Errorf("reading history: %w", err)
@@ -213,10 +216,7 @@ func (p *Pass) peoplePage(ctx context.Context, run state.Run, generations map[st
 // step reads the page that comes next, and moves the progress behind it.
 func (p *Pass) step(ctx context.Context, run state.Run, g *progress) (page provider.Page, done bool, err error) {
 	if p.People == nil && g.Phase != reading {
-		if g.Again {
-			return page, true, nil // what was listed only is read by a run of its own
-		}
-		*g = progress{Phase: reading, Change: g.Change, After: g.After, Wanted: g.Wanted}
+		return page, true, nil // for new people: what was listed only is read by a run of its own
 	}
 	w := provider.Window{From: run.From, To: run.To}
 	switch g.Phase {
