@@ -162,6 +162,7 @@ var (
 	rateCodes   = []string{"ApplicationThrottled", "ErrorServerBusy", "TooManyRequests", "activityLimitReached", "ErrorTooManyObjectsOpened", "MailboxConcurrency"}
 	fullCodes   = []string{"ErrorQuotaExceeded", "quotaLimitReached"}
 	missingCode = []string{"ErrorItemNotFound", "ErrorFolderNotFound", "ErrorInvalidIdMalformed", "itemNotFound", "ResourceNotFound", "Request_ResourceNotFound", "ErrorAttachmentNotFound"}
+	noSuchPath  = []string{"", "UnknownError", "BadRequest", "NotImplemented", "notSupported", "MethodNotFound"}
 	syncCodes   = []string{"syncstatenotfound", "syncstateinvalid", "resyncrequired", "resyncchangesapplydifferences", "resyncchangesuploaddifferences"}
 )
 
@@ -171,7 +172,7 @@ var gone = []method{folderGet, messagesDelta, foldersDelta, folderMessages, mess
 
 // refused says what an answer means.
 func refused(meth method, a *answer, cause error, now time.Time) error {
-	code, inner, text := codes(cause)
+	code, inner, _ := codes(cause)
 	err := &callError{method: meth, status: a.status, code: word(code), err: cause}
 	is := func(list []string) bool { return slices.Contains(list, code) || slices.Contains(list, inner) }
 	act := func(who provider.Who, reason string) error {
@@ -195,12 +196,11 @@ func refused(meth method, a *answer, cause error, now time.Time) error {
 		return act(provider.User, "the mailbox is full: its owner must make room")
 	case a.status == http.StatusMethodNotAllowed, a.status == http.StatusNotImplemented,
 		// What isn't there is told by Graph in JSON; a path that isn't there is told by a page, or by a code of its own.
-		a.status == http.StatusNotFound && (code == "" || code == "UnknownError" || code == "BadRequest" || !slices.Contains(gone, meth) && !is(missingCode)):
+		a.status == http.StatusNotFound && (slices.Contains(noSuchPath, code) || !slices.Contains(gone, meth) && !is(missingCode)):
 		return &MissingError{Method: string(meth), Status: a.status}
 	case a.status == http.StatusNotFound, a.status == http.StatusBadRequest && code == "ErrorInvalidIdMalformed" && slices.Contains(gone, meth):
 		return &goneError{err}
 	}
-	_ = text
 	return err
 }
 

@@ -79,7 +79,7 @@ func (m *Mailbox) Stage(ctx context.Context, raw []byte, o provider.SendOptions)
 	o.Recipients = slices.Clone(o.Recipients)
 	d, err := m.draft(ctx, rest)
 	if err != nil {
-		return provider.Staged{}, m.unsent(err, true)
+		return provider.Staged{}, m.unsent(err)
 	}
 	// Facts 2.6: From may be rewritten where the tenant doesn't let people send from aliases.
 	if from := recipients([]models.Recipientable{d.GetFrom()}); len(from) > 0 && from[0].Key != message.AddressKey(o.From) {
@@ -89,7 +89,7 @@ func (m *Mailbox) Stage(ctx context.Context, raw []byte, o provider.SendOptions)
 	for _, f := range files {
 		if err := m.attach(ctx, d.id(), f); err != nil {
 			m.discard(ctx, d.id())
-			return provider.Staged{}, m.unsent(err, true)
+			return provider.Staged{}, m.unsent(err)
 		}
 	}
 	return provider.Staged{ID: string(d.id()) + " " + d.messageID(), Options: o}, nil
@@ -143,7 +143,7 @@ func (m *Mailbox) Release(ctx context.Context, s provider.Staged) (provider.Sent
 		return m.me.Messages().ByMessageId(string(id)).Send().Post(ctx, nil)
 	})
 	if err != nil {
-		return provider.Sent{}, m.unsent(err, false)
+		return provider.Sent{}, m.unsent(err)
 	}
 	sent := provider.Sent{Item: id, MessageID: messageID, Response: "accepted by Microsoft"}
 	if x, err := m.get(ctx, quota.Live, id, draftFields); err == nil {
@@ -177,8 +177,8 @@ func (m *Mailbox) remember(id provider.ItemID) {
 	m.known.tried[string(id)] = now
 }
 
-// unsent says of an error whether it is sure that nothing was sent. Of a draft that is gone nobody knows; before it was asked to be sent nothing was.
-func (m *Mailbox) unsent(err error, before bool) error {
+// unsent says of an error whether it is sure that nothing was sent. Of a draft that is gone nobody knows.
+func (m *Mailbox) unsent(err error) error {
 	var rate *provider.RateLimitError
 	var sign *provider.SignInError
 	var token *tokenError
@@ -199,7 +199,6 @@ func (m *Mailbox) unsent(err error, before bool) error {
 	case errors.Is(err, provider.ErrUnsupported), s >= 400 && s < 500 && s != http.StatusRequestTimeout && s != http.StatusConflict:
 		return &sendError{err: err}
 	}
-	_ = before
 	return err
 }
 

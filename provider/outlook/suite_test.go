@@ -19,6 +19,9 @@ var worlds = map[string]func() *world{
 		w.srv.OddListings(3, 0)
 		return w
 	},
+	"no headers in listings": func() *world {
+		return newWorld(graphtest.Options{NoHeadersInListings: true, LongScopes: true}, outlook.Options{})
+	},
 	"every tenth 500": func() *world { return failing(10) },
 }
 
