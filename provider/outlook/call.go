@@ -244,7 +244,7 @@ func (m *Mailbox) take(ctx context.Context, l quota.Lane) error {
 			continue
 		}
 		if waited+wait > m.p.o.Patience {
-			return &provider.RateLimitError{RetryAfter: wait, Err: errOwnLimit}
+			return &provider.RateLimitError{RetryAfter: wait, Own: l == quota.Past && !m.quota.Waiting(), Err: errOwnLimit}
 		}
 		wait = max(wait, time.Millisecond)
 		waited += wait

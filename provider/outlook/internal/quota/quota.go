@@ -203,6 +203,13 @@ func (q *Mailbox) Refused(after time.Duration, crowded bool) time.Duration {
 	return after
 }
 
+// Waiting reports whether a refusal is not over yet.
+func (q *Mailbox) Waiting() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.now().Before(q.until)
+}
+
 // Idle reports whether there is nothing to remember.
 func (q *Mailbox) Idle() bool {
 	q.mu.Lock()
