@@ -214,3 +214,10 @@ func TestMailComesAndIsRead(t *testing.T) {
 		t.Errorf("%d requests", got)
 	}
 }
+
+func decode(t *testing.T, resp *http.Response, v any) {
+	t.Helper()
+	if err := json.NewDecoder(resp.Body).Decode(v); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -228,8 +228,8 @@ func (u *User) depart(m *mail) *apiError {
 		if changed {
 			m.raw = rewrite(m.raw, []string{"From", "Sender", "Message-ID"}, field{"From", addressList(some(m.from))}, field{"Message-ID", "<" + id + ">"})
 		}
-		if h.get("Date") == "" {
-			m.raw = rewrite(m.raw, nil, field{"Date", m.sent.Format(time.RFC1123Z)})
+		if h.get("Date") == "" || s.opts.RestampDates {
+			m.raw = rewrite(m.raw, []string{"Date"}, field{"Date", m.sent.Format(time.RFC1123Z)})
 		}
 	}
 	u.thread(m)

@@ -55,6 +55,8 @@ type Options struct {
 	MaxMessage int
 	// NewMessageIDs gives what is sent another Message-ID (facts 2.6: "Exchange may still substitute": one without a dotted domain always).
 	NewMessageIDs bool
+	// RestampDates puts the time of sending into the Date of what was drafted as MIME. Nobody knows which Exchange does.
+	RestampDates bool
 	// SendFromAliases lets people send as their aliases; else From is rewritten to the primary address (facts 2.6).
 	SendFromAliases bool
 

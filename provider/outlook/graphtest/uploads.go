@@ -34,7 +34,7 @@ type upload struct {
 	expires time.Time
 }
 
-// readFile reads an attachment that comes as JSON.
+// readFile reads an attachment that comes as JSON. That it has less than 3 MB is seen to by what a request may measure.
 func (c *call) readFile(raw json.RawMessage) (*file, *apiError) {
 	var in struct {
 		Type         string `json:"@odata.type"`
@@ -56,9 +56,6 @@ func (c *call) readFile(raw json.RawMessage) (*file, *apiError) {
 	data, err := base64.StdEncoding.DecodeString(*in.ContentBytes)
 	if err != nil {
 		return nil, badRequest("RequestBodyRead", "Cannot convert the value of contentBytes to Edm.Binary.")
-	}
-	if len(data) >= maxDirect {
-		return nil, &apiError{status: http.StatusRequestEntityTooLarge, code: "ErrorAttachmentSizeLimitExceeded", message: "The size of the attachment exceeds the limit of 3 MB. Create an upload session."}
 	}
 	f := &file{name: *in.Name, kind: "application/octet-stream", inline: in.IsInline, data: data, modified: c.s.now().UTC().Truncate(time.Second)}
 	if in.ContentType != nil {

@@ -299,7 +299,22 @@ func (m *mail) property(id string) (string, bool) {
 	case "string 0x1a", "string 0x001a":
 		return "IPM.Note", true
 	default:
-		v, ok := m.properties[key]
-		return v, ok
+		if v, ok := m.properties[key]; ok {
+			return v, true
+		}
+		// A field of the header is a named property of this set (from memory, PS_INTERNET_HEADERS).
+		name, ok := strings.CutPrefix(key, "string {00020386-0000-0000-c000-000000000046} name ")
+		if !ok {
+			return "", false
+		}
+		h := m.headers
+		if m.raw != nil {
+			h = parseHeader(m.raw)
+		}
+		vs := h.all(name)
+		if len(vs) == 0 {
+			return "", false
+		}
+		return vs[0], true
 	}
 }
