@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	abs "github.com/microsoft/kiota-abstractions-go"
 	"github.com/microsoftgraph/msgraph-sdk-go/models"
@@ -210,6 +211,13 @@ func (m *Mailbox) Lookup(ctx context.Context, s provider.Staged) (provider.Outco
 	if id == "" {
 		return provider.OutcomeUnknown, provider.Sent{}, nil
 	}
+	m.known.mu.Lock()
+	tried, ok := m.known.tried[string(id)]
+	m.known.mu.Unlock()
+	left := time.Duration(0)
+	if ok {
+		left = min(tried.Add(m.p.o.SendSettle).Sub(m.p.o.Now()), m.p.o.SendSettle)
+	}
 	for {
 		x, err := m.get(ctx, quota.Live, id, draftFields)
 		switch {
@@ -221,18 +229,13 @@ func (m *Mailbox) Lookup(ctx context.Context, s provider.Staged) (provider.Outco
 				sent.MessageID = messageID
 			}
 			return provider.OutcomeSent, sent, nil
-		}
-		m.known.mu.Lock()
-		tried, ok := m.known.tried[string(id)]
-		m.known.mu.Unlock()
-		left := tried.Add(m.p.o.SendSettle).Sub(m.p.o.Now())
-		if !ok || left <= 0 {
-			if err != nil {
-				return provider.OutcomeUnknown, provider.Sent{}, nil
-			}
+		case left <= 0 && err != nil:
+			return provider.OutcomeUnknown, provider.Sent{}, nil
+		case left <= 0:
 			return provider.OutcomeNotSent, provider.Sent{}, nil
 		}
-		if !pause(ctx, min(left, max(m.p.o.SendSettle/8, 1))) {
+		wait := min(left, max(m.p.o.SendSettle/8, time.Millisecond))
+		if left -= wait; !pause(ctx, wait) {
 			return provider.OutcomeUnknown, provider.Sent{}, ctx.Err()
 		}
 	}
