@@ -69,6 +69,9 @@ type Options struct {
 	Missing       []string
 	MissingStatus int
 
+	// Spec, where it isn't nil, checks requests and answers: Server.Violations.
+	Spec *Spec
+
 	// Tokens says whose an access token is, where an authorization server of the test's own gives them; then the Server's gives none.
 	// emailinttest.AuthServer is one. Subject is User.Subject.
 	Tokens interface {
@@ -94,6 +97,9 @@ type Server struct {
 	hooks    hooks
 	uploads  map[string]*upload
 	odd      odd
+	// What Options.Spec found.
+	violations []string
+	covered    int
 }
 
 var _ http.Handler = (*Server)(nil)
