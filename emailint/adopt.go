@@ -10,6 +10,7 @@ import (
 
 	"github.com/intellicon/email-integration/emailint/internal/token"
 	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/internal/power"
 	"github.com/intellicon/email-integration/provider"
 )
 
@@ -40,7 +41,7 @@ func (e *Engine) Adopt(ctx context.Context, org string, a Adoption) (c Connectio
 	if err != nil {
 		return c, err
 	}
-	p := e.provs[a.Provider].(provider.Authorizer)
+	p, _ := power.Of[provider.Authorizer](e.provs[a.Provider])
 	refresh, stored, err := e.rotated(ctx, org, a)
 	if err != nil {
 		return c, err

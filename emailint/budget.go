@@ -16,18 +16,22 @@ type budget struct {
 }
 
 // SharedBudget is a quota of so many units a minute that all workers on one state share, those of other processes too: what Google allows a project,
-// for example (gmail.Options.Budget). Each app has its own. In no minute more than perMinute is taken; a twentieth of it may be taken at once, and a
-// tenth of that is kept for live mail. now may be nil: time.Now. perMinute must be 100 at least.
+// for example (gmail.Options.Budget). Each app has its own. In no minute more than perMinute is taken; a twentieth of it, or 100, may be taken at once, and a
+// tenth of that is kept for live mail. perMinute is 200 to 1,000,000,000, and what is beyond is taken for that; a call must cost no more than may be taken at
+// once. now may be nil: the clock of the state, so that the clocks of its processes make no difference.
 func SharedBudget(s state.Store, perMinute int, now func() time.Time) provider.Budget {
 	if now == nil {
-		now = time.Now
+		now = func() time.Time { return time.Time{} }
 	}
-	return &budget{s, max(int64(perMinute), 100), now}
+	return &budget{s, min(max(int64(perMinute), 2*dearest), state.MaxPerMinute), now}
 }
+
+// dearest is what the dearest calls cost that there are: to send a message, at Gmail (facts 1.6).
+const dearest = 100
 
 // Take implements provider.Budget.
 func (b *budget) Take(ctx context.Context, app string, units, least int, urgent bool) (int, time.Duration, error) {
-	size := b.perMinute / 20
+	size := max(b.perMinute/20, dearest)
 	t := state.Taking{PerMinute: b.perMinute - size, Size: size, Want: int64(units)}
 	t.Least = min(int64(least), size) // what costs more than the bucket holds is begun when it is full
 	if !urgent {

@@ -2,6 +2,7 @@ package emailint_test
 
 import (
 	"context"
+	"math"
 	"testing"
 	"time"
 
@@ -60,5 +61,49 @@ func TestSharedBudget(t *testing.T) {
 	}
 	if n, _, err := one.Take(t.Context(), "other", 100, 100, false); n != 100 || err != nil {
 		t.Errorf("another app's: %d units, %v", n, err)
+	}
+}
+
+// A worker whose clock was far ahead, and is right again or gone, leaves a budget that the others can use.
+func TestSharedBudgetAfterAWrongClock(t *testing.T) {
+	w := emailinttest.New(t)
+	wrong := emailint.SharedBudget(w.State, 12000, func() time.Time { return w.Now().AddDate(1, 0, 0) })
+	right := emailint.SharedBudget(w.State, 12000, w.Now)
+	for range 20 {
+		if _, _, err := wrong.Take(t.Context(), "app", 100, 20, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sum := 0
+	for range 60 {
+		n, _, err := right.Take(t.Context(), "app", 100, 20, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum += n
+		w.Advance(time.Second)
+	}
+	if sum < 5000 {
+		t.Errorf("%d units in a minute", sum)
+	}
+}
+
+// A budget as small as may be is kept to by what costs most, and one without a bound in sight is one.
+func TestSharedBudgetOfOddSizes(t *testing.T) {
+	for _, c := range []struct{ perMinute, cost, most int }{{1, 100, 200}, {200, 100, 200}, {200, 20, 200}, {300, 100, 300}, {math.MaxInt, 100, math.MaxInt}, {2_000_000_000, 20, math.MaxInt}} {
+		w := emailinttest.New(t)
+		b := emailint.SharedBudget(w.State, c.perMinute, w.Now)
+		sum := 0
+		for range 60 {
+			n, _, err := b.Take(t.Context(), "app", c.cost, c.cost, true)
+			if err != nil {
+				t.Fatalf("%d a minute: %v", c.perMinute, err)
+			}
+			sum += n
+			w.Advance(time.Second)
+		}
+		if sum == 0 || sum > c.most {
+			t.Errorf("of %d a minute %d were taken in one, %d at a time", c.perMinute, sum, c.cost)
+		}
 	}
 }

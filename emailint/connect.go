@@ -9,6 +9,7 @@ import (
 	"log/slog"
 
 	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/internal/power"
 	"github.com/intellicon/email-integration/provider"
 )
 
@@ -38,7 +39,7 @@ func (e *Engine) Connect(ctx context.Context, org string, n NewConnection) (Conn
 	if p == nil {
 		return Connection{}, fmt.Errorf("emailint: connecting: there is no provider %q in Options.Providers", n.Provider)
 	}
-	if _, ok := p.(provider.Authorizer); ok {
+	if _, ok := power.Of[provider.Authorizer](p); ok {
 		return Connection{}, fmt.Errorf("emailint: connecting: people sign in to %s at the service: use Handler, or Consent and Finish", n.Provider)
 	}
 	if org == "" || n.User == "" {
@@ -99,7 +100,7 @@ func (e *Engine) open(ctx context.Context, c Connection) (provider.Mailbox, erro
 	if p == nil {
 		return nil, &provider.NeedsAction{Who: provider.Operator, Reason: fmt.Sprintf("no provider %q is in Options.Providers", c.Provider)}
 	}
-	if a, ok := p.(provider.Authorizer); ok {
+	if a, ok := power.Of[provider.Authorizer](p); ok {
 		return a.OpenToken(ctx, e.tokens.Source(context.WithoutCancel(ctx), c))
 	}
 	cred, err := e.keys.Open(c.Credential, credentialOf(c))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/intellicon/email-integration/emailint/state"
 	"github.com/intellicon/email-integration/linker"
@@ -62,7 +63,7 @@ func (e *Engine) Declare(ctx context.Context, org string, emails ...DeclaredEmai
 		if id == "" {
 			wrong("MessageID", "it is missing, and nothing else names the mail")
 		}
-		if m.ID == "" || len(m.ID) > 200 || strings.ToValidUTF8(m.ID, "") != m.ID || strings.ContainsRune(m.ID, 0) {
+		if !nameable(m.ID) {
 			wrong("ID", "the CRM's id must be named, in 200 bytes of text")
 		}
 		ds[i] = state.Declared{HostID: m.ID, MessageID: state.Hash(h.MessageID(id)), Records: m.Records}
@@ -77,8 +78,8 @@ func (e *Engine) Declare(ctx context.Context, org string, emails ...DeclaredEmai
 			wrong("Records", fmt.Sprintf("an email has %d at most", declaredRecords))
 		}
 		for j, r := range m.Records {
-			if r.Kind == "" || r.ID == "" {
-				wrong(fmt.Sprintf("Records[%d]", j), "kind and id must be named")
+			if !nameable(string(r.Kind)) || !nameable(r.ID) {
+				wrong(fmt.Sprintf("Records[%d]", j), "kind and id must be named, in 200 bytes of text each")
 			}
 		}
 	}
@@ -103,6 +104,11 @@ func (e *Engine) Declare(ctx context.Context, org string, emails ...DeclaredEmai
 	}
 	e.hurry()
 	return out, nil
+}
+
+// nameable reports whether an id is some text that every database stores and finds again.
+func nameable(id string) bool {
+	return id != "" && len(id) <= 200 && utf8.ValidString(id) && !strings.ContainsRune(id, 0)
 }
 
 // Declared counts the declared emails of an organisation: what is not met when all mailboxes are imported, none of them has, or no longer, or it is older than

@@ -233,6 +233,14 @@ func TestWhatCannotBeDeclared(t *testing.T) {
 			t.Errorf("%s is not named: %v", want, err)
 		}
 	}
+	for _, id := range []string{"", "a\x00", "\xff", strings.Repeat("x", 201)} {
+		for _, r := range []linker.Record{{Kind: linker.Contact, ID: id}, {Kind: linker.Kind(id), ID: "1"}} {
+			_, err := w.Engine.Declare(t.Context(), emailinttest.Org, emailint.DeclaredEmail{ID: "own-1", MessageID: "<m>", Records: []linker.Record{r}})
+			if err == nil || !strings.Contains(err.Error(), "emails[0].Records[0]") {
+				t.Errorf("the record %q: %v", r, err)
+			}
+		}
+	}
 	if _, err := w.Engine.Declare(t.Context(), "", emailint.DeclaredEmail{ID: "a", MessageID: "b"}); err == nil {
 		t.Error("no organisation")
 	}

@@ -62,7 +62,7 @@ func (e *Engine) partBefore(ctx context.Context, org string, connection int64) (
 	if errors.Is(err, state.ErrNotFound) {
 		return out, nil // only the CRM is still to be told, or nothing
 	}
-	if _, ok := e.provs[c.Provider].(provider.Authorizer); err != nil || !ok || c.State == state.Erasing {
+	if _, ok := power.Of[provider.Authorizer](e.provs[c.Provider]); err != nil || !ok || c.State == state.Erasing {
 		return out, err
 	}
 	out.Connection = connection

@@ -19,6 +19,7 @@ import (
 
 	"github.com/intellicon/email-integration/emailint/internal/token"
 	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/internal/power"
 	"github.com/intellicon/email-integration/provider"
 )
 
@@ -118,7 +119,7 @@ func config(how provider.OAuth, app provider.OAuthApp) *oauth2.Config {
 
 // signIn returns how people sign in to a provider, and the app for it: the organisation's, or else the operator's.
 func (e *Engine) signIn(ctx context.Context, org, name string) (provider.OAuth, provider.OAuthApp, error) {
-	p, ok := e.provs[name].(provider.Authorizer)
+	p, ok := power.Of[provider.Authorizer](e.provs[name])
 	if !ok {
 		return provider.OAuth{}, provider.OAuthApp{}, fmt.Errorf("there is no provider %q in Options.Providers whose users sign in at the service", name)
 	}
@@ -189,7 +190,7 @@ func (e *Engine) Finish(ctx context.Context, r Return) (c Connection, path strin
 	if err != nil {
 		return c, b.Return, err
 	}
-	p := e.provs[b.Provider].(provider.Authorizer)
+	p, _ := power.Of[provider.Authorizer](e.provs[b.Provider])
 	if code := r.Query.Get("error"); code != "" {
 		if a := p.Refusal(code, r.Query.Get("error_description")); a != nil {
 			return c, b.Return, a
@@ -254,7 +255,7 @@ func (e *Engine) attach(ctx context.Context, p provider.Authorizer, t *oauth2.To
 	if err != nil {
 		return Connection{}, err
 	}
-	box, err := p.OpenToken(ctx, oauth2.StaticTokenSource(t))
+	box, err := p.OpenToken(ctx, token.Given(t, g.Client))
 	if err != nil {
 		return Connection{}, err
 	}
@@ -349,7 +350,7 @@ func (e *Engine) part(ctx context.Context, c Connection, why string, out *Discon
 
 // end ends the access of a connection at the service; where it stands, kept says why.
 func (e *Engine) end(ctx context.Context, c Connection, others bool) (revoked bool, kept string) {
-	if _, ok := e.provs[c.Provider].(provider.Authorizer); !ok {
+	if _, ok := power.Of[provider.Authorizer](e.provs[c.Provider]); !ok {
 		return false, "the credential is a password: change it at the service if it is not used elsewhere"
 	}
 	if len(c.Credential) == 0 {
@@ -434,7 +435,7 @@ func (e *Engine) keeper() *token.Keeper {
 		},
 		Observing: e.observing,
 		Refusal: func(c Connection, code, description string) *provider.NeedsAction {
-			if p, ok := e.provs[c.Provider].(provider.Authorizer); ok {
+			if p, ok := power.Of[provider.Authorizer](e.provs[c.Provider]); ok {
 				return p.Refusal(code, description)
 			}
 			return nil

@@ -1017,3 +1017,28 @@ func TestErasingRevokes(t *testing.T) {
 		t.Errorf("by password: %+v, %v", password, err)
 	}
 }
+
+// within is a host's wrapper of a provider: it says what it wraps.
+type within struct{ provider.Provider }
+
+func (w within) Unwrap() provider.Provider { return w.Provider }
+
+// A provider that a host wrapped is signed in to, read and left like the one inside.
+func TestAWrappedProviderSignsIn(t *testing.T) {
+	h := signingIn(t, emailinttest.AuthGoogle)
+	h.auth.SignIn(emailinttest.AuthUser{Subject: "owner", Address: emailinttest.Owner})
+	h.opts.Providers[1] = within{h.opts.Providers[1]}
+	h.again()
+	q := h.connect("ann-1", "")
+	if q.Get("connected") == "" {
+		t.Fatalf("not connected: %v", q)
+	}
+	c := h.connection(q.Get("connected"))
+	if err := h.sync(c); err != nil {
+		t.Fatal(err)
+	}
+	got, err := h.Engine.Erase(t.Context(), emailinttest.Org, c.ID)
+	if err != nil || !got.Access.Revoked {
+		t.Errorf("erased with %+v, %v", got.Access, err)
+	}
+}

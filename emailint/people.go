@@ -2,6 +2,9 @@ package emailint
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -9,6 +12,7 @@ import (
 	"github.com/intellicon/email-integration/emailint/crm"
 	"github.com/intellicon/email-integration/emailint/internal/deliver"
 	"github.com/intellicon/email-integration/emailint/internal/pass"
+	"github.com/intellicon/email-integration/emailint/state"
 	"github.com/intellicon/email-integration/internal/power"
 	"github.com/intellicon/email-integration/linker"
 	"github.com/intellicon/email-integration/message"
@@ -16,7 +20,9 @@ import (
 )
 
 // peopleFirst is how history is read where people of the CRM come first; nil where that is not wanted, or the service or the CRM can't do it.
-func (e *Engine) peopleFirst(org string, box provider.Mailbox, s SyncSettings, rules func() linker.Rules, renew func(context.Context) error) *pass.People {
+// down, which says that the CRM need not be asked, returns nil where it may be.
+func (e *Engine) peopleFirst(org string, box provider.Mailbox, s SyncSettings, rules func() linker.Rules, down func() error,
+	renew func(context.Context) error) *pass.People {
 	searcher, searches := power.Of[provider.Searcher](box)
 	lister, lists := power.Of[AddressLister](e.o.CRM)
 	if !s.PeopleFirst || !searches || !lists {
@@ -26,9 +32,16 @@ func (e *Engine) peopleFirst(org string, box provider.Mailbox, s SyncSettings, r
 	return &pass.People{
 		Search: searcher,
 		Addresses: func(ctx context.Context, after string, limit int) (who []string, next string, more bool, err error) {
+			if down := down(); down != nil {
+				return nil, "", false, down
+			}
 			who, next, more, err = host.Addresses(ctx, org, after, limit)
+			if err != nil && ctx.Err() == nil && !errors.Is(err, state.ErrStale) {
+				err = &deliver.OutageError{Err: err}
+			}
 			return wantedOf(rules(), who), next, more, err
 		},
+		Wanted:  func() string { return wantedBy(rules()) },
 		Changes: func(ctx context.Context) (int64, error) { return e.o.State.ChangeNumber(ctx, org) },
 	}
 }
@@ -57,6 +70,18 @@ func wantedOf(rules linker.Rules, who []string) []string {
 		}
 	}
 	return out
+}
+
+// wantedBy is a digest of what wantedOf goes by, but for the organisation's own addresses: they come with each mailbox that is connected, and hardly one goes
+// that is a person of the CRM.
+func wantedBy(r linker.Rules) string {
+	b, err := json.Marshal(linker.Rules{Contacts: r.Contacts, Accounts: r.Accounts, Leads: r.Leads, CreateContacts: r.CreateContacts, Custom: r.Custom, OwnDomains: r.OwnDomains,
+		ExcludedDomains: r.ExcludedDomains, ExcludedAddresses: r.ExcludedAddresses, SharedDomains: r.SharedDomains, CompanyDomains: r.CompanyDomains})
+	if err != nil {
+		panic(err) // words and switches
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:8])
 }
 
 // ImportPlan is what an import would cost, before it runs.
@@ -106,27 +131,23 @@ func (e *Engine) PlanImport(ctx context.Context, org string, connection int64, d
 	if plan.Everything, err = searcher.Plan(ctx, *w, nil); err != nil {
 		return plan, err
 	}
-	p := e.peopleFirst(org, box, SyncSettings{PeopleFirst: true}, func() linker.Rules { return rules }, nil)
+	p := e.peopleFirst(org, box, SyncSettings{PeopleFirst: true}, func() linker.Rules { return rules }, func() error { return nil }, nil)
 	if p == nil {
 		return plan, nil
 	}
 	var who []string
-	after, more := "", true
-	for more && len(who) < planned {
-		var some []string
-		mark := after
-		if some, after, more, err = p.Addresses(ctx, after, planned); err != nil {
-			return plan, err
-		}
-		if more && after == mark {
-			return plan, errors.New("the CRM says that it has more addresses, and its mark does not move")
-		}
-		who = append(who, some...)
+	rest := false
+	err = p.Walk(ctx, planned, func(some []string, more bool) bool {
+		who, rest = append(who, some...), more
+		return len(who) < planned
+	})
+	if err != nil {
+		return plan, err
 	}
 	plan.Addresses = len(who)
 	if len(who) > 0 {
 		plan.People, err = searcher.Plan(ctx, *w, who)
-		plan.People.AtLeast = plan.People.AtLeast || more
+		plan.People.AtLeast = plan.People.AtLeast || rest
 	}
 	return plan, err
 }

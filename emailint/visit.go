@@ -27,8 +27,10 @@ type visit struct {
 	recon   *reconcile.Reconciler
 	backOff bool                 // an organisation whose CRM is known to be down is not asked
 	outage  *deliver.OutageError // met on the way: reading goes on, delivery waits
+	unasked *deliver.OutageError // the CRM does not say whose mail is read first
 	gone    int                  // deletions confirmed
 
+	read      bool      // changes were read to the end, and nothing went wrong since but in what is older
 	looked    time.Time // when changes were looked for last
 	pages     int       // of history since then
 	until     time.Time // when others have their turn; zero: never
@@ -67,7 +69,7 @@ func (e *Engine) visit(ctx context.Context, l state.Lease, c Connection, box pro
 	v.deliver = d
 	v.reader = &pass.Pass{Store: e.o.State, Mailbox: box, Lease: l, Hasher: d.Hasher, ConnectedAt: c.ConnectedAt,
 		Import: window(s.Sync.ImportDays, c.ConnectedAt), Seen: d.Know, Renew: renew}
-	v.reader.People = e.peopleFirst(l.Org, box, s.Sync, func() linker.Rules { return d.Rules }, renew)
+	v.reader.People = e.peopleFirst(l.Org, box, s.Sync, func() linker.Rules { return d.Rules }, v.crmDown, renew)
 	v.intents = &intent.Runner{Store: e.o.State, Mailbox: box, Lease: l, Keys: e.keys, Now: e.o.Now, Renew: renew}
 	v.intents.Wanted = func(ctx context.Context, i state.Intent) (bool, error) {
 		s, _, err := e.settings(ctx, l.Org)
@@ -85,12 +87,7 @@ func (e *Engine) visit(ctx context.Context, l state.Lease, c Connection, box pro
 }
 
 // each is done after every step of reading: what is due is delivered, and what the rules of the inbox want is done.
-func (v *visit) each(ctx context.Context) error {
-	if err := v.drain(ctx); err != nil {
-		return err
-	}
-	return v.act(ctx)
-}
+func (v *visit) each(ctx context.Context) error { return v.then(ctx, nil) }
 
 // act does what the rules of the inbox want, unless the state is another deployment's.
 func (v *visit) act(ctx context.Context) error {
@@ -103,12 +100,23 @@ func (v *visit) act(ctx context.Context) error {
 	return v.intents.Run(ctx)
 }
 
+// crmDown returns why the CRM is not asked: in this visit it did not answer, or a neighbour found so and it is not time yet.
+func (v *visit) crmDown() error {
+	if v.outage != nil {
+		return v.outage
+	}
+	if v.backOff && v.engine.health.down(v.lease.Org, v.engine.o.Now()) {
+		return &deliver.OutageError{Err: errors.New("it did not a moment ago")}
+	}
+	return nil
+}
+
 // drain delivers what is due. A CRM that does not answer holds up neither the cursor nor history. Between two pages of changes it is
 // all that is done: a mail that was moved may have left one folder there and not have come to the other, and no rule acts on that.
 func (v *visit) drain(ctx context.Context) error {
 	e := v.engine
-	if v.outage == nil && v.backOff && e.health.down(v.lease.Org, e.o.Now()) {
-		v.outage = &deliver.OutageError{Err: errors.New("it did not a moment ago")}
+	if err := v.crmDown(); err != nil && v.outage == nil {
+		errors.As(err, &v.outage)
 	}
 	v.deliver.Floor, v.recon.Floor = v.reader.Floor, v.reader.Floor
 	if v.outage == nil {
@@ -158,7 +166,10 @@ func (v *visit) pass(ctx context.Context) error {
 		var err error
 		v.pages++
 		if more, err = v.reader.HistoryPage(ctx, func() bool { return !v.lookDue() }); err != nil {
-			return err
+			// A CRM that doesn't say whose mail is to be read first holds up that, and no live mail: it may be this question alone that it can't answer.
+			if ctx.Err() != nil || !errors.As(err, &v.unasked) {
+				return err
+			}
 		}
 		// Rules of the inbox act once after a look, and a pass with history ends with one.
 		switch {
@@ -180,6 +191,9 @@ func (v *visit) pass(ctx context.Context) error {
 	if err == nil && v.outage != nil {
 		err = v.outage
 	}
+	if err == nil && v.unasked != nil {
+		err = v.unasked
+	}
 	if err == nil {
 		err = v.uncounted
 	}
@@ -200,18 +214,32 @@ func (v *visit) lookDue() bool {
 
 // live reads what is new, delivers it, and compares the folders that lost mail.
 func (v *visit) live(ctx context.Context) error {
+	v.read = false
 	if err := v.reader.Live(ctx, v.between); err != nil {
 		return err
 	}
+	v.read = true
 	// What was read is delivered whatever a recount meets, and a folder that can't be listed holds up no history. Rules of the inbox act
 	// only then: an archive without an answer may have been made, and its owner have brought the mail back since.
-	if err := v.drain(ctx); err != nil {
+	return v.then(ctx, v.recount)
+}
+
+// then delivers what is due and does what the rules of the inbox want, these also where older mail has to wait for its quota.
+func (v *visit) then(ctx context.Context, before func(context.Context) error) error {
+	err := v.drain(ctx)
+	var limit *provider.RateLimitError
+	if err != nil && !(errors.As(err, &limit) && limit.Own) {
 		return err
 	}
-	if err := v.recount(ctx); err != nil {
+	if before != nil {
+		if err := before(ctx); err != nil {
+			return err
+		}
+	}
+	if err := v.act(ctx); err != nil {
 		return err
 	}
-	return v.act(ctx)
+	return err
 }
 
 // over reports whether others have their turn.

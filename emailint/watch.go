@@ -48,6 +48,9 @@ func (e *Engine) watch(ctx context.Context, l state.Lease, c Connection, s SyncS
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	if err == nil && !got.Expires.After(now) {
+		err = fmt.Errorf("the service says that what it was asked for ended at %s", got.Expires.UTC().Format(time.RFC3339))
+	}
 	w := state.Watch{Handle: got.Handle, Expires: got.Expires, Next: now.Add(min(renewEvery, got.Expires.Sub(now)/2))}
 	text := "told by the service"
 	if err != nil {

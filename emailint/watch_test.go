@@ -261,3 +261,24 @@ func TestWhoIsNotWatching(t *testing.T) {
 		t.Errorf("the connection says %q, %+v", got.RealTime, got.Watch)
 	}
 }
+
+// A service that says of its watch that it is over already, or never says until when it stands, is asked ever more seldom, and nobody is told that it tells.
+func TestAWatchThatIsOverAlready(t *testing.T) {
+	for _, life := range []time.Duration{0, -24 * time.Hour} {
+		h, w := watching(t, true)
+		c := h.connection(h.connect("ann-1", "").Get("connected"))
+		w.Life(life)
+		for range 10 {
+			if err := h.sync(c); err != nil {
+				t.Fatal(err)
+			}
+			h.Advance(10 * time.Second)
+		}
+		if n, _ := w.Asked(); n > 2 {
+			t.Errorf("a watch of %s was asked for %d times in 100 seconds", life, n)
+		}
+		if got := h.connection(fmt.Sprint(c.ID)).RealTime; !strings.HasPrefix(got, "polling") {
+			t.Errorf("with a watch of %s the user is told %q", life, got)
+		}
+	}
+}

@@ -149,12 +149,16 @@ type Thread struct {
 	ThreadDropped, Dropped bool
 }
 
+// SkippedReason is the reason of mail that was listed and not read, as nobody in it is known to the CRM.
+const SkippedReason = "not read: the search for the CRM's people did not find it"
+
 // Counts of a connection's rows.
 type Counts struct {
 	Fates       map[Fate]int
 	Total       int
 	Due         int // to be decided
 	Left        int // in no folder
+	Skipped     int // unread for SkippedReason
 	Unspread    int // changes of the organisation whose mail is not found yet
 	Undelivered int // emails it holds that the host has not acknowledged
 }

@@ -12,12 +12,22 @@ type Taking struct {
 	Leave           int64 // stays in it for others
 }
 
+// MaxPerMinute bounds what a bucket holds and fills by.
+const MaxPerMinute = 1e9
+
+// skew is how far clocks are apart at most. A time further ahead was a clock's that was wrong, or is now: who goes by the other begins anew with what is
+// there. Waiting for it could take years.
+const skew = time.Minute
+
 // Take is what a store does with a bucket in which level units were at some time. It returns what is in it afterwards; at is the time of that.
 func (t Taking) Take(level int64, at, now time.Time) (left int64, since time.Time, taken int64, wait time.Duration, err error) {
-	if t.PerMinute <= 0 || t.PerMinute > 1e9 || t.Least < 0 || t.Least > t.Want || t.Leave < 0 || t.Least+t.Leave > t.Size {
+	if t.PerMinute <= 0 || t.PerMinute > MaxPerMinute || t.Size > MaxPerMinute || t.Least < 0 || t.Least > t.Want || t.Leave < 0 || t.Least+t.Leave > t.Size {
 		return level, at, 0, 0, errors.New("state: a taking that can never succeed")
 	}
 	since = at
+	if at.Sub(now) > skew {
+		since = now
+	}
 	if now.After(at) {
 		micros, perMicro := now.Sub(at).Microseconds(), time.Minute.Microseconds()
 		filled := min(micros, time.Hour.Microseconds()) * t.PerMinute / perMicro

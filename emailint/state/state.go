@@ -323,6 +323,6 @@ type Seals interface {
 // Quotas keeps what is left of quotas that several workers share.
 type Quotas interface {
 	// TakeQuota takes up to t.Want units out of a bucket, t.Least of them at least, or none; then wait is when there will be so many, should nobody else
-	// take them. Clocks may differ: one that is behind fills nothing.
+	// take them. Clocks may differ by a minute: one that is behind fills nothing. A zero now is the store's own clock, which is one for all on a server.
 	TakeQuota(ctx context.Context, name string, t Taking, now time.Time) (taken int64, wait time.Duration, err error)
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"reflect"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -121,5 +123,112 @@ func TestHistoryAheadEnds(t *testing.T) {
 	box.HistoryAhead(provider.Window{}, first.Next)
 	if _, err := box.History(t.Context(), provider.Window{}, first.Next); err == nil {
 		t.Error("a closed mailbox hands out a page")
+	}
+}
+
+// A server that can't be reached any more is tried once, not once a folder: whoever waits for the contents waits for all of that.
+func TestPrefetchGivesUp(t *testing.T) {
+	s := imaptest.Start(t, nil)
+	for i := range 8 {
+		folder := fmt.Sprint("Project ", i)
+		s.CreateFolder(folder)
+		for k := range 2 {
+			s.DeliverTo([]byte(mail(fmt.Sprint("m", i, "-", k))), noon, folder)
+		}
+	}
+	var dials atomic.Int64
+	var down atomic.Bool
+	box := dial(t, s, func(c *imap.Config) {
+		c.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if dials.Add(1); down.Load() {
+				return nil, errors.New("no route to host")
+			}
+			return (&net.Dialer{}).DialContext(ctx, network, addr)
+		}
+	})
+	var ids []provider.ItemID
+	for it, err := range box.Inventory(t.Context(), provider.Scope{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, it.ID)
+	}
+	dials.Store(0)
+	down.Store(true)
+	s.CutAt("UID FETCH")
+	box.Prefetch(ids)
+	if _, err := box.Content(t.Context(), ids[0]); err == nil {
+		t.Error("a message is read from a server that can't be reached")
+	}
+	if n := dials.Load(); n > 3 {
+		t.Errorf("%d connections were tried", n)
+	}
+}
+
+// A mailbox that waits, perhaps for days, keeps nothing that was read ahead.
+func TestWaitKeepsNothing(t *testing.T) {
+	s, box, ids, _ := prefetchWorld(t)
+	box.Close()
+	box = dial(t, s, func(c *imap.Config) { c.WaitLimit = 1 })
+	box.Prefetch(ids)
+	if err := box.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	fetches(s)
+	if read, _ := contents(t, box, ids); len(read) != 10 || fetches(s) != 10 {
+		t.Error("contents were kept while the mailbox waited")
+	}
+}
+
+// What is begun between two items of an inventory is waited for by the next.
+func TestInventoryWaitsForWhatIsReadAhead(t *testing.T) {
+	s, box, first := aheadWorld(t)
+	n := 0
+	for it, err := range box.Inventory(t.Context(), provider.Scope{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n++; n%2 == 0 {
+			box.HistoryAhead(provider.Window{}, first.Next)
+		} else {
+			box.Prefetch([]provider.ItemID{it.ID, "1.1.Sent"})
+		}
+	}
+	if n != 9 {
+		t.Errorf("%d messages, want 9", n)
+	}
+	wait(t, box)
+	s.Commands()
+}
+
+// Start begins where History ends, also where a folder has been open since before: what came in between is in one of the two.
+func TestStartAfterAFolderWasOpen(t *testing.T) {
+	s, box, first := aheadWorld(t)
+	s.Deliver([]byte(mail("late")), noon.Add(-time.Hour), provider.RoleInbox)
+	s.Deliver([]byte(mail("late too")), noon.Add(-time.Hour), provider.RoleSent)
+	cur, err := box.Start(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for c, more := first.Next, true; more; {
+		page, err := box.History(t.Context(), provider.Window{}, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, it := range page.Items {
+			seen[it.Envelope.Subject] = true
+		}
+		c, more = page.Next, page.More
+	}
+	page, err := box.Changes(t.Context(), cur)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, it := range page.Items {
+		seen[it.Envelope.Subject] = true
+	}
+	if !seen["late"] || !seen["late too"] {
+		t.Errorf("neither Changes nor History has what came before Start: %v", seen)
 	}
 }

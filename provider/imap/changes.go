@@ -59,6 +59,7 @@ func (m *Mailbox) Start(ctx context.Context) (provider.Cursor, error) {
 	if err := m.settled(ctx); err != nil {
 		return nil, err
 	}
+	m.early, m.slice = nil, nil
 	cur := cursor{Folders: map[string]mark{}}
 	err := m.do(ctx, "reading the folders", func(c *imapclient.Client) error {
 		clear(cur.Folders)
@@ -103,6 +104,7 @@ func (m *Mailbox) Start(ctx context.Context) (provider.Cursor, error) {
 	if err != nil {
 		return nil, err
 	}
+	m.selected = selection{} // History begins where this ends: it looks at no folder as it was before
 	return cur.encode(), nil
 }
 

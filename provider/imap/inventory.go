@@ -38,7 +38,13 @@ func (m *Mailbox) Inventory(ctx context.Context, s provider.Scope) iter.Seq2[pro
 		}
 		reconnects := 0
 		for _, f := range folders {
-			all, rows, err := m.stock(ctx, f, s.Window, &reconnects)
+			// Who works on the items may have had something read ahead since.
+			err := m.settled(ctx)
+			var all found
+			var rows map[uint32]*row
+			if err == nil {
+				all, rows, err = m.stock(ctx, f, s.Window, &reconnects)
+			}
 			if err != nil {
 				// A folder that is left out would look as if its mail were gone: say so and end.
 				yield(provider.Item{}, err)

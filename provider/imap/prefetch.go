@@ -2,6 +2,7 @@ package imap
 
 import (
 	"context"
+	"errors"
 
 	goimap "github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
@@ -37,10 +38,15 @@ func (m *Mailbox) Prefetch(ids []provider.ItemID) {
 			wanted[p][i.uid] = i
 		}
 		for _, p := range openFirst(m, places, func(p place) string { return p.folder }) {
-			// One alone costs no more when it is asked for. An error says nothing of a message: each that isn't there then is read alone, and
-			// whatever is wrong with it is found out there.
-			if len(wanted[p]) > 1 {
-				m.run(ctx, func(c *imapclient.Client) error { return m.fetchAhead(c, wanted[p], &room) }) //nolint:errcheck // as the comment says
+			// One alone costs no more when it is asked for.
+			if len(wanted[p]) == 1 {
+				continue
+			}
+			// An error says nothing of a message: each that isn't there then is read alone, and whatever is wrong with it is found out there. A
+			// folder that went is none of the others' trouble. Anything else may be: who waits for a content should not wait for each folder.
+			err := m.run(ctx, func(c *imapclient.Client) error { return m.fetchAhead(c, wanted[p], &room) })
+			if err != nil && !errors.Is(err, provider.ErrGone) && !skippable(err) {
+				return
 			}
 		}
 	})

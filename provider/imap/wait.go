@@ -29,6 +29,7 @@ func (m *Mailbox) Wait(ctx context.Context) error {
 	if err := m.settled(ctx); err != nil {
 		return err
 	}
+	m.ahead, m.early, m.slice = nil, nil, nil // many mailboxes wait, and for long
 	end, err := m.cfg.place.idle()
 	if err != nil {
 		return err

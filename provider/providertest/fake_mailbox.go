@@ -518,6 +518,11 @@ func concerns(e message.Envelope, who []string) bool {
 // imapMailbox is an IMAP mailbox: it can IDLE, and keeps copies of what was sent by SMTP.
 type imapMailbox struct{ *mailbox }
 
+var _ provider.Prefetcher = (*imapMailbox)(nil)
+
+// Prefetch implements provider.Prefetcher: a hint, that changes nothing of what Content tells. With it a caller reads several together.
+func (b *imapMailbox) Prefetch([]provider.ItemID) {}
+
 // Polling implements provider.Poller.
 func (b *imapMailbox) Polling() string {
 	b.f.mu.Lock()

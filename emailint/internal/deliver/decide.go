@@ -257,9 +257,10 @@ func (d *Deliverer) fetch(ctx context.Context, row state.Row) (*message.Message,
 	m, err := d.Mailbox.Content(ctx, row.Item)
 	if err == nil {
 		d.broken = 0
-		if d.content != nil {
+		// Where no listing told how long they are, a chunk may be of any length: what is too much is read again.
+		if d.content != nil && d.held < 2*chunkBytes {
 			d.content[row.Item] = m
-			d.held += len(m.Text) + len(m.HTML)
+			d.held += weight(m)
 		}
 		return m, nil
 	}
@@ -274,10 +275,16 @@ func (d *Deliverer) fetch(ctx context.Context, row state.Row) (*message.Message,
 	return nil, nil
 }
 
+// weight is about how many bytes a message takes in memory; one without a text takes some, too.
+func weight(m *message.Message) int {
+	few := len(m.Attachments) + len(m.Defects) + len(m.References) + len(m.To) + len(m.Cc)
+	return 2048 + 256*few + len(m.Text) + len(m.HTML)
+}
+
 // forget lets a content go.
 func (d *Deliverer) forget(item provider.ItemID) {
 	if m := d.content[item]; m != nil {
-		d.held -= len(m.Text) + len(m.HTML)
+		d.held -= weight(m)
 		delete(d.content, item)
 	}
 	delete(d.ahead, item)

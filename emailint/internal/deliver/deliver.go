@@ -11,6 +11,7 @@ import (
 	"github.com/intellicon/email-integration/emailint/internal/ident"
 	"github.com/intellicon/email-integration/emailint/internal/seal"
 	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/internal/power"
 	"github.com/intellicon/email-integration/linker"
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
@@ -123,8 +124,18 @@ func (d *Deliverer) keep(ctx context.Context) error {
 
 func (d *Deliverer) chunk(n int) int { return max(1, n>>d.Shrink) }
 
-// Drain settles and delivers until nothing is due now. The mail that record changes concern is found on the way, a page at a time.
+// Drain settles and delivers until nothing is due now, or the mailbox's quota is used up. The mail that record changes concern is found on the way, a page at
+// a time.
 func (d *Deliverer) Drain(ctx context.Context) error {
+	err := d.drain(ctx)
+	if err != nil {
+		err = d.rescue(ctx, err)
+	}
+	return err
+}
+
+func (d *Deliverer) drain(ctx context.Context) error {
+	_, together := power.Of[provider.Prefetcher](d.Mailbox)
 	for {
 		_, more, err := d.Store.Spread(ctx, d.Lease.Org, spreadRows)
 		if err != nil {
@@ -136,8 +147,8 @@ func (d *Deliverer) Drain(ctx context.Context) error {
 		}
 		m := 0
 		// Where few link, their contents are read for several chunks together: opening a large folder costs a server more than they do. They
-		// are read while the next chunk is decided.
-		if n == 0 || len(d.ahead) > 0 || d.held > aheadBytes || d.stuck > 0 {
+		// are read while the next chunk is decided. Where they are read one by one nothing is gained by waiting.
+		if n == 0 || !together || len(d.ahead) > 0 || d.held > aheadBytes || d.stuck > 0 {
 			for first := true; first || m > 0 && len(d.ahead) > 0; first = false {
 				if m, err = d.save(ctx, d.Lease.Connection); err != nil {
 					return err

@@ -166,6 +166,13 @@ func (p *Pass) HistoryPage(ctx context.Context, ahead func() bool) (more bool, e
 	if err := p.newPeople(ctx); err != nil {
 		return false, err
 	}
+	if p.People != nil {
+		defer func() {
+			if err == nil && !more {
+				err = p.People.missed
+			}
+		}()
+	}
 	pos, err := p.Store.Position(ctx, p.Lease)
 	if err != nil || len(pos.Runs) == 0 {
 		return false, err
@@ -207,7 +214,7 @@ func (p *Pass) commit(ctx context.Context, page provider.Page, to state.Page, li
 	to.Rows = Rows(page.Items, p.Hasher, p.ConnectedAt, p.Floor)
 	for i := range to.Rows {
 		if r := &to.Rows[i]; listed && r.Fate == state.FatePending {
-			r.Fate, r.Reason = state.FateUnread, NobodyReason
+			r.Fate, r.Reason = state.FateUnread, state.SkippedReason
 		}
 	}
 	to.Left, to.Restart, to.Recount, to.Cursor = page.Left, page.Restart, page.Recount, page.Next

@@ -22,12 +22,12 @@ type People struct {
 	Addresses func(ctx context.Context, after string, limit int) (who []string, next string, more bool, err error)
 	// Changes is the organisation's change number: what it was when the CRM was asked last is kept.
 	Changes func(ctx context.Context) (int64, error)
+	// Wanted tells by what rules somebody matches nothing, as Addresses leaves them out: where these are others all are searched for again.
+	Wanted func() string
 
-	asked bool // in this pass whether there are new people
+	asked  bool  // in this pass whether there are new people
+	missed error // the CRM did not say
 }
-
-// NobodyReason is the reason of mail that was listed and not read.
-const NobodyReason = "not read: the search for the CRM's people did not find it"
 
 // batch is how many people are searched for at a time.
 const batch = 400
@@ -50,6 +50,43 @@ type progress struct {
 	Who    string          `json:",omitempty"` // a hash of who they are
 	At     provider.Cursor `json:",omitempty"` // of the search, or of the listing
 	Again  bool            `json:",omitempty"` // for new people: everything is listed already
+	Wanted string          `json:",omitempty"` // the rules when people were asked for from the start
+	Marks  marks           `json:",omitzero"`
+}
+
+// marks notice when those of a CRM come round again, which would be an import without an end (Brent's way: one of them is kept, for twice as long each time).
+type marks struct {
+	Kept      string
+	Lap, Laps int
+}
+
+// step reports whether a mark is one that was there before, sooner or later.
+func (m *marks) step(mark string) (again bool) {
+	if m.Laps > 0 && mark == m.Kept {
+		return true
+	}
+	if m.Lap++; m.Lap >= m.Laps {
+		*m = marks{Kept: mark, Laps: max(1, 2*m.Laps)}
+	}
+	return false
+}
+
+var errMarks = errors.New("the CRM's marks of addresses come round again")
+
+// Walk calls f for each batch of people, from the start.
+func (p *People) Walk(ctx context.Context, limit int, f func(who []string, more bool) (on bool)) error {
+	var ms marks
+	for after, more, on := "", true, true; more && on; {
+		who, next, m, err := p.Addresses(ctx, after, limit)
+		if err != nil {
+			return err
+		}
+		if m && (next == after || ms.step(next)) {
+			return errMarks
+		}
+		after, more, on = next, m, f(who, m)
+	}
+	return nil
 }
 
 func progressOf(r state.Run) (progress, error) {
@@ -104,6 +141,7 @@ func (p *Pass) newPeople(ctx context.Context) error {
 	if p.People == nil || p.People.asked {
 		return nil
 	}
+	p.People.asked = true
 	runs, err := p.Store.Runs(ctx, p.Lease.Org, p.Lease.Connection)
 	if err != nil {
 		return err
@@ -123,15 +161,22 @@ func (p *Pass) newPeople(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if number == g.Change {
+		if wanted := p.People.Wanted(); wanted != g.Wanted {
+			g.Wanted, g.After = wanted, ""
+		} else if number == g.Change {
 			continue
 		}
 		who, next, more, err := p.People.Addresses(ctx, g.After, batch)
 		if err != nil {
-			return fmt.Errorf("asking the CRM for new addresses: %w", err)
+			if ctx.Err() != nil || errors.Is(err, state.ErrStale) {
+				return err
+			}
+			// It is asked in the next pass; what is being listed goes on.
+			p.People.missed = fmt.Errorf("asking the CRM for new addresses: %w", err)
+			return nil
 		}
 		done := len(who) == 0 && !more
-		g.Change = number
+		g.Change, g.Marks = number, marks{}
 		if done {
 			g.After = next
 		} else {
@@ -141,7 +186,6 @@ func (p *Pass) newPeople(ctx context.Context) error {
 			return err
 		}
 	}
-	p.People.asked = true
 	return nil
 }
 
@@ -155,8 +199,12 @@ func (p *Pass) peoplePage(ctx context.Context, run state.Run, generations map[st
 		if g.Change, err = p.People.Changes(ctx); err != nil {
 			return false, err
 		}
+		g.Wanted = p.People.Wanted()
 	}
-	listed := g.Phase == listing
+	if p.People == nil && !g.Again && g.Phase != reading {
+		g = progress{Phase: reading, Change: g.Change, After: g.After, Wanted: g.Wanted}
+	}
+	listed := g.Phase == listing // before the step, which may be the last of its phase
 	page, done, err := p.step(ctx, run, &g)
 	if err != nil {
 		return false, fmt.Errorf("reading history: %w", err)
@@ -168,10 +216,7 @@ func (p *Pass) peoplePage(ctx context.Context, run state.Run, generations map[st
 // step reads the page that comes next, and moves the progress behind it.
 func (p *Pass) step(ctx context.Context, run state.Run, g *progress) (page provider.Page, done bool, err error) {
 	if p.People == nil && g.Phase != reading {
-		if g.Again {
-			return page, true, nil // what was listed only is read by a run of its own
-		}
-		*g = progress{Phase: reading, Change: g.Change, After: g.After}
+		return page, true, nil // for new people: what was listed only is read by a run of its own
 	}
 	w := provider.Window{From: run.From, To: run.To}
 	switch g.Phase {
@@ -207,8 +252,9 @@ func (p *Pass) search(ctx context.Context, w provider.Window, g *progress) (page
 	if err != nil {
 		return page, false, fmt.Errorf("asking the CRM for addresses: %w", err)
 	}
-	if more && next == g.After {
-		return page, false, errors.New("the CRM says that it has more addresses, and its mark does not move")
+	ms := g.Marks
+	if more && (next == g.After || ms.step(next)) {
+		return page, false, errMarks
 	}
 	if len(who) > 0 {
 		// One search is for the same people in all of its pages: where the batch is another by now it begins anew.
@@ -226,7 +272,7 @@ func (p *Pass) search(ctx context.Context, w provider.Window, g *progress) (page
 			return page, false, err
 		}
 	}
-	g.After, g.Who, g.At = next, "", nil
+	g.After, g.Who, g.At, g.Marks = next, "", nil, ms
 	page.Estimated = 0 // of what is read first
 	if more {
 		return page, false, nil

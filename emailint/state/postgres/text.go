@@ -92,7 +92,8 @@ var (
 	// A table is named in small letters behind one of these, which stand in capitals. A function has its parenthesis.
 	tableName = regexp.MustCompile(`\b(FROM|JOIN|INTO|UPDATE)(\s+(?:/\*each\*/\s+)?)([a-z_]+)\b`)
 	parameter = regexp.MustCompile(`\?[0-9]*`)
-	words     = strings.NewReplacer("/*lock*/", "FOR NO KEY UPDATE", "/*claim*/", "FOR NO KEY UPDATE SKIP LOCKED")
+	words     = strings.NewReplacer("/*lock*/", "FOR NO KEY UPDATE", "/*claim*/", "FOR NO KEY UPDATE SKIP LOCKED",
+		"/*clock*/", "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT) + CAST(0 AS BIGINT) *")
 )
 
 // rewrite qualifies tables and numbers parameters. types are nil for a statement that is not for many rows.

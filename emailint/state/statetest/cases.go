@@ -220,6 +220,26 @@ var cases = []testCase{
 		h.ok(err)
 		h.equal("left", counts.Left, 0)
 	}},
+	{"Skipped", "mail that was listed only, as it is nobody's, is counted until it is read or leaves", func(h *house) {
+		l := h.claim(h.connect("u").ID)
+		old, nobody, deleted := row("1"), row("2"), row("3")
+		old.Fate, old.Reason = state.FateUnread, "received before what was to be imported"
+		nobody.Fate, nobody.Reason = state.FateUnread, state.SkippedReason
+		deleted.Fate, deleted.Reason = nobody.Fate, nobody.Reason
+		h.page(l, old, nobody, deleted)
+		is := func(want int) {
+			h.Helper()
+			counts, err := h.s.Counts(h.Context(), org, l.Connection)
+			h.ok(err)
+			h.equal("skipped", counts.Skipped, want)
+		}
+		is(2)
+		_, err := h.s.Leave(h.Context(), l, []provider.Removal{{ID: "3", Folder: inbox.ID}})
+		h.ok(err)
+		is(1)
+		h.page(l, row("2"))
+		is(0)
+	}},
 	{"Sweep", "after a restart what does not appear again has left, and nothing else", func(h *house) {
 		l := h.claim(h.connect("u").ID)
 		h.page(l, row("1"), row("2"))

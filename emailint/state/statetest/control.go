@@ -152,13 +152,16 @@ var controlCases = []testCase{
 			for _, c := range cs {
 				ids = append(ids, c.ID)
 			}
-			h.equal("told of "+address+handle, slices.Equal(ids, want), true)
+			h.equal("told of "+address+handle, fmt.Sprint(ids), fmt.Sprint(want))
 		}
 		told(c.Provider, "", "h\x00", c.ID)
 		told(c.Provider, "", "h")
 		told("other", "", "h\x00")
 		told(c.Provider, strings.ToUpper(c.Address), "", c.ID)
 		told(c.Provider, c.Address+"x", "")
+		umlaut := h.connect("\u00c4da") // a database need not know of them that they are large
+		told(umlaut.Provider, umlaut.Address, "", umlaut.ID)
+		told(umlaut.Provider, "\x00", "")
 		told("other", c.Address, "")
 		told(c.Provider, "", "")
 		h.ok(h.s.SetState(h.Context(), org, c.ID, state.NeedsUser, "x"))
@@ -888,6 +891,10 @@ func quota(h *house) {
 	take(30, 0, start.Add(3*time.Second))
 	take(60, 0, start.Add(time.Hour)) // it holds no more than its size
 	take(30, 0, start.Add(time.Hour))
+	take(0, 3*time.Second, start.Add(time.Hour-time.Minute)) // it is behind by no more than clocks are
+	take(0, 3*time.Second, start)                            // one of the two is wrong: what is there counts, and it fills from here
+	take(0, time.Second, start.Add(2*time.Second))
+	take(30, 0, start.Add(3*time.Second))
 	n, _, err := h.s.TakeQuota(h.Context(), "b", t, start)
 	h.ok(err)
 	h.equal("of another bucket", n, int64(60))
@@ -914,4 +921,13 @@ func quota(h *house) {
 	}
 	wg.Wait()
 	h.equal("taken by four", sum.Load(), int64(1000))
+
+	// Without a time it is the store's.
+	t = state.Taking{PerMinute: 1e9, Size: 1e6, Want: 1e6, Least: 1}
+	n, _, err = h.s.TakeQuota(h.Context(), "clock", t, time.Time{})
+	h.ok(err)
+	h.equal("taken at first", n, int64(1e6))
+	n, _, err = h.s.TakeQuota(h.Context(), "clock", state.Taking{PerMinute: 1e9, Size: 1e6, Want: 1e6, Least: 1e6}, time.Now().Add(time.Minute/2))
+	h.ok(err)
+	h.equal("taken half a minute later", n, int64(1e6))
 }

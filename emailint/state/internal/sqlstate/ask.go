@@ -112,7 +112,7 @@ func (t *tx) askThreads(org string, qs []state.ThreadQuery) (err error) {
 		}
 	}
 	cited = distinct(cited)
-	all := distinct(append(own, cited...))
+	all := distinct(slices.Concat(own, cited))
 	if err := t.askCarriers(org, all); err != nil {
 		return err
 	}

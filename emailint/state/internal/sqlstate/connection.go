@@ -139,11 +139,21 @@ func (s *Store) Told(ctx context.Context, provider, address string, handle []byt
 			cs, err = list(t, scanConnection, `SELECT `+connectionColumns+` FROM connection WHERE watch = ? AND provider = ? AND state = 'connected' ORDER BY id`, handle, provider)
 		} else if address != "" {
 			cs, err = list(t, scanConnection, `SELECT `+connectionColumns+` FROM connection WHERE lower(address) = ? AND provider = ? AND state = 'connected' ORDER BY id`,
-				strings.ToLower(address), provider)
+				lower(text(address)), provider)
 		}
 		return err
 	})
 	return cs, err
+}
+
+// lower makes the letters small that both databases know to be large: those of ASCII.
+func lower(s string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			r += 'a' - 'A'
+		}
+		return r
+	}, s)
 }
 
 // SetWatch implements state.Connections.

@@ -104,13 +104,14 @@ func (s *Store) Counts(ctx context.Context, org string, connection int64) (c sta
 	err = s.read(ctx, func(t *tx) error {
 		c = state.Counts{Fates: map[state.Fate]int{}}
 		_, err := list(t, func(s scanner) (f state.Fate, err error) {
-			var n, due, left int
-			err = s.Scan(&f, &n, &due, &left)
-			c.Fates[f], c.Total, c.Due, c.Left = n, c.Total+n, c.Due+due, c.Left+left
+			var n, due, left, skipped int
+			err = s.Scan(&f, &n, &due, &left, &skipped)
+			c.Fates[f], c.Total, c.Due, c.Left, c.Skipped = n, c.Total+n, c.Due+due, c.Left+left, c.Skipped+skipped
 			return f, err
 		}, `SELECT fate, count(*), count(*) FILTER (WHERE due > settled OR (fate IN ('linked', 'unmatched', 'excluded', 'internal', 'automated')
-			AND rules < coalesce((SELECT rules FROM org WHERE id = ?1), 0))), count(*) FILTER (WHERE away)
-			FROM ledger WHERE conn = ?2 AND org = ?1 GROUP BY fate`, org, connection)
+			AND rules < coalesce((SELECT rules FROM org WHERE id = ?1), 0))), count(*) FILTER (WHERE away),
+			count(*) FILTER (WHERE fate = 'unread' AND reason = ?3 AND NOT away)
+			FROM ledger WHERE conn = ?2 AND org = ?1 GROUP BY fate`, org, connection, state.SkippedReason)
 		if err != nil {
 			return err
 		}

@@ -17,6 +17,17 @@ func (s *Store) TakeQuota(ctx context.Context, name string, q state.Taking, now 
 		if err := t.row(`SELECT level, at FROM quota WHERE name = ? /*lock*/`, name).Scan(&had, &at); err != nil {
 			return err
 		}
+		now := now
+		if now.IsZero() { // of the moment when it is our turn
+			var micros int64
+			if err := t.row(`SELECT /*clock*/ ?`, stamp(time.Now())).Scan(&micros); err != nil {
+				return err
+			}
+			now = unstamp(micros)
+		}
+		if at == 0 {
+			at = stamp(now)
+		}
 		left, since, n, w, err := q.Take(had, unstamp(at), now)
 		if err != nil {
 			return err

@@ -10,6 +10,7 @@
 //   - A number that is compared with a literal, and is a parameter, is CAST: PostgreSQL takes it for a short one otherwise.
 //   - /*lock*/ stands where a row is to be locked until the transaction ends, /*claim*/ where one is, and those are passed over that others have
 //     locked. Where there is one writer it is a comment.
+//   - /*clock*/ stands before a parameter that is the time of the process, in microseconds: a database with a clock of its own puts that there.
 //   - /*each*/ stands where the rows of parameters come from that Tx.Each is given, see there.
 //
 // # One writer
