@@ -154,6 +154,11 @@ func TestIdsChangeOnMovesUnlessImmutable(t *testing.T) {
 	if c.str("id") == imm || len(ada.Find("1@acme.example")) != 2 {
 		t.Errorf("copied %s", c.raw)
 	}
+	again := ada.Reimport(imm)
+	fixed.get("/me/messages/"+imm).want(t, "404 ErrorItemNotFound")
+	if fixed.get("/me/messages/"+again).want(t, "200").str("parentFolderId") != ada.Folder("archive") || len(ada.Find("1@acme.example")) != 2 {
+		t.Error("imported again it is elsewhere")
+	}
 	fixed.do("DELETE", "/me/messages/"+c.str("id"), nil).want(t, "204")
 	fixed.do("DELETE", "/me/messages/"+c.str("id"), nil).want(t, "204")
 	if m, _ := ada.Message(c.str("id")); m.Path != "Deletions" {

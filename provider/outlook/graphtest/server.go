@@ -1,6 +1,7 @@
 package graphtest
 
 import (
+	"bytes"
 	"crypto/sha512"
 	"encoding/base64"
 	"fmt"
@@ -205,8 +206,19 @@ type inMemory struct{ s *Server }
 
 // RoundTrip implements http.RoundTripper.
 func (m inMemory) RoundTrip(r *http.Request) (resp *http.Response, err error) {
+	// As a real transport: the body is sent whatever becomes of it, and has the length that was said.
+	body := []byte{}
 	if r.Body != nil {
-		defer r.Body.Close()
+		b, err := io.ReadAll(r.Body)
+		if e := r.Body.Close(); err == nil {
+			err = e
+		}
+		if err != nil {
+			return nil, err
+		}
+		if body = b; r.ContentLength > 0 && r.ContentLength != int64(len(b)) {
+			return nil, fmt.Errorf("graphtest: ContentLength=%d with Body length %d", r.ContentLength, len(b))
+		}
 	}
 	if !m.s.answersTo(r.URL.Host) {
 		return nil, fmt.Errorf("graphtest: %s://%s is not this Graph", r.URL.Scheme, r.URL.Host)
@@ -216,9 +228,7 @@ func (m inMemory) RoundTrip(r *http.Request) (resp *http.Response, err error) {
 	}
 	in := r.Clone(r.Context())
 	in.RequestURI, in.Host = r.URL.RequestURI(), r.URL.Host
-	if in.Body == nil {
-		in.Body = http.NoBody
-	}
+	in.Body = io.NopCloser(bytes.NewReader(body))
 	rec := httptest.NewRecorder()
 	defer func() {
 		switch p := recover(); {
