@@ -46,6 +46,7 @@ var heavy = map[string][]string{
 	"github.com/microsoftgraph":          {"provider/outlook"},
 	"github.com/microsoft/kiota":         {"provider/outlook"},
 	"google.golang.org/api":              {"provider/gmail"},
+	"github.com/coreos/go-oidc":          {"provider/gmail"},
 	"github.com/emersion/go-imap":        {"provider/imap", "internal", "examples", "bench"},
 	"github.com/emersion/go-smtp":        {"internal", "examples"},
 	"github.com/wneessen/go-mail":        {"smtp"},

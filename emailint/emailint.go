@@ -2,7 +2,7 @@
 // them in step, sends, and can say of every mail where it is and why.
 //
 // What a host brings: a CRMStore (four methods; emailinttest.TestCRMStore checks it), a state.Store to remember in
-// (emailint/state/sqlite or emailint/state/postgres), sealing and index keys, and the providers it wants (provider/imap).
+// (emailint/state/sqlite or emailint/state/postgres), sealing and index keys, and the providers it wants (provider/imap, provider/gmail).
 //
 // In order of use: New, Settings and PatchSettings, Declare for emails that the CRM has from another integration, Connect or Handler (for services where people sign in), or Adopt, Run or Sync, Wake, Status, Explain, Reconcile, Send, Undo and Mutations for what rules of the
 // inbox did; RecordsChanged when the CRM's records change, Correct when a person knows better, Disconnect or Erase when a mailbox is to go. As is the engine for one
@@ -68,7 +68,7 @@ type Options struct {
 	Keys      []Key  // the first seals, all open
 	IndexKey  []byte // at least 32 random bytes; the ledger's hashes are keyed by it, and it can't be changed
 	Providers []provider.Provider
-	// Sender opens what sends for a connection; nil: Send is refused.
+	// Sender opens what sends for a connection: Engine.MailboxSender where the service itself does, or a mail server. nil: Send is refused.
 	Sender func(ctx context.Context, c Connection) (provider.Sender, error)
 
 	// Defaults are what an organisation has that saved no settings; nil: DefaultSettings. They have no secrets: these are in Apps and SMTP.

@@ -3,6 +3,7 @@ package emailint_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -62,6 +63,15 @@ func newIMAPWorld(t *testing.T, o *imaptest.Options, inbox ...emailint.InboxRule
 	}
 	w.pass(1)
 	return w
+}
+
+// IMAP does not send, and says so: nothing was sent, and trying again is of no use.
+func TestMailboxThatDoesNotSend(t *testing.T) {
+	w := newIMAPWorld(t, nil)
+	_, err := w.eng.MailboxSender(w.conn).Stage(t.Context(), w.raw("a"), provider.SendOptions{})
+	if !errors.Is(err, provider.ErrUnsupported) || !errors.Is(err, provider.ErrNotSent) || errors.Is(err, provider.ErrTryLater) {
+		t.Error(err)
+	}
 }
 
 // recorder sends nothing and says it did, as plain SMTP does.

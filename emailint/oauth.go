@@ -255,7 +255,7 @@ func (e *Engine) attach(ctx context.Context, p provider.Authorizer, t *oauth2.To
 	if err != nil {
 		return Connection{}, err
 	}
-	box, err := p.OpenToken(ctx, oauth2.StaticTokenSource(t))
+	box, err := p.OpenToken(ctx, token.Given(t, g.Client))
 	if err != nil {
 		return Connection{}, err
 	}

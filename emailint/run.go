@@ -184,16 +184,18 @@ func (e *Engine) work(ctx context.Context, l state.Lease, box *provider.Mailbox,
 	if err == nil && !l.SentOnly {
 		err = e.watch(ctx, l, c, settings.Sync)
 	}
+	read := false
 	if err == nil {
 		var v *visit
 		if v, err = e.visit(ctx, l, c, *box, settings); err == nil {
 			err = do(ctx, v)
+			read = v.read
 		}
 	}
 	if errors.Is(err, state.ErrStale) {
 		return fmt.Errorf("emailint: %s: another worker took over: %w", c.Address, err)
 	}
-	r := e.released(ctx, err, c, l.SentOnly, settings.Sync)
+	r := e.released(ctx, err, c, l.SentOnly, read, settings.Sync)
 	if err == nil && !l.SentOnly {
 		r.RulesVersion = version
 	}
@@ -224,8 +226,8 @@ var patience = []time.Duration{10 * time.Minute, time.Hour, 4 * time.Hour}
 const longest = 24 * time.Hour
 
 // released turns the end of a pass into what the connection does next. Only NeedsAction, and a sign-in that is refused again and
-// again, ask anyone for anything.
-func (e *Engine) released(ctx context.Context, err error, c Connection, sentOnly bool, s SyncSettings) state.Released {
+// again, ask anyone for anything. read: changes were read to the end.
+func (e *Engine) released(ctx context.Context, err error, c Connection, sentOnly, read bool, s SyncSettings) state.Released {
 	var limit *provider.RateLimitError
 	var action *provider.NeedsAction
 	var refused *provider.SignInError
@@ -263,6 +265,11 @@ func (e *Engine) released(ctx context.Context, err error, c Connection, sentOnly
 		next := now.Add(patience[n-1])
 		return state.Released{NotBefore: next, State: state.Connected, Refused: n,
 			Reason: fmt.Sprintf("the sign-in was refused, which may pass; try %d of %d is after %s", n+1, len(patience)+1, next.UTC().Format("15:04 MST"))}
+	case errors.As(err, &limit) && limit.Own && read && !sentOnly:
+		// Older mail waits for its quota, and new mail has its own: news of that make it due before.
+		_, sent := s.next(c.ID, now)
+		return state.Released{Served: true, NextDue: now.Add(min(max(limit.RetryAfter, time.Second), longest)), NextSent: sent, State: state.Connected,
+			Reason: "older mail waits for the quota of the next minute"}
 	case errors.As(err, &limit):
 		return state.Released{NotBefore: now.Add(min(max(limit.RetryAfter, time.Minute), longest)), State: state.Connected, Reason: "rate limited by the provider",
 			Refused: c.Refused}

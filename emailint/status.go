@@ -18,14 +18,15 @@ type Status struct {
 }
 
 // Completeness is the share of the listed messages that are read, decided and, where they link, acknowledged by the CRM:
-// 1 means that nothing is outstanding. Mail that was only listed (SyncSettings.PeopleFirst, Counts.Skipped) is not read, as in Reconcile: nothing is to
-// be done about it, and yet nobody knows whether the CRM should have it.
+// 1 means that nothing is outstanding. What was to be listed only (SyncSettings.PeopleFirst) is not among them: Counts.Skipped says how much that is, and
+// nobody knows whether the CRM should have it. Reconcile says so, too.
 func (s Status) Completeness() float64 {
-	if s.Counts.Total == 0 {
+	n := s.Counts.Total - s.Counts.Skipped
+	if n <= 0 {
 		return 1
 	}
-	open := s.Counts.Skipped + min(s.Counts.Unspread, 1) + s.Counts.Due + s.Counts.Undelivered + s.Counts.Fates[state.FateFailed]
-	return max(0, float64(s.Counts.Total-open)/float64(s.Counts.Total))
+	open := min(s.Counts.Unspread, 1) + s.Counts.Due + s.Counts.Undelivered + s.Counts.Fates[state.FateFailed]
+	return max(0, float64(n-open)/float64(n))
 }
 
 // Status reports on one connection.

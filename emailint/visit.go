@@ -30,6 +30,7 @@ type visit struct {
 	unasked *deliver.OutageError // the CRM does not say whose mail is read first
 	gone    int                  // deletions confirmed
 
+	read      bool      // changes were read to the end, and nothing went wrong since but in what is older
 	looked    time.Time // when changes were looked for last
 	pages     int       // of history since then
 	until     time.Time // when others have their turn; zero: never
@@ -86,12 +87,7 @@ func (e *Engine) visit(ctx context.Context, l state.Lease, c Connection, box pro
 }
 
 // each is done after every step of reading: what is due is delivered, and what the rules of the inbox want is done.
-func (v *visit) each(ctx context.Context) error {
-	if err := v.drain(ctx); err != nil {
-		return err
-	}
-	return v.act(ctx)
-}
+func (v *visit) each(ctx context.Context) error { return v.then(ctx, nil) }
 
 // act does what the rules of the inbox want, unless the state is another deployment's.
 func (v *visit) act(ctx context.Context) error {
@@ -218,18 +214,32 @@ func (v *visit) lookDue() bool {
 
 // live reads what is new, delivers it, and compares the folders that lost mail.
 func (v *visit) live(ctx context.Context) error {
+	v.read = false
 	if err := v.reader.Live(ctx, v.between); err != nil {
 		return err
 	}
+	v.read = true
 	// What was read is delivered whatever a recount meets, and a folder that can't be listed holds up no history. Rules of the inbox act
 	// only then: an archive without an answer may have been made, and its owner have brought the mail back since.
-	if err := v.drain(ctx); err != nil {
+	return v.then(ctx, v.recount)
+}
+
+// then delivers what is due and does what the rules of the inbox want, these also where older mail has to wait for its quota.
+func (v *visit) then(ctx context.Context, before func(context.Context) error) error {
+	err := v.drain(ctx)
+	var limit *provider.RateLimitError
+	if err != nil && !(errors.As(err, &limit) && limit.Own) {
 		return err
 	}
-	if err := v.recount(ctx); err != nil {
+	if before != nil {
+		if err := before(ctx); err != nil {
+			return err
+		}
+	}
+	if err := v.act(ctx); err != nil {
 		return err
 	}
-	return v.act(ctx)
+	return err
 }
 
 // over reports whether others have their turn.

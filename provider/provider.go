@@ -319,7 +319,10 @@ type Budget interface {
 // RateLimitError asks to come back later.
 type RateLimitError struct {
 	RetryAfter time.Duration // 0: the service did not say
-	Err        error
+	// Own: the service was asked for nothing and refused nothing; the mailbox keeps to a quota, of which some is kept for what goes first. It may be asked for
+	// Changes and what is new before.
+	Own bool
+	Err error
 }
 
 func (e *RateLimitError) Error() string {

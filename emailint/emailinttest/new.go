@@ -158,7 +158,6 @@ func (w *World) Drain(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		st.Counts.Skipped = 0 // nothing is to be done about it
 		if last == nil && st.Completeness() == 1 && st.Connection.Wake == st.Connection.Served {
 			return nil
 		}

@@ -34,7 +34,7 @@ func (d *demo) live(ctx context.Context, eng *emailint.Engine, conn emailint.Con
 	id := fmt.Sprintf("live.%d@acme-pumps.example", now.UnixNano())
 	mail := mailworld.Mail{Folder: "INBOX", At: now, Raw: []byte("From: Maria Keller <maria.keller@acme-pumps.example>\r\nTo: " +
 		mailworld.Owner + "\r\nSubject: Can we sign today?\r\nDate: " + now.Format(time.RFC1123Z) + "\r\nMessage-ID: <" + id + ">\r\n\r\nHello Nora,\r\n\r\nI have the pen ready.\r\n")}
-	if err := d.mem.keep(mail); err != nil {
+	if err := d.mem.Keep(mail); err != nil {
 		return err
 	}
 	if err := d.server.Deliver(mail); err != nil {
@@ -47,7 +47,7 @@ func (d *demo) live(ctx context.Context, eng *emailint.Engine, conn emailint.Con
 	}
 	fmt.Printf("  linked after %s:\n", time.Since(now).Round(time.Millisecond))
 	for _, l := range got.Links {
-		fmt.Printf("      -> %s %s, by %s: %s\n", l.Kind, d.mem.crm.Name(organisation, l.Record), l.By, l.Evidence)
+		fmt.Printf("      -> %s %s, by %s: %s\n", l.Kind, d.mem.CRM.Name(organisation, l.Record), l.By, l.Evidence)
 	}
 
 	tmpl, err := signature.Parse(signatureTemplate)
@@ -82,7 +82,7 @@ func (d *demo) live(ctx context.Context, eng *emailint.Engine, conn emailint.Con
 	}
 	fmt.Println(indent(message.Parse(raw).Text))
 	for _, l := range reply.Links {
-		fmt.Printf("      -> %s %s, by %s: %s\n", l.Kind, d.mem.crm.Name(organisation, l.Record), l.By, l.Evidence)
+		fmt.Printf("      -> %s %s, by %s: %s\n", l.Kind, d.mem.CRM.Name(organisation, l.Record), l.By, l.Evidence)
 	}
 	return nil
 }

@@ -28,6 +28,7 @@ import (
 	"github.com/intellicon/email-integration/emailint/emailinttest"
 	"github.com/intellicon/email-integration/emailint/state/sqlite"
 	"github.com/intellicon/email-integration/examples/internal/inputs"
+	"github.com/intellicon/email-integration/examples/internal/memory"
 	"github.com/intellicon/email-integration/internal/mailworld"
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
@@ -44,6 +45,8 @@ func main() {
 	}
 }
 
+const organisation = "demo"
+
 type options struct {
 	state, imap, smtp, own, mbox, crm, rules, since, dump string
 	json, write                                           bool
@@ -52,7 +55,7 @@ type options struct {
 // demo is everything one run needs.
 type demo struct {
 	options
-	mem    *memory
+	mem    *memory.Memory
 	server *mailworld.Server // nil with -imap
 	box    imap.Config
 	out    *smtp.Config // nil: no sending
@@ -147,10 +150,10 @@ func run(ctx context.Context, args []string) error {
 		o.state = filepath.Join(dir, "state.db")
 	}
 	d.state = o.state
-	if d.mem, err = openMemory(ctx, o.state, crm); err != nil {
+	if d.mem, err = memory.Open(ctx, o.state, organisation, crm); err != nil {
 		return err
 	}
-	defer d.mem.db.Close()
+	defer d.mem.DB.Close()
 	if d.imap == "" {
 		if err := d.embed(ctx, mails); err != nil {
 			return err
@@ -211,7 +214,7 @@ func (d *demo) servers(own []message.Key) error {
 
 // embed starts the embedded server with what it held in the last run.
 func (d *demo) embed(ctx context.Context, mails []mailworld.Mail) error {
-	first, err := d.mem.value(ctx, "started", strconv.FormatInt(time.Now().Unix(), 10))
+	first, err := d.mem.Value(ctx, "started", strconv.FormatInt(time.Now().Unix(), 10))
 	if err != nil {
 		return err
 	}
@@ -222,14 +225,14 @@ func (d *demo) embed(ctx context.Context, mails []mailworld.Mail) error {
 	if d.mbox == "" {
 		mails = mailworld.Mails(time.Unix(sec, 0), 1)
 	}
-	later, err := d.mem.mails(ctx)
+	later, err := d.mem.Mails(ctx)
 	if err != nil {
 		return err
 	}
 	if d.server, err = mailworld.Serve(d.owner.Addr, mailworld.Password, append(mails, later...)); err != nil {
 		return err
 	}
-	d.server.Kept = d.mem.keep
+	d.server.Kept = d.mem.Keep
 	conf := &tls.Config{RootCAs: d.server.Roots}
 	host, port := split(d.server.IMAP)
 	d.box = imap.Config{Host: host, Port: port, Username: d.owner.Addr, Password: mailworld.Password, TLSConfig: conf, Aliases: d.box.Aliases}
@@ -318,9 +321,9 @@ func (d *demo) run(ctx context.Context, settings emailint.Settings) error {
 	if err != nil {
 		return err
 	}
-	r := newReport(status, proof, d.mem.crm, seconds)
+	r := newReport(status, proof, d.mem.CRM, seconds)
 	if d.dump != "" {
-		if err := dump(ctx, d.dump, st, conn.ID, d.mem.crm.Emails(organisation)); err != nil {
+		if err := dump(ctx, d.dump, st, conn.ID, d.mem.CRM.Emails(organisation)); err != nil {
 			return err
 		}
 	}
@@ -328,7 +331,7 @@ func (d *demo) run(ctx context.Context, settings emailint.Settings) error {
 		return r.writeJSON(os.Stdout)
 	}
 	r.write(os.Stdout)
-	timeline(os.Stdout, d.mem.crm)
+	timeline(os.Stdout, d.mem.CRM)
 	if d.server == nil || d.mbox != "" {
 		if d.write {
 			return d.note(ctx, eng, conn)

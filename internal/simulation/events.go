@@ -475,6 +475,13 @@ func (e erase) do(h *caller) error {
 			b.add(hd, &Copy{Mail: c.Mail, Received: c.Received, Sent: c.Sent, Role: c.Role, Unlisted: aside(c.Role)})
 		}
 	}
+	// What was said of a mail that no other mailbox has shown is erased with it; where one shows it meanwhile that may be too late.
+	var torn []int
+	for i, x := range w.truth.Words {
+		if !x.Thread && (was.had(x.Mail) || x.Mail.By == was) && !w.shown(x.Mail) {
+			torn = append(torn, i)
+		}
+	}
 	err = h.call("Erase "+e.box, func(p *process) error {
 		_, err := p.engine.Erase(w.ctx, org, conn)
 		return err
@@ -486,11 +493,8 @@ func (e erase) do(h *caller) error {
 		return err
 	}
 	w.truth.tear(before, o)
-	// What was said of a mail that no other mailbox has shown is erased with it.
-	for i := range w.truth.Words {
-		if x := &w.truth.Words[i]; !x.Thread && (was.had(x.Mail) || x.Mail.By == was) && !w.shown(x.Mail) {
-			x.Torn = true
-		}
+	for _, i := range torn {
+		w.truth.Words[i].Torn = true
 	}
 	return nil
 }

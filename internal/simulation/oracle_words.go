@@ -192,10 +192,11 @@ func (k *oracle) looksDropped(m *Mail) bool {
 	})
 }
 
-// holds is what a word on a thread holds for at a moment: the ids on which it is kept, and the mails of it that were seen.
+// holds is what a word on a thread holds for at a moment: the ids on which it is kept, the mails of it that were seen, and those of these of which that
+// is sure.
 type holds struct {
-	kept map[string]bool
-	seen []*Mail
+	kept       map[string]bool
+	seen, sure []*Mail
 }
 
 // heldFor returns for each word what it holds for by what was observed.
@@ -208,7 +209,14 @@ func (t Truth) heldFor(o Observed) []holds {
 		}
 		out[i].kept = k.kept(w.Mail)
 		for _, m := range t.Mails {
-			if k.seen(m) && k.concerns(w, m) != no {
+			if !k.seen(m) {
+				continue
+			}
+			switch k.concerns(w, m) {
+			case yes:
+				out[i].sure = append(out[i].sure, m)
+				fallthrough
+			case perhaps:
 				out[i].seen = append(out[i].seen, m)
 			}
 		}
@@ -224,8 +232,10 @@ func (t *Truth) tear(before []holds, o Observed) {
 		w := &t.Words[i]
 		left := 0 // of those that were seen before; what came while the mailbox was erased may have come too late for the word
 		for _, m := range had.seen {
-			if slices.Contains(after[i].seen, m) {
+			if slices.Contains(had.sure, m) && slices.Contains(after[i].sure, m) {
 				left++
+			}
+			if slices.Contains(after[i].seen, m) {
 				continue
 			}
 			w.Perhaps = append(w.Perhaps, m.MessageID, m.Renamed)

@@ -124,8 +124,17 @@ func (d *Deliverer) keep(ctx context.Context) error {
 
 func (d *Deliverer) chunk(n int) int { return max(1, n>>d.Shrink) }
 
-// Drain settles and delivers until nothing is due now. The mail that record changes concern is found on the way, a page at a time.
+// Drain settles and delivers until nothing is due now, or the mailbox's quota is used up. The mail that record changes concern is found on the way, a page at
+// a time.
 func (d *Deliverer) Drain(ctx context.Context) error {
+	err := d.drain(ctx)
+	if err != nil {
+		err = d.rescue(ctx, err)
+	}
+	return err
+}
+
+func (d *Deliverer) drain(ctx context.Context) error {
 	_, together := power.Of[provider.Prefetcher](d.Mailbox)
 	for {
 		_, more, err := d.Store.Spread(ctx, d.Lease.Org, spreadRows)
@@ -134,7 +143,7 @@ func (d *Deliverer) Drain(ctx context.Context) error {
 		}
 		n, err := d.settle(ctx)
 		if err != nil {
-			return d.rescue(ctx, err)
+			return err
 		}
 		m := 0
 		// Where few link, their contents are read for several chunks together: opening a large folder costs a server more than they do. They

@@ -39,16 +39,18 @@ func (d *Deliverer) save(ctx context.Context, connection int64) (int, error) {
 const rescued = 1000
 
 // rescue saves, after a trouble of the mailbox, the emails whose content is in memory: a mailbox that has enough of us for the moment would have to hand
-// it out again, at the same price. It returns the trouble.
+// it out again, at the same price. Where its quota is used up live mail is tried, too: some of it is kept for that. It returns the trouble.
 func (d *Deliverer) rescue(ctx context.Context, trouble error) error {
 	var outage *OutageError
-	if ctx.Err() != nil || errors.Is(trouble, state.ErrStale) || errors.As(trouble, &outage) || len(d.content) == 0 {
+	if ctx.Err() != nil || errors.Is(trouble, state.ErrStale) || errors.As(trouble, &outage) {
 		return trouble
 	}
+	var limit *provider.RateLimitError
+	limited := errors.As(trouble, &limit)
 	es, err := d.Store.Undelivered(ctx, d.Lease.Org, d.Lease.Connection, d.Now(), rescued)
 	es = slices.DeleteFunc(es, func(e state.Email) bool {
 		row, ok := d.items[e.ID]
-		return !ok || !wanted(e) || d.content[row.Item] == nil
+		return !ok || d.unread(e) != "" && (!limited || row.History || row.Received.IsZero())
 	})
 	for len(es) > 0 && err == nil {
 		n := min(d.chunk(saveChunk), len(es))
@@ -63,8 +65,8 @@ func (d *Deliverer) rescue(ctx context.Context, trouble error) error {
 	return trouble
 }
 
-// saveThese delivers emails and returns how many it tried.
-func (d *Deliverer) saveThese(ctx context.Context, es []state.Email) (int, error) {
+// saveThese delivers emails, one at least, and returns how many it tried: the first ones.
+func (d *Deliverer) saveThese(ctx context.Context, es []state.Email) (tried int, err error) {
 	// Those that failed before go first, so that the last of a chunk tells a CRM that is down from mail that it refuses.
 	slices.SortStableFunc(es, func(a, b state.Email) int {
 		switch {
@@ -81,6 +83,7 @@ func (d *Deliverer) saveThese(ctx context.Context, es []state.Email) (int, error
 	var postponed []state.Failure
 	var trouble error
 	for i, e := range es {
+		tried = i + 1
 		if err := d.keep(ctx); err != nil {
 			return 0, err
 		}
@@ -117,7 +120,7 @@ func (d *Deliverer) saveThese(ctx context.Context, es []state.Email) (int, error
 			return 0, err
 		}
 	}
-	return len(es), trouble
+	return tried, trouble
 }
 
 // wanted reports whether an email is delivered with its content.

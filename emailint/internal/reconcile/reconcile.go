@@ -225,6 +225,7 @@ type Report struct {
 	From, To  time.Time // the window that was compared: what was asked for, no earlier than what was to be imported
 	Listed    int       // messages that the mailbox holds in it
 	Repaired  int       // of these the ledger had no row, or one that said they left: they have one now
+	Skipped   int       // listed only, as people of the CRM come first: nobody knows whether the CRM should have them
 	Read      int       // listed, and their header decided on (or filed away as draft, junk or trash)
 	Linked    int       // listed, and linked to records
 	Delivered int       // linked, and acknowledged by the CRM
@@ -232,12 +233,12 @@ type Report struct {
 	Gone      int       // deletions that were confirmed
 }
 
-// Completeness is the share of the listed messages that are read and, where they link, delivered: 1 is proof of "synced".
+// Completeness is the share of the listed messages, but those that were skipped, that are read and, where they link, delivered: 1 is proof of "synced".
 func (r Report) Completeness() float64 {
-	if r.Listed == 0 {
+	if r.Listed <= r.Skipped {
 		return 1
 	}
-	return float64(r.Read-(r.Linked-r.Delivered)) / float64(r.Listed)
+	return float64(r.Read-(r.Linked-r.Delivered)) / float64(r.Listed-r.Skipped)
 }
 
 // Repair lists the window, gives a row to what has none, and marks as left what is no longer there. Delivery is the caller's.
@@ -385,6 +386,10 @@ func (r *Reconciler) Tally(ctx context.Context, there map[provider.ItemID][]prov
 		case state.FatePending, state.FateFailed:
 			return nil
 		case state.FateUnread:
+			if row.Reason == state.SkippedReason {
+				rep.Skipped++
+				return nil
+			}
 			if !pass.TooOld(row.Received, r.Floor) {
 				return nil
 			}

@@ -102,7 +102,7 @@ func (k *Keeper) Source(ctx context.Context, c state.Connection) oauth2.TokenSou
 		s = &source{keeper: k, org: c.Org, id: c.ID, turn: make(chan struct{}, 1)}
 		k.held[c.ID] = s
 	}
-	return bound{ctx, s, c.CredentialVersion}
+	return bound{ctx, s, c.CredentialVersion, c.Client}
 }
 
 // Forget drops what is known of a connection that ended.
@@ -117,10 +117,27 @@ type bound struct {
 	ctx   context.Context
 	s     *source
 	least int64
+	app   string
 }
 
 // Token implements oauth2.TokenSource.
 func (b bound) Token() (*oauth2.Token, error) { return b.s.token(b.ctx, b.least) }
+
+// App is for provider.AppOf.
+func (b bound) App() string { return b.app }
+
+// Given is a source that has one token, as an app was given it a moment ago.
+func Given(t *oauth2.Token, client string) oauth2.TokenSource {
+	return given{oauth2.StaticTokenSource(t), client}
+}
+
+type given struct {
+	oauth2.TokenSource
+	app string
+}
+
+// App is for provider.AppOf.
+func (g given) App() string { return g.app }
 
 // Refuse is for provider.RefuseToken.
 func (b bound) Refuse(access string) {

@@ -208,6 +208,18 @@ func TestToldToStopWhileRefreshing(t *testing.T) {
 	})
 }
 
+// Quotas are the app's: a source says whose.
+func TestSourcesTellTheApp(t *testing.T) {
+	o := open(t, emailinttest.AuthGoogle)
+	o.conn.Client = client.ClientID
+	if app := provider.AppOf(o.process("a").Source(t.Context(), o.conn)); app != client.ClientID {
+		t.Errorf("the app is %q", app)
+	}
+	if app := provider.AppOf(token.Given(&oauth2.Token{}, client.ClientID)); app != client.ClientID {
+		t.Errorf("at the sign-in the app is %q", app)
+	}
+}
+
 func TestWhatErrorsMean(t *testing.T) {
 	for code, who := range map[string]provider.Who{
 		"invalid_grant": provider.User, "interaction_required": provider.User, "access_denied": provider.User,

@@ -1,0 +1,181 @@
+package gmail
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/intellicon/email-integration/provider"
+)
+
+// tries is how often a call that only reads is made before its failure counts.
+const tries = 4
+
+// answerLimit bounds an answer. An attachment of 35 MB in base64 is below it (facts 1.7).
+const answerLimit = 64 << 20
+
+// transport puts the access token on calls, to the service's own host only.
+type transport struct {
+	base   http.RoundTripper
+	host   *url.URL
+	tokens oauth2.TokenSource
+}
+
+// tokenError is what the token source said: it is returned as it is.
+type tokenError struct{ err error }
+
+func (e *tokenError) Error() string { return e.err.Error() }
+func (e *tokenError) Unwrap() error { return e.err }
+
+// RoundTrip implements http.RoundTripper. Facts 1.6: "401 authError: refresh once, then re-auth".
+func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Scheme != t.host.Scheme || r.URL.Host != t.host.Host {
+		if r.Body != nil {
+			r.Body.Close() //nolint:errcheck // it is not sent
+		}
+		return nil, errors.New("the token does not go to another host")
+	}
+	tok, err := t.token(r)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := t.send(r, tok)
+	if err != nil || resp.StatusCode != http.StatusUnauthorized || !provider.RefuseToken(t.tokens, tok.AccessToken) || r.Body != nil && r.GetBody == nil {
+		return resp, err
+	}
+	again := r.Clone(r.Context())
+	if r.GetBody != nil {
+		if again.Body, err = r.GetBody(); err != nil {
+			return resp, nil //nolint:nilerr // the refusal is the answer
+		}
+	}
+	resp.Body.Close() //nolint:errcheck // another takes its place
+	if tok, err = t.token(again); err != nil {
+		return nil, err
+	}
+	return t.send(again, tok)
+}
+
+func (t *transport) token(r *http.Request) (*oauth2.Token, error) {
+	tok, err := t.tokens.Token()
+	if err != nil && r.Body != nil {
+		r.Body.Close() //nolint:errcheck // it is not sent
+	}
+	if err != nil {
+		return nil, &tokenError{err}
+	}
+	return tok, nil
+}
+
+func (t *transport) send(r *http.Request, tok *oauth2.Token) (*http.Response, error) {
+	out := r.Clone(r.Context())
+	tok.SetAuthHeader(out)
+	resp, err := t.base.RoundTrip(out)
+	if err == nil {
+		resp.Body = &bounded{resp.Body, answerLimit}
+	}
+	return resp, err
+}
+
+// CloseIdleConnections is for http.Client's.
+func (t *transport) CloseIdleConnections() {
+	// The base belongs to all mailboxes: its connections are not this one's to end.
+}
+
+var errTooLong = errors.New("the answer is longer than is read")
+
+// bounded ends a body that is too long with an error.
+type bounded struct {
+	io.ReadCloser
+	left int64
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		var one [1]byte
+		if n, err := b.ReadCloser.Read(one[:]); n == 0 {
+			return 0, err
+		}
+		return 0, errTooLong
+	}
+	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left)])
+	b.left -= int64(n)
+	return n, err
+}
+
+// read makes a call that changes nothing, again where it failed in a way that may pass.
+func (m *Mailbox) read(ctx context.Context, l lane, meth method, f func(context.Context) error) error {
+	for try := 1; ; try++ {
+		err := m.once(ctx, l, meth, f)
+		if err == nil || try == tries || m.tokenless || !passing(err) {
+			return err
+		}
+		if !pause(ctx, time.Duration(1+rand.IntN(100))*time.Millisecond<<try) {
+			return ctx.Err()
+		}
+	}
+}
+
+// once makes a call, for as many units as its method costs.
+func (m *Mailbox) once(ctx context.Context, l lane, meth method, f func(context.Context) error) error {
+	if _, err := m.take(ctx, l, meth, 1); err != nil {
+		return err
+	}
+	err := f(ctx)
+	m.quota.settle(units[meth])
+	err = m.classify(ctx, meth, err)
+	m.quota.learn(err)
+	return err
+}
+
+// take waits, a little, until the quotas have room for calls of a method, at most n, and returns for how many. What it took is to be settled.
+func (m *Mailbox) take(ctx context.Context, l lane, meth method, n int) (int, error) {
+	cost := units[meth]
+	for waited := time.Duration(0); ; {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		got, wait := m.quota.take(l, n, cost)
+		if got > 0 && cost > 0 {
+			all, w, err := m.p.app.Take(ctx, m.app, got*cost, cost, l == live)
+			if err != nil {
+				m.quota.back(got * cost)
+				return 0, err
+			}
+			k := min(max(all/cost, 0), got)
+			m.quota.back((got - k) * cost)
+			got, wait = k, w
+		}
+		if got > 0 {
+			return got, nil
+		}
+		if waited+wait > m.p.o.Patience {
+			return 0, &provider.RateLimitError{RetryAfter: wait, Own: l == past && !m.quota.refused(), Err: errOwnLimit}
+		}
+		wait = max(wait, time.Millisecond)
+		waited += wait
+		if !pause(ctx, wait) {
+			return 0, ctx.Err()
+		}
+	}
+}
+
+var errOwnLimit = errors.New("gmail: the quota of the mailbox is used up for now")
+
+// pause waits, and reports whether the context lived through it.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,331 @@
+package gmail
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	netmail "net/mail"
+	"net/url"
+	"slices"
+	"strings"
+
+	gapi "google.golang.org/api/gmail/v1"
+	"google.golang.org/api/googleapi"
+
+	"github.com/intellicon/email-integration/message"
+	"github.com/intellicon/email-integration/provider"
+)
+
+// ownHeader carries the Message-ID that we gave: Gmail replaces that and keeps fields that begin with X- (facts 1.7).
+const ownHeader = "X-Emailint-ID"
+
+// sendError is a message that was not sent, for sure.
+type sendError struct {
+	err   error
+	later bool // it may be accepted another time
+}
+
+func (e *sendError) Error() string { return e.err.Error() }
+func (e *sendError) Unwrap() error { return e.err }
+func (e *sendError) Is(target error) bool {
+	return target == provider.ErrNotSent || e.later && target == provider.ErrTryLater
+}
+
+func notSent(format string, args ...any) error {
+	return &sendError{err: fmt.Errorf("gmail: "+format, args...)}
+}
+
+// uploadAbove is from which size on a message goes as it is, and not as a string in JSON. Either way it is 35 MB at most (facts 1.7).
+const uploadAbove = 1 << 20
+
+// Stage implements provider.Sender: a draft, in the thread that is answered where there is one. Facts 1.7: Gmail threads by threadId, References and subject
+// together; the latter are the message's. It sends to whom the header names, so recipients that the header leaves out become Bcc, and who is named there
+// without being a recipient is refused.
+func (m *Mailbox) Stage(ctx context.Context, raw []byte, o provider.SendOptions) (provider.Staged, error) {
+	if err := addresses(o); err != nil {
+		return provider.Staged{}, err
+	}
+	if err := m.mayBe(ctx, o.From); err != nil {
+		return provider.Staged{}, err
+	}
+	ready, err := prepare(raw, o)
+	if err != nil {
+		return provider.Staged{}, err
+	}
+	o.Recipients = slices.Clone(o.Recipients)
+	if m.p.o.ReadOnly { // facts 1.1: gmail.send is for sending alone, and makes no draft
+		return provider.Staged{Raw: ready, Options: o}, ctx.Err()
+	}
+	d, err := m.draft(ctx, ready, o.Thread)
+	if o.Thread != "" && (errors.Is(err, provider.ErrGone) || status(err) == http.StatusBadRequest) {
+		d, err = m.draft(ctx, ready, "") // the thread is another mailbox's, or gone: answers find each other by References
+	}
+	if s := status(err); s >= 400 && s < 500 {
+		return provider.Staged{}, &sendError{err: err}
+	}
+	if err != nil {
+		return provider.Staged{}, err
+	}
+	thread := ""
+	if d.Message != nil {
+		thread = d.Message.ThreadId
+	}
+	return provider.Staged{ID: d.Id + "/" + thread, Options: o}, nil
+}
+
+func (m *Mailbox) draft(ctx context.Context, raw []byte, thread string) (d *gapi.Draft, err error) {
+	err = m.once(ctx, live, draftsCreate, func(ctx context.Context) (err error) {
+		msg := &gapi.Message{ThreadId: thread}
+		if len(raw) <= uploadAbove {
+			msg.Raw = base64.URLEncoding.EncodeToString(raw)
+		}
+		call := m.api.Users.Drafts.Create("me", &gapi.Draft{Message: msg}).Context(ctx)
+		if msg.Raw == "" {
+			call = call.Media(bytes.NewReader(raw), googleapi.ContentType("message/rfc822"), googleapi.ChunkSize(0))
+		}
+		d, err = call.Do()
+		return err
+	})
+	return d, err
+}
+
+// addresses checks that all are bare ones, and that there is somebody to send to.
+func addresses(o provider.SendOptions) error {
+	if len(o.Recipients) == 0 {
+		return notSent("a message needs a recipient")
+	}
+	for _, a := range append([]string{o.From}, o.Recipients...) {
+		p, err := netmail.ParseAddress(a)
+		if err != nil || p.Name != "" || strings.ContainsAny(a, "\r\n<>") {
+			return notSent("one of the addresses is not a bare address")
+		}
+	}
+	return nil
+}
+
+// mayBe checks that Gmail sends as an address. It would put the account's own in its place without a word (facts 1.7).
+func (m *Mailbox) mayBe(ctx context.Context, from string) error {
+	if message.AddressKey(from) == message.AddressKey(m.profile.EmailAddress) {
+		return nil
+	}
+	a, err := m.alias(ctx, from)
+	switch {
+	case errors.Is(err, provider.ErrUnsupported):
+		return notSent("the server does not tell as whom this mailbox may send: send as %s", m.profile.EmailAddress)
+	case err != nil:
+		return err
+	case a == nil:
+		return notSent("the mailbox does not send as %s: add the address in Gmail's settings under \"Send mail as\"", from)
+	case !verified(a):
+		return notSent("%s is not verified yet: confirm the address in Gmail's settings under \"Send mail as\"", from)
+	}
+	return nil
+}
+
+// prepare writes the header by which Gmail sends: our own mark, and Bcc for those who are named nowhere else.
+func prepare(raw []byte, o provider.SendOptions) ([]byte, error) {
+	e := message.ParseHeader(raw)
+	if len(e.From) != 1 || e.From[0].Key != message.AddressKey(o.From) {
+		return nil, notSent("From of the message is not whom it is sent as")
+	}
+	wanted := map[message.Key]string{}
+	var order []message.Key
+	for _, r := range o.Recipients {
+		k := message.AddressKey(r)
+		if wanted[k] == "" {
+			order = append(order, k)
+		}
+		wanted[k] = r
+	}
+	for _, a := range slices.Concat(e.To, e.Cc) {
+		if a.Key != "" && wanted[a.Key] == "" {
+			return nil, notSent("the message names somebody in To or Cc who is not among its recipients, and Gmail would send to them")
+		}
+	}
+	for _, a := range slices.Concat(e.To, e.Cc) {
+		order = slices.DeleteFunc(order, func(k message.Key) bool { return k == a.Key })
+	}
+	var b bytes.Buffer
+	if o.MessageID != "" && !strings.ContainsAny(o.MessageID, "\r\n") {
+		fmt.Fprintf(&b, "%s: <%s>\r\n", ownHeader, o.MessageID)
+	}
+	for i, k := range order {
+		if i == 0 {
+			b.WriteString("Bcc: ")
+		} else {
+			b.WriteString(",\r\n ")
+		}
+		b.WriteString(wanted[k])
+	}
+	if len(order) > 0 {
+		b.WriteString("\r\n")
+	}
+	head, body := splitHeader(raw)
+	skipping := false
+	for line := range bytes.Lines(head) {
+		if line[0] != ' ' && line[0] != '\t' {
+			name, _, _ := bytes.Cut(line, []byte(":"))
+			n := strings.ToLower(string(bytes.TrimSpace(name)))
+			skipping = n == "bcc" || n == "resent-bcc" || n == strings.ToLower(ownHeader)
+		}
+		if !skipping {
+			b.Write(line)
+		}
+	}
+	b.Write(body)
+	return b.Bytes(), nil
+}
+
+// splitHeader cuts before the empty line.
+func splitHeader(raw []byte) (head, rest []byte) {
+	for at := 0; at < len(raw); {
+		end := bytes.IndexByte(raw[at:], '\n')
+		if end < 0 {
+			break
+		}
+		if len(bytes.TrimRight(raw[at:at+end], "\r")) == 0 {
+			return raw[:at], raw[at:]
+		}
+		at += end + 1
+	}
+	return raw, nil
+}
+
+// Release implements provider.Sender. Gmail gives the message another Message-ID, which is read back (facts 1.7); where that fails it was sent all the same,
+// and its copy tells.
+func (m *Mailbox) Release(ctx context.Context, s provider.Staged) (provider.Sent, error) {
+	var msg *gapi.Message
+	var err error
+	if draft, _, _ := strings.Cut(s.ID, "/"); draft != "" {
+		err = m.once(ctx, live, draftsSend, func(ctx context.Context) (err error) {
+			msg, err = m.api.Users.Drafts.Send("me", &gapi.Draft{Id: draft}).Context(ctx).Do()
+			return err
+		})
+	} else {
+		msg, err = m.sendRaw(ctx, s)
+	}
+	if err != nil {
+		return provider.Sent{}, m.unsent(err)
+	}
+	sent := provider.Sent{Item: itemID(msg.Id), Response: "accepted by Gmail"}
+	if got, err := m.getMany(ctx, live, []provider.ItemID{sent.Item}, idOnly); err == nil && got.got[sent.Item] != nil {
+		sent.MessageID = messageID(got.got[sent.Item])
+	}
+	return sent, nil
+}
+
+func (m *Mailbox) sendRaw(ctx context.Context, s provider.Staged) (msg *gapi.Message, err error) {
+	send := func(thread string) error {
+		return m.once(ctx, live, messagesSend, func(ctx context.Context) (err error) {
+			out := &gapi.Message{ThreadId: thread}
+			if len(s.Raw) <= uploadAbove {
+				out.Raw = base64.URLEncoding.EncodeToString(s.Raw)
+			}
+			call := m.api.Users.Messages.Send("me", out).Context(ctx)
+			if out.Raw == "" {
+				call = call.Media(bytes.NewReader(s.Raw), googleapi.ContentType("message/rfc822"), googleapi.ChunkSize(0))
+			}
+			msg, err = call.Do()
+			return err
+		})
+	}
+	err = send(s.Options.Thread)
+	if s.Options.Thread != "" && (status(err) == http.StatusNotFound || status(err) == http.StatusBadRequest) {
+		err = send("")
+	}
+	return msg, err
+}
+
+// unsent says of an error of sending whether it is sure that nothing was sent. Of a draft that is gone nobody knows.
+func (m *Mailbox) unsent(err error) error {
+	var rate *provider.RateLimitError
+	var sign *provider.SignInError
+	s := status(err)
+	switch {
+	case m.tokenless, errors.As(err, &rate), errors.As(err, &sign):
+		return &sendError{err: err, later: true}
+	case errors.Is(err, provider.ErrUnsupported), s >= 400 && s < 500:
+		return &sendError{err: err}
+	}
+	return err
+}
+
+// Lookup implements provider.Sender. A draft that is still there was not sent. One that is gone was sent, or thrown away: what was sent is found in its thread, or among
+// the latest that were sent, by our own header; without a trace nobody knows.
+func (m *Mailbox) Lookup(ctx context.Context, s provider.Staged) (provider.Outcome, provider.Sent, error) {
+	draft, thread, _ := strings.Cut(s.ID, "/")
+	if draft != "" {
+		err := m.read(ctx, live, draftsGet, func(ctx context.Context) error {
+			_, err := m.api.Users.Drafts.Get("me", draft).Format("minimal").Context(ctx).Do()
+			return err
+		})
+		switch {
+		case err == nil:
+			return provider.OutcomeNotSent, provider.Sent{}, nil
+		case !errors.Is(err, provider.ErrGone):
+			return provider.OutcomeUnknown, provider.Sent{}, err
+		}
+	}
+	for _, look := range []func() ([]*gapi.Message, error){
+		func() ([]*gapi.Message, error) { return m.inThread(ctx, thread) },
+		func() ([]*gapi.Message, error) { return m.lastSent(ctx) },
+	} {
+		msgs, err := look()
+		if err != nil {
+			return provider.OutcomeUnknown, provider.Sent{}, err
+		}
+		for _, msg := range msgs {
+			if slices.Contains(msg.LabelIds, draftLabel) || s.Options.MessageID == "" || strings.TrimSpace(field(msg, ownHeader)) != "<"+s.Options.MessageID+">" {
+				continue
+			}
+			return provider.OutcomeSent, provider.Sent{Item: itemID(msg.Id), MessageID: messageID(msg)}, nil
+		}
+	}
+	return provider.OutcomeUnknown, provider.Sent{}, nil
+}
+
+var sentHeaders = url.Values{"format": {"metadata"}, "metadataHeaders": {"Message-ID", ownHeader}}
+
+func (m *Mailbox) inThread(ctx context.Context, thread string) ([]*gapi.Message, error) {
+	if thread == "" {
+		return nil, nil
+	}
+	var t *gapi.Thread
+	err := m.read(ctx, live, threadsGet, func(ctx context.Context) (err error) {
+		t, err = m.api.Users.Threads.Get("me", thread).Format("metadata").MetadataHeaders(sentHeaders["metadataHeaders"]...).Context(ctx).Do()
+		return err
+	})
+	if errors.Is(err, provider.ErrGone) || errors.Is(err, provider.ErrUnsupported) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(t.Messages, func(m *gapi.Message) bool { return m == nil }), nil
+}
+
+// lastSent are the latest messages that were sent: a draft's thread may have become another's.
+func (m *Mailbox) lastSent(ctx context.Context) ([]*gapi.Message, error) {
+	r, err := m.list(ctx, live, query{label: sentLabel}, "", 20)
+	if err != nil {
+		return nil, err
+	}
+	var ids []provider.ItemID
+	for _, msg := range r.Messages {
+		ids = append(ids, itemID(msg.Id))
+	}
+	got, err := m.getMany(ctx, live, ids, sentHeaders)
+	if err != nil {
+		return nil, err
+	}
+	var out []*gapi.Message
+	for _, id := range ids {
+		if msg := got.got[id]; msg != nil {
+			out = append(out, msg)
+		}
+	}
+	return out, nil
+}
