@@ -32,7 +32,7 @@ func (w *gmailWorld) usedBetween(begin, end time.Time) (units, refused int) {
 // and rules act on it: the import does not hold it up.
 func TestGmailImportUsesTheQuota(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const minutes, perMinute = 8, 6000
+		const minutes, perMinute = 5, 6000
 		s := atOnce()
 		s.Sync.ImportDays = -1
 		s.Inbox = []emailint.InboxRule{{ID: "archive", On: true, Do: emailint.ArchiveMail}}
@@ -129,7 +129,7 @@ func (s *spy) Take(ctx context.Context, app string, units, least int, urgent boo
 // The quota of a project is shared by all workers on one state: two processes that import two mailboxes keep to it together, and use nearly all of it.
 func TestGmailProjectQuotaIsShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const minutes, perMinute = 5, 4000
+		const minutes, perMinute = 4, 4000
 		s := emailint.DefaultSettings()
 		s.Sync.ImportDays = -1
 		var budgets []*spy

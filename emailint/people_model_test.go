@@ -59,7 +59,7 @@ func TestPeopleFirstInAnyOrder(t *testing.T) {
 		}
 		days := 10
 		for range 15 {
-			switch rnd.IntN(8) {
+			switch rnd.IntN(11) {
 			case 0, 1:
 				i := rnd.IntN(people)
 				known[i] = true
@@ -88,6 +88,12 @@ func TestPeopleFirstInAnyOrder(t *testing.T) {
 				deliver(w.Now())
 			case 7:
 				w.Fail(nil, errors.New("down"), errors.New("down"))
+			case 8:
+				w.Fake.RepeatPages(1 + rnd.IntN(3))
+			case 9:
+				w.Fake.ExpireCursors()
+			case 10:
+				w.Fake.Reorder(rnd.IntN(2) == 0)
 			}
 			if rnd.IntN(2) == 0 {
 				w.Fake.CutAfter(rnd.IntN(25))

@@ -248,3 +248,45 @@ func TestPeopleFirstIsSwitchedOffInTheMiddle(t *testing.T) {
 		}
 	}
 }
+
+// meddler is a CRM of which somebody changes a record whenever it is asked.
+type meddler struct {
+	crm.Store
+	meddle func()
+}
+
+func (m *meddler) Unwrap() crm.Store { return m.Store }
+
+func (m *meddler) Find(ctx context.Context, org string, q linker.Query) (linker.Directory, error) {
+	if f := m.meddle; f != nil && len(q.Addresses) > 0 {
+		m.meddle = nil
+		f()
+	}
+	return m.Store.Find(ctx, org, q)
+}
+
+// A service that lists everything again, without times, brings up nothing that was not to be imported, also where a change makes that be decided twice.
+func TestOldMailIsDecidedTwice(t *testing.T) {
+	mem := emailinttest.NewMemCRM()
+	host := &meddler{Store: mem}
+	w := emailinttest.New(t, emailinttest.WithPersonality(providertest.Gmail), emailinttest.WithCRM(host))
+	mem.Add(emailinttest.Org, ada, "Ada", "ada@customer.example")
+	for i := range 5 {
+		old(w, fmt.Sprint("ancient", i), "ada@customer.example", 24*40+i)
+	}
+	old(w, "ada", "ada@customer.example", 30)
+	wantFates(t, fates(t, w), 1, 0, 0)
+	w.Fake.ExpireCursors()
+	w.Fake.Deliver([]byte("From: ada@customer.example\r\nTo: owner@example.com\r\nMessage-ID: <now@x>\r\n\r\nHello.\r\n"), w.Now(), provider.RoleInbox)
+	host.meddle = func() {
+		change := emailint.RecordChange{Kind: emailint.RecordCreated, Record: ada, Addresses: []string{"ada@customer.example"}}
+		if err := w.Engine.RecordsChanged(t.Context(), emailinttest.Org, change); err != nil {
+			t.Error(err)
+		}
+	}
+	w.Advance(time.Hour)
+	wantFates(t, fates(t, w), 2, 5, 0)
+	if host.meddle != nil {
+		t.Error("nothing was changed in the middle")
+	}
+}

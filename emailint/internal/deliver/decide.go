@@ -191,6 +191,7 @@ func (d *Deliverer) readCopy(ctx context.Context, w *work) error {
 	}
 	if env, ok := d.envelope(row.Item); ok {
 		w.env = d.place(env, row)
+		d.tooOld(w)
 		return nil
 	}
 	m, err := d.fetch(ctx, row)
@@ -216,12 +217,16 @@ func (d *Deliverer) readCopy(ctx context.Context, w *work) error {
 	env := m.Envelope
 	env.Automated = m.HeaderAutomated // as a listing would have shown it: a crash in between changes no decision
 	w.env = d.place(env, row)
-	if !row.Fate.Decided() && pass.TooOld(w.env.Received, d.Floor) {
-		// A listing that told no time.
-		w.out = &state.Settlement{Fate: state.FateUnread, Reason: pass.TooOldReason}
-	}
+	d.tooOld(w)
 	d.Know(row.Item, env)
 	return nil
+}
+
+// tooOld leaves out mail that was not to be imported, of which the listing told no time: each time that it is listed.
+func (d *Deliverer) tooOld(w *work) {
+	if !w.row.Fate.Decided() && pass.TooOld(w.env.Received, d.Floor) {
+		w.out = &state.Settlement{Fate: state.FateUnread, Reason: pass.TooOldReason}
+	}
 }
 
 // readSent reads what we sent and no mailbox has shown yet.

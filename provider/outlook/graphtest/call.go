@@ -96,6 +96,7 @@ func (s *Server) perform(r *http.Request, path string) (res *response) {
 	}
 	c.dawdle()
 	res = c.run()
+	c.inspect(res)
 	if f.After {
 		f.reach(r)
 		if f.Cut || f.Status != 0 {

@@ -37,22 +37,22 @@ func (p position) token() string {
 	return b64.EncodeToString(b)
 }
 
-// begin reads a call's position; fresh: it is a first call.
+// begins reads a call's position; fresh: it is a first call.
 func (c *call) begins(folder string, epoch int) (p position, fresh bool, e *apiError) {
 	v := c.query.Get("$deltatoken")
 	if v == "" {
 		v = c.query.Get("$skiptoken")
 	}
 	now := c.s.now()
+	q := url.Values{}
+	for k, vs := range c.query {
+		q[strings.ToLower(k)] = vs
+	}
 	if v == "" {
-		q := url.Values{}
-		for k, vs := range c.query {
-			q[strings.ToLower(k)] = vs
-		}
 		return position{Folder: folder, Epoch: epoch, Issued: now.Unix(), First: true, Since: c.user.seq, Query: q.Encode()}, true, nil
 	}
 	if strings.EqualFold(v, "latest") { // from memory: "from now on"
-		return position{Folder: folder, Epoch: epoch, Issued: now.Unix(), Since: c.user.seq, Query: c.query.Encode()}, false, nil
+		return position{Folder: folder, Epoch: epoch, Issued: now.Unix(), Since: c.user.seq, Query: q.Encode()}, false, nil
 	}
 	b, err := b64.DecodeString(v)
 	if err != nil || json.Unmarshal(b, &p) != nil || p.Folder != folder {

@@ -362,7 +362,7 @@ func (f *filter) names() []string {
 }
 
 // parseOrder reads an $orderby. From memory, as documented of messages: with a $filter its properties must begin that one, in the same order, else
-// it is InefficientFilter.
+// it is InefficientFilter. nil: as it is, newest first.
 func parseOrder(v string, f *filter) (func(a, b *mail) int, *apiError) {
 	if strings.TrimSpace(v) == "" {
 		return nil, nil
@@ -400,6 +400,9 @@ func parseOrder(v string, f *filter) (func(a, b *mail) int, *apiError) {
 		if len(names) < len(seen) || !slices.Equal(names[:len(seen)], seen) {
 			return nil, badRequest("InefficientFilter", "The restriction or sort order is too complex for this operation.")
 		}
+	}
+	if w := strings.Fields(v); len(w) == 2 && seen[0] == "receivedDateTime" && w[1] == "desc" {
+		return nil, nil
 	}
 	return func(a, b *mail) int {
 		for _, f := range fs {

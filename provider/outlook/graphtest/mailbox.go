@@ -297,13 +297,15 @@ func (u *User) thread(m *mail) {
 		return
 	}
 	for _, id := range slices.Backward(append(ids(m.refs), ids(m.inReplyTo)...)) {
-		for _, o := range u.byHeader[id] {
-			m.conversation = o.conversation
-			if m.index == nil {
-				m.index = append(slices.Clone(o.index), u.s.digest(5, "reply", m.immutable)...)
-			}
-			return
+		parents := u.byHeader[id]
+		if len(parents) == 0 {
+			continue
 		}
+		m.conversation = parents[0].conversation
+		if m.index == nil {
+			m.index = append(slices.Clone(parents[0].index), u.s.digest(5, "reply", m.immutable)...)
+		}
+		return
 	}
 	if m.index == nil {
 		m.index = append([]byte{1}, u.s.digest(21, "index", m.immutable)...)

@@ -86,7 +86,7 @@ func (c *call) matching(all []*mail) ([]*mail, *apiError) {
 		return nil, e
 	}
 	if v := c.query.Get("$search"); v != "" {
-		if f != nil || less != nil { // from memory
+		if f != nil || c.query.Get("$orderby") != "" { // from memory
 			return nil, badRequest("SearchWithFilter", "The query parameter '$filter' or '$orderBy' is not supported with '$search'.")
 		}
 		if f, e = parseSearch(v); e != nil {

@@ -90,6 +90,11 @@ func TestFilters(t *testing.T) {
 		"not (isRead eq true) and importance eq 'normal'":                                       "Old,Re: offer,It's an offer",
 		"from/emailAddress/address eq 'BOB@acme.example'":                                       "Old,It's an offer",
 		"categories/any(c:c eq 'acme')":                                                         "Old",
+		"importance eq 'high' and isDraft eq false and hasAttachments eq false":                 "Question",
+		"flag/flagStatus ne 'notFlagged'":                                                       "",
+		"sentDateTime ge 2026-03-10T12:00:00Z and lastModifiedDateTime gt 2026-03-10T12:00:00Z": "",
+		"parentFolderId eq '" + ada.Folder("sentitems") + "'":                                   "Re: offer",
+		"from/emailAddress/name eq 'bob'":                                                       "It's an offer",
 		"isRead eq true or categories/any(a:a eq 'Late')":                                       "Old,Question",
 	} {
 		if got := strings.Join(a.get("/me/messages?$select=subject&$filter="+filter).want(t, "200").all("subject"), ","); got != want {
@@ -153,6 +158,11 @@ func TestIdsChangeOnMovesUnlessImmutable(t *testing.T) {
 	c := fixed.post("/me/messages/"+imm+"/copy", obj{"destinationId": "inbox"}).want(t, "201")
 	if c.str("id") == imm || len(ada.Find("1@acme.example")) != 2 {
 		t.Errorf("copied %s", c.raw)
+	}
+	again := ada.Reimport(imm)
+	fixed.get("/me/messages/"+imm).want(t, "404 ErrorItemNotFound")
+	if fixed.get("/me/messages/"+again).want(t, "200").str("parentFolderId") != ada.Folder("archive") || len(ada.Find("1@acme.example")) != 2 {
+		t.Error("imported again it is elsewhere")
 	}
 	fixed.do("DELETE", "/me/messages/"+c.str("id"), nil).want(t, "204")
 	fixed.do("DELETE", "/me/messages/"+c.str("id"), nil).want(t, "204")

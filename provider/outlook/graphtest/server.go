@@ -1,6 +1,7 @@
 package graphtest
 
 import (
+	"bytes"
 	"crypto/sha512"
 	"encoding/base64"
 	"fmt"
@@ -69,6 +70,9 @@ type Options struct {
 	Missing       []string
 	MissingStatus int
 
+	// Spec, where it isn't nil, checks requests and answers: Server.Violations.
+	Spec *Spec
+
 	// Tokens says whose an access token is, where an authorization server of the test's own gives them; then the Server's gives none.
 	// emailinttest.AuthServer is one. Subject is User.Subject.
 	Tokens interface {
@@ -94,6 +98,9 @@ type Server struct {
 	hooks    hooks
 	uploads  map[string]*upload
 	odd      odd
+	// What Options.Spec found.
+	violations []string
+	covered    int
 }
 
 var _ http.Handler = (*Server)(nil)
@@ -199,8 +206,19 @@ type inMemory struct{ s *Server }
 
 // RoundTrip implements http.RoundTripper.
 func (m inMemory) RoundTrip(r *http.Request) (resp *http.Response, err error) {
+	// As a real transport: the body is sent whatever becomes of it, and has the length that was said.
+	body := []byte{}
 	if r.Body != nil {
-		defer r.Body.Close()
+		b, err := io.ReadAll(r.Body)
+		if e := r.Body.Close(); err == nil {
+			err = e
+		}
+		if err != nil {
+			return nil, err
+		}
+		if body = b; r.ContentLength > 0 && r.ContentLength != int64(len(b)) {
+			return nil, fmt.Errorf("graphtest: ContentLength=%d with Body length %d", r.ContentLength, len(b))
+		}
 	}
 	if !m.s.answersTo(r.URL.Host) {
 		return nil, fmt.Errorf("graphtest: %s://%s is not this Graph", r.URL.Scheme, r.URL.Host)
@@ -210,9 +228,7 @@ func (m inMemory) RoundTrip(r *http.Request) (resp *http.Response, err error) {
 	}
 	in := r.Clone(r.Context())
 	in.RequestURI, in.Host = r.URL.RequestURI(), r.URL.Host
-	if in.Body == nil {
-		in.Body = http.NoBody
-	}
+	in.Body = io.NopCloser(bytes.NewReader(body))
 	rec := httptest.NewRecorder()
 	defer func() {
 		switch p := recover(); {

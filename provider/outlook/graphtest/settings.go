@@ -128,7 +128,11 @@ func (c *call) createCategory() (*reply, *apiError) {
 	}
 	n.ID = c.s.guid("category", c.s.next())
 	c.user.master = append(c.user.master, n)
-	return created(n), nil
+	return created(c.wireCategory(n)), nil
+}
+
+func (c *call) wireCategory(n category) map[string]any {
+	return map[string]any{"@odata.context": c.context("outlook/masterCategories/$entity"), "id": n.ID, "displayName": n.DisplayName, "color": n.Color}
 }
 
 func (c *call) pathCategory() (*category, *apiError) {
@@ -146,7 +150,7 @@ func (c *call) getCategory() (*reply, *apiError) {
 	if e != nil {
 		return nil, e
 	}
-	return ok(*n), nil
+	return ok(c.wireCategory(*n)), nil
 }
 
 func (c *call) patchCategory() (*reply, *apiError) {
@@ -162,7 +166,7 @@ func (c *call) patchCategory() (*reply, *apiError) {
 		return nil, badRequest("ErrorInvalidRequest", "Only the color can be changed.")
 	}
 	n.Color = in.Color
-	return ok(*n), nil
+	return ok(c.wireCategory(*n)), nil
 }
 
 func (c *call) deleteCategory() (*reply, *apiError) {

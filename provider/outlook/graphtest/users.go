@@ -174,6 +174,18 @@ func (u *User) Junk(id string)  { u.Move(id, "junkemail") }
 // Delete removes a message for good.
 func (u *User) Delete(id string) { u.change(id, func(m *mail) { u.remove(m) }) }
 
+// Reimport exports a message and imports it again: it has another immutable id, too, then, which is returned (facts 2.3).
+func (u *User) Reimport(id string) (again string) {
+	u.change(id, func(m *mail) {
+		n := *m
+		f := m.folder
+		u.remove(m)
+		n.moves, n.version, n.changed = 0, 0, nil
+		again = u.put(&n, f).immutable
+	})
+	return again
+}
+
 // Read marks a message as read or unread.
 func (u *User) Read(id string, on bool) {
 	u.change(id, func(m *mail) {
