@@ -37,6 +37,8 @@ type spot struct {
 	// Fresh, Unix seconds: the first listing isn't over, and what was there before then is not told.
 	Fresh int64 `json:"s,omitempty"`
 	Off   bool  `json:"o,omitempty"` // not watched
+	// Bare: only ids are asked for, as a page with more could not be read.
+	Bare bool `json:"b,omitempty"`
 }
 
 const changesKind = "outlook"
@@ -79,13 +81,15 @@ func (m *Mailbox) Start(ctx context.Context) (provider.Cursor, error) {
 		s := cur.spot(id)
 		for s.Fresh != 0 && left > 0 {
 			left--
-			_, next, delta, err := m.deltaPage(ctx, s.ID, s.Link)
+			_, next, delta, err := m.deltaPage(ctx, s)
 			var limit *provider.RateLimitError
 			switch {
 			case errors.Is(err, provider.ErrGone): // deleted meanwhile
 				s.Off, s.Fresh = true, 0
 			case errors.As(err, &limit) && left < primed-1:
 				left = 0 // the rest comes with Changes
+			case garbled(err) && !s.Bare:
+				s.Bare, s.Link = true, ""
 			case err != nil:
 				return nil, err
 			case delta != "":
@@ -264,8 +268,14 @@ func (m *Mailbox) ask(ctx context.Context, cur *cursor, page *provider.Page) err
 		cur.Queue = cur.Queue[1:]
 		return nil
 	}
-	ms, next, delta, err := m.deltaPage(ctx, s.ID, s.Link)
+	ms, next, delta, err := m.deltaPage(ctx, s)
 	switch {
+	case garbled(err) && !s.Bare:
+		if s.Fresh == 0 {
+			page.Restart = append(page.Restart, m.known.tree.folder(s.ID))
+		}
+		s.Bare, s.Link = true, ""
+		return nil
 	case err != nil && s.Link != "" && (expired(err) || errors.Is(err, errForeign)):
 		// Facts 2.2: "restart the folder from scratch, dedupe by id".
 		page.Restart = append(page.Restart, m.known.tree.folder(s.ID))
@@ -394,11 +404,16 @@ func (m *Mailbox) checkLink(link string) error {
 	return nil
 }
 
-// deltaPage reads a page of a folder's delta, from its beginning where link is "". Facts 2.2: "all query options are baked into the token", the headers go with
+// deltaPage reads a page of a folder's delta, from its beginning where it has no link. Facts 2.2: "all query options are baked into the token", the headers go with
 // each call.
-func (m *Mailbox) deltaPage(ctx context.Context, folder, link string) (ms []*mail, next, delta string, err error) {
+func (m *Mailbox) deltaPage(ctx context.Context, s *spot) (ms []*mail, next, delta string, err error) {
+	link := s.Link
+	fields, expand := listFields, []string{properties}
+	if s.Bare {
+		fields, expand = append([]string{"lastModifiedDateTime"}, idFields...), nil
+	}
 	err = m.read(ctx, quota.Live, messagesDelta, func(ctx context.Context) error {
-		b := m.me.MailFolders().ByMailFolderId(folder).Messages().Delta()
+		b := m.me.MailFolders().ByMailFolderId(s.ID).Messages().Delta()
 		cfg := &users.ItemMailFoldersItemMessagesDeltaRequestBuilderGetRequestConfiguration{Headers: prefer(m.p.o.PageSize)}
 		if link != "" {
 			if err := m.checkLink(link); err != nil {
@@ -406,7 +421,7 @@ func (m *Mailbox) deltaPage(ctx context.Context, folder, link string) (ms []*mai
 			}
 			b = b.WithUrl(link)
 		} else {
-			cfg.QueryParameters = &users.ItemMailFoldersItemMessagesDeltaRequestBuilderGetQueryParameters{Select: listFields, Expand: []string{properties}}
+			cfg.QueryParameters = &users.ItemMailFoldersItemMessagesDeltaRequestBuilderGetQueryParameters{Select: fields, Expand: expand}
 		}
 		r, err := b.GetAsDeltaGetResponse(ctx, cfg)
 		if err != nil {
@@ -417,12 +432,20 @@ func (m *Mailbox) deltaPage(ctx context.Context, folder, link string) (ms []*mai
 		}
 		ms = mails(r.GetValue())
 		next, delta = str(r.GetOdataNextLink()), str(r.GetOdataDeltaLink())
-		if next == "" && delta == "" {
-			return errors.New("the page has neither a next link nor a delta link")
-		}
-		return nil
+		return goesOn(link, next, delta)
 	})
 	return ms, next, delta, err
+}
+
+// goesOn refuses a page of a delta that leads nowhere.
+func goesOn(link, next, delta string) error {
+	switch {
+	case next == "" && delta == "":
+		return errNoLink
+	case delta == "" && next == link:
+		return errLoop
+	}
+	return nil
 }
 
 func mails(vs []models.Messageable) (out []*mail) {

@@ -84,7 +84,16 @@ func (e *callError) Error() string {
 }
 func (e *callError) Unwrap() error { return e.err }
 
-var errEmpty = errors.New("the answer is empty")
+// said is what we find wrong with an answer that was read.
+type said string
+
+func (s said) Error() string { return string(s) }
+
+const (
+	errEmpty  said = "the answer is empty"
+	errNoLink said = "the page has neither a next link nor a delta link"
+	errLoop   said = "the page links to itself"
+)
 
 // codes are the codes and the message of an error in an answer. Facts 2.7: three kinds of errors come from the SDK, and one of them has neither.
 func codes(err error) (code, inner, text string) {
@@ -148,11 +157,32 @@ func (m *Mailbox) classify(ctx context.Context, meth method, err error, a *answe
 	case errors.As(err, &api) && api.ResponseStatusCode >= 400:
 		return &callError{method: meth, status: api.ResponseStatusCode, err: err}
 	}
+	var ours said
+	if a.status != 0 && !errors.As(err, &ours) && !errors.Is(err, provider.ErrUnsupported) {
+		return &unreadable{meth, err}
+	}
 	var u *url.Error // its text holds the address
 	if errors.As(err, &u) {
 		err = u.Err
 	}
 	return fmt.Errorf("outlook: %s: %w", meth, err)
+}
+
+// unreadable is an answer that came and could not be read. Its text may hold what a mail says: it stays reachable and out of the text.
+type unreadable struct {
+	method method
+	err    error
+}
+
+func (e *unreadable) Error() string {
+	return fmt.Sprintf("outlook: %s: the answer could not be read", e.method)
+}
+func (e *unreadable) Unwrap() error { return e.err }
+
+// garbled reports whether an answer will not be readable another time either: what one message says may make a whole page so.
+func garbled(err error) bool {
+	var u *unreadable
+	return errors.As(err, &u) && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF)
 }
 
 // Codes that say more than their status (facts 2.1, 2.2, 2.5, 2.6).

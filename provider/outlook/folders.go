@@ -193,10 +193,7 @@ func (m *Mailbox) folderPage(ctx context.Context, l quota.Lane, link string) (cs
 			cs = append(cs, folderChange{placeOf(f), removed})
 		}
 		next, delta = str(r.GetOdataNextLink()), str(r.GetOdataDeltaLink())
-		if next == "" && delta == "" {
-			return errors.New("the page has neither a next link nor a delta link")
-		}
-		return nil
+		return goesOn(link, next, delta)
 	})
 	return cs, next, delta, err
 }

@@ -41,6 +41,10 @@ func (m *Mailbox) History(ctx context.Context, w provider.Window, c provider.Cur
 		}
 		before := pos
 		ms, err := m.onward(ctx, quota.Past, listing{window: w, fields: listFields, whole: true}, &pos)
+		if garbled(err) { // ids alone: each is read by itself then, and the one that can't be holds up no other
+			pos = before
+			ms, err = m.onward(ctx, quota.Past, listing{window: w, fields: idFields}, &pos)
+		}
 		var items []provider.Item
 		if err == nil {
 			items, err = m.items(ctx, quota.Past, w, ms)
@@ -72,7 +76,7 @@ func (m *Mailbox) items(ctx context.Context, l quota.Lane, w provider.Window, ms
 			return nil, err
 		}
 		if ok {
-			out = append(out, provider.Item{ID: x.id(), Folders: []provider.Folder{f}, Envelope: m.p.envelope(x, f.Role == provider.RoleSent)})
+			out = append(out, provider.Item{ID: x.id(), Folders: []provider.Folder{f}, Envelope: m.p.envelope(x, f.Role == provider.RoleSent)}) // of ids alone it has next to nothing
 		}
 	}
 	return out, nil
