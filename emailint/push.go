@@ -53,7 +53,12 @@ func (e *Engine) push(w http.ResponseWriter, r *http.Request) {
 func (e *Engine) news(r *http.Request, provider string, n provider.News) error {
 	cs, err := e.o.State.Told(r.Context(), provider, n.Address, n.Handle)
 	for _, c := range cs {
-		if err == nil {
+		switch {
+		case err != nil:
+		case n.Rewatch:
+			err = e.o.State.Rewatch(r.Context(), c.Org, c.ID)
+			e.hurry()
+		default:
 			err = e.heard(r.Context(), c.Org, c.ID)
 		}
 	}

@@ -32,6 +32,8 @@ func (p *pusher) Push(r *http.Request) (out provider.Pushed, err error) {
 	switch what {
 	case "news":
 		out.News = []provider.News{{Address: rest}}
+	case "ends":
+		out.News = []provider.News{{Address: rest, Rewatch: true}}
 	case "try":
 		out.Answer = rest
 	case "later":
@@ -66,6 +68,7 @@ func TestPush(t *testing.T) {
 	}{
 		{"news", "POST", "/email/push/imap", "s3cret", "news " + emailinttest.Owner, 202, "", 1},
 		{"news, in another case", "POST", "/email/push/imap", "s3cret", "news " + strings.ToUpper(emailinttest.Owner), 202, "", 1},
+		{"a watch that ends", "POST", "/email/push/imap", "s3cret", "ends " + emailinttest.Owner, 202, "", 1},
 		{"of a mailbox that nobody connected", "POST", "/email/push/imap", "s3cret", "news eve@example.com", 202, "", 0},
 		{"what means nothing", "POST", "/email/push/imap", "s3cret", "hello", 202, "", 0},
 		{"a trial of the endpoint", "POST", "/email/push/imap", "s3cret", "try me", 200, "me", 0},

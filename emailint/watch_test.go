@@ -262,6 +262,26 @@ func TestWhoIsNotWatching(t *testing.T) {
 	}
 }
 
+// What a service says of the end of a watch has it renewed before its time, once.
+func TestRewatch(t *testing.T) {
+	h, w := watching(t, true)
+	c := h.connection(h.connect("ann-1", "").Get("connected"))
+	if err := h.sync(c); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.opts.State.Rewatch(t.Context(), emailinttest.Org, c.ID); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := h.sync(c); err != nil {
+			t.Fatal(err)
+		}
+		if n, _ := w.Asked(); n != 2 || len(w.Standing()) != 1 {
+			t.Errorf("asked for %d times, %v stands", n, w.Standing())
+		}
+	}
+}
+
 // A service that says of its watch that it is over already, or never says until when it stands, is asked ever more seldom, and nobody is told that it tells.
 func TestAWatchThatIsOverAlready(t *testing.T) {
 	for _, life := range []time.Duration{0, -24 * time.Hour} {

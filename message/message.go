@@ -19,7 +19,7 @@ type Message struct {
 
 // Attachment describes a part that is not the body. Its bytes are fetched apart.
 type Attachment struct {
-	Part      string // IMAP section path: "2", "2.1"
+	Part      string // what the mailbox's Attachment takes: an IMAP section path, "2.1"; at Graph the attachment's id
 	Name      string
 	Type      string // media type, lower-case
 	Size      int64  // decoded bytes; an estimate where only the structure was read

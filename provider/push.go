@@ -25,6 +25,8 @@ type Pushed struct {
 type News struct {
 	Address string
 	Handle  []byte
+	// Rewatch: the service ends its Watch, or has, unless Watch is called now.
+	Rewatch bool
 }
 
 // ErrForged is matched by the error of a notification that is not the service's.

@@ -88,6 +88,8 @@ type Connections interface {
 	Told(ctx context.Context, provider, address string, handle []byte) ([]Connection, error)
 	// SetWatch notes what stands at the service, and when it is renewed. It checks the lease: ErrStale where the connection ended meanwhile.
 	SetWatch(ctx context.Context, l Lease, w Watch) error
+	// Rewatch is Wake, and has the next pass renew what stands at the service, before its time.
+	Rewatch(ctx context.Context, org string, id int64) error
 	// EndWatch forgets it. The same mailbox connected again has it renewed at once.
 	EndWatch(ctx context.Context, org string, id int64) error
 

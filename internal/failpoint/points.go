@@ -36,6 +36,7 @@ var Points = []Point{
 	{Name: "state.Nudge", Means: "what a user sent is to be looked for and whoever asked was not told", Unreached: noTicker},
 	{Name: "state.Told", Read: true, Means: "nothing", Unreached: noSignIn},
 	{Name: "state.SetWatch", Means: "news is sent for and the worker doesn't know", Unreached: noSignIn},
+	{Name: "state.Rewatch", Means: "the mailbox is due and whoever told of it was not told", Unreached: noSignIn},
 	{Name: "state.EndWatch", Means: "no news is sent for any more, and the rest of a disconnection is to be done", Unreached: noSignIn},
 	{Name: "state.SetRealTime", Means: "a note for the user", Unreached: "only Run waits for news; see crash.TestRun"},
 	{Name: "state.Claim", Means: "a mailbox is leased by nobody", Unreached: "only Run claims what is due; see crash.TestRun"},

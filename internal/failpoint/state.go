@@ -50,6 +50,10 @@ func (s *Store) SetWatch(ctx context.Context, l state.Lease, w state.Watch) erro
 	return s.p.pass("state.SetWatch", func() error { return s.Store.SetWatch(ctx, l, w) })
 }
 
+func (s *Store) Rewatch(ctx context.Context, org string, id int64) error {
+	return s.p.pass("state.Rewatch", func() error { return s.Store.Rewatch(ctx, org, id) })
+}
+
 func (s *Store) EndWatch(ctx context.Context, org string, id int64) error {
 	return s.p.pass("state.EndWatch", func() error { return s.Store.EndWatch(ctx, org, id) })
 }

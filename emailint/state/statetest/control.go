@@ -139,7 +139,17 @@ var controlCases = []testCase{
 		w := state.Watch{Handle: []byte("h\x00"), Expires: start.Add(7 * 24 * time.Hour), Next: start.Add(24 * time.Hour), Tries: 2}
 		h.ok(h.s.SetWatch(h.Context(), l, w))
 		is(w)
-		_, err := h.s.AddConnection(h.Context(), c, state.Change{})
+		// What is to be renewed before its time is due now, and stands until then.
+		before, err := h.s.Connection(h.Context(), org, c.ID)
+		h.ok(err)
+		h.ok(h.s.Rewatch(h.Context(), org, c.ID))
+		h.is(h.s.Rewatch(h.Context(), "other", c.ID), state.ErrNotFound)
+		after, err := h.s.Connection(h.Context(), org, c.ID)
+		h.ok(err)
+		h.equal("wake", after.Wake, before.Wake+1)
+		is(state.Watch{Handle: w.Handle, Expires: w.Expires})
+		h.ok(h.s.SetWatch(h.Context(), l, w))
+		_, err = h.s.AddConnection(h.Context(), c, state.Change{})
 		h.ok(err)
 		w.Next, w.Tries = time.Time{}, 0
 		is(w)

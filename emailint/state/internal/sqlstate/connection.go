@@ -164,6 +164,11 @@ func (s *Store) SetWatch(ctx context.Context, l state.Lease, w state.Watch) erro
 	})
 }
 
+// Rewatch implements state.Connections.
+func (s *Store) Rewatch(ctx context.Context, org string, id int64) error {
+	return s.touch(ctx, org, `UPDATE connection SET watch_next = 0, watch_tries = 0, wake = wake + 1 WHERE id = ? AND org = ?`, id, org)
+}
+
 // EndWatch implements state.Connections.
 func (s *Store) EndWatch(ctx context.Context, org string, id int64) error {
 	return s.touch(ctx, org, `UPDATE connection SET watch = NULL, watch_expires = 0, watch_next = 0, watch_tries = 0 WHERE id = ? AND org = ?`, id, org)

@@ -1,0 +1,447 @@
+package outlook
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/url"
+	"slices"
+	"time"
+
+	abs "github.com/microsoft/kiota-abstractions-go"
+	"github.com/microsoftgraph/msgraph-sdk-go/models"
+	"github.com/microsoftgraph/msgraph-sdk-go/users"
+
+	"github.com/intellicon/email-integration/message"
+	"github.com/intellicon/email-integration/provider"
+	"github.com/intellicon/email-integration/provider/outlook/internal/quota"
+)
+
+// cursor is where Changes stands.
+type cursor struct {
+	Kind    string                   `json:"k"`
+	Folders string                   `json:"t"` // delta link of the set of folders
+	Spots   []*spot                  `json:"f"`
+	Roles   map[string]provider.Role `json:"r"`
+	// Queue is what is still to be asked in this round.
+	Queue []string `json:"q,omitempty"`
+	// Full is when all folders were asked last, Unix seconds.
+	Full int64 `json:"u"`
+}
+
+// spot is a folder, and where it has been read to if it is watched.
+type spot struct {
+	place
+	Link string `json:"l,omitempty"` // of its delta; "": it begins
+	// Fresh, Unix seconds: the first listing isn't over, and what was there before then is not told.
+	Fresh int64 `json:"s,omitempty"`
+	Off   bool  `json:"o,omitempty"` // not watched
+}
+
+const changesKind = "outlook"
+
+func encode(v any) provider.Cursor {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // plain structs
+	}
+	return b
+}
+
+func (c *cursor) spot(id string) *spot {
+	i := slices.IndexFunc(c.Spots, func(s *spot) bool { return s.ID == id })
+	if i < 0 {
+		return nil
+	}
+	return c.Spots[i]
+}
+
+// primed is how many pages Start reads of first listings. What is left comes with Changes.
+const primed = 150
+
+// Start implements provider.Mailbox. Graph gives no delta link for "from now on" (facts 2.2: a filtered delta may miss older mail that comes): each folder is listed once, a page for
+// every Options.PageSize of its messages, and nothing of it is told.
+func (m *Mailbox) Start(ctx context.Context) (provider.Cursor, error) {
+	now := m.p.o.Now()
+	link, err := m.loadTree(ctx, quota.Live)
+	if err != nil {
+		return nil, err
+	}
+	t := m.known.tree
+	cur := &cursor{Kind: changesKind, Folders: link, Full: now.Unix()}
+	for _, p := range t.list() {
+		r, _ := t.role(p.ID)
+		cur.Spots = append(cur.Spots, &spot{place: p, Off: !watchedRole(r), Fresh: max(now.Unix(), 1)})
+	}
+	left := primed
+	for _, id := range m.order(cur, func(s *spot) bool { return !s.Off }) {
+		s := cur.spot(id)
+		for s.Fresh != 0 && left > 0 {
+			left--
+			_, next, delta, err := m.deltaPage(ctx, s.ID, s.Link)
+			var limit *provider.RateLimitError
+			switch {
+			case errors.Is(err, provider.ErrGone): // deleted meanwhile
+				s.Off, s.Fresh = true, 0
+			case errors.As(err, &limit) && left < primed-1:
+				left = 0 // the rest comes with Changes
+			case err != nil:
+				return nil, err
+			case delta != "":
+				s.Link, s.Fresh = delta, 0
+			default:
+				s.Link = next
+			}
+		}
+		if s.Fresh != 0 {
+			cur.Queue = append(cur.Queue, s.ID)
+		}
+	}
+	return m.encodeCursor(cur), nil
+}
+
+func (m *Mailbox) encodeCursor(cur *cursor) provider.Cursor {
+	cur.Roles = m.known.tree.roleMap()
+	return encode(cur)
+}
+
+// order names folders in the order in which they are asked: Inbox and Sent Items first.
+func (m *Mailbox) order(cur *cursor, want func(*spot) bool) (out []string) {
+	rank := map[provider.Role]int{provider.RoleInbox: -3, provider.RoleSent: -2, provider.RoleArchive: -1}
+	for _, s := range cur.Spots {
+		if want(s) {
+			out = append(out, s.ID)
+		}
+	}
+	roles := m.known.tree.roleMap()
+	slices.SortStableFunc(out, func(a, b string) int { return cmp.Compare(rank[roles[a]], rank[roles[b]]) })
+	return out
+}
+
+// perPage is how many requests one page of Changes makes at most when nothing turns up.
+const perPage = 30
+
+// Changes implements provider.Mailbox. A round asks the set of folders, then Inbox, Sent Items, Archive and the folders that this named, or all; a page is that of one
+// folder that had something to tell.
+func (m *Mailbox) Changes(ctx context.Context, c provider.Cursor) (provider.Page, error) {
+	cur := &cursor{}
+	if err := json.Unmarshal(c, cur); err != nil || cur.Kind != changesKind {
+		return provider.Page{}, errors.New("outlook: this is not a cursor of an Outlook mailbox")
+	}
+	var places []place
+	for _, s := range cur.Spots {
+		places = append(places, s.place)
+	}
+	m.known.tree.learn(places, cur.Roles)
+	var page provider.Page
+	moved := false // the cursor, since it was given
+	for asked := 0; asked < perPage && len(page.Items)+len(page.Left)+len(page.Restart) == 0; asked++ {
+		var over bool
+		var err error
+		if len(cur.Queue) == 0 {
+			if moved {
+				break // the round is over
+			}
+			err = m.round(ctx, cur, &page)
+			over = err == nil && len(cur.Queue) == 0
+		} else {
+			err = m.ask(ctx, cur, &page)
+			over = err == nil && len(cur.Queue) == 0
+		}
+		if err != nil && !moved {
+			return provider.Page{}, err
+		}
+		if err != nil || over {
+			break // the page comes short; an error comes with the next call, if it lasts
+		}
+		moved = true
+	}
+	page.Next, page.More = m.encodeCursor(cur), len(cur.Queue) > 0
+	return page, nil
+}
+
+// round begins one: it takes over what became of the folders, and says which are asked.
+func (m *Mailbox) round(ctx context.Context, cur *cursor, page *provider.Page) error {
+	t := m.known.tree
+	named := map[string]bool{}
+	link, whole := cur.Folders, cur.Folders == ""
+	seen := map[string]bool{}
+	var gone []string
+	for {
+		cs, next, delta, err := m.folderPage(ctx, quota.Live, link)
+		if err != nil && !whole && (expired(err) || errors.Is(err, provider.ErrGone) || errors.Is(err, errForeign)) {
+			link, whole = "", true // from the beginning: what is not among them is no more
+			clear(named)
+			gone = nil
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		for _, c := range cs {
+			if c.removed {
+				gone = append(gone, c.ID)
+				continue
+			}
+			named[c.ID], seen[c.ID] = true, true
+			gone = slices.DeleteFunc(gone, func(id string) bool { return id == c.ID })
+			t.set(c.place)
+			if s := cur.spot(c.ID); s == nil {
+				cur.Spots = append(cur.Spots, &spot{place: c.place, Off: true})
+			} else {
+				s.Name, s.Parent, s.Search = cmp.Or(c.Name, s.Name), cmp.Or(c.Parent, s.Parent), s.Search || c.Search
+			}
+		}
+		if delta != "" {
+			cur.Folders = delta
+			break
+		}
+		link = next
+	}
+	if err := m.loadRoles(ctx, quota.Live); err != nil {
+		return err
+	}
+	if len(named) > 0 && t.of(provider.RoleArchive) == "" { // it may have come into being
+		if err := m.loadRole(ctx, quota.Live, archived, provider.RoleArchive); err != nil {
+			return err
+		}
+	}
+	if whole {
+		for _, s := range cur.Spots {
+			if !seen[s.ID] {
+				gone = append(gone, s.ID)
+			}
+		}
+	}
+	for _, id := range gone {
+		if s := cur.spot(id); s != nil {
+			m.unwatch(s, page)
+			cur.Spots = slices.DeleteFunc(cur.Spots, func(s *spot) bool { return s.ID == id })
+			t.drop(id)
+		}
+	}
+	for _, s := range cur.Spots {
+		r, _ := t.role(s.ID)
+		switch {
+		case !watchedRole(r):
+			m.unwatch(s, page)
+		case s.Off: // it is new, or came out of the trash: all that lies in it is told
+			s.Off, s.Link, s.Fresh = false, "", 0
+			named[s.ID] = true
+		}
+	}
+	now := m.p.o.Now()
+	full := now.Sub(time.Unix(cur.Full, 0)) >= m.p.o.FullRound
+	if full {
+		cur.Full = now.Unix()
+	}
+	roles := t.roleMap()
+	cur.Queue = m.order(cur, func(s *spot) bool {
+		r := roles[s.ID]
+		return !s.Off && (full || named[s.ID] || s.Link == "" || s.Fresh != 0 || r == provider.RoleInbox || r == provider.RoleSent || r == provider.RoleArchive)
+	})
+	return nil
+}
+
+// unwatch tells of a folder that was deleted, or lies in one that is not watched now, as of one that is listed anew and holds nothing: what lay in it
+// has left it.
+func (m *Mailbox) unwatch(s *spot, page *provider.Page) {
+	if !s.Off {
+		f := m.known.tree.folder(s.ID)
+		if !watchedRole(f.Role) {
+			f.Role = ""
+		}
+		page.Restart = append(page.Restart, f)
+	}
+	s.Off, s.Link, s.Fresh = true, "", 0
+}
+
+// ask reads a page of the first folder in the queue.
+func (m *Mailbox) ask(ctx context.Context, cur *cursor, page *provider.Page) error {
+	s := cur.spot(cur.Queue[0])
+	if s == nil || s.Off {
+		cur.Queue = cur.Queue[1:]
+		return nil
+	}
+	ms, next, delta, err := m.deltaPage(ctx, s.ID, s.Link)
+	switch {
+	case err != nil && s.Link != "" && (expired(err) || errors.Is(err, errForeign)):
+		// Facts 2.2: "restart the folder from scratch, dedupe by id".
+		page.Restart = append(page.Restart, m.known.tree.folder(s.ID))
+		s.Link, s.Fresh = "", 0
+		return nil
+	case errors.Is(err, provider.ErrGone): // the folders' delta will tell
+		m.unwatch(s, page)
+		cur.Queue = cur.Queue[1:]
+		return nil
+	case err != nil:
+		return err
+	}
+	if err := m.tell(ctx, s, ms, page); err != nil {
+		return err
+	}
+	switch {
+	case delta == "":
+		s.Link = next
+	case s.Fresh != 0: // what came meanwhile is asked for at once
+		s.Link, s.Fresh = delta, 0
+	default:
+		s.Link = delta
+		cur.Queue = cur.Queue[1:]
+	}
+	return nil
+}
+
+// margin is how much clocks may differ.
+const margin = 5 * time.Minute
+
+// tell makes a page of what a delta said. Facts 2.2: a removal is "left this folder"; entries may repeat.
+func (m *Mailbox) tell(ctx context.Context, s *spot, ms []*mail, page *provider.Page) error {
+	in := []provider.Folder{m.known.tree.folder(s.ID)}
+	kinds := map[provider.ItemID]int{}
+	for _, x := range ms {
+		if x.removed() {
+			kinds[x.id()] |= 1
+		} else {
+			kinds[x.id()] |= 2
+		}
+	}
+	for _, x := range ms {
+		id := x.id()
+		if kinds[id] == 3 {
+			// It went and came, or came and went: facts 2.2, "order not guaranteed". Where it is now counts.
+			here, err := m.liesIn(ctx, id, s.ID)
+			if err != nil {
+				return err
+			}
+			kinds[id] = map[bool]int{true: 2, false: 1}[here]
+		}
+		if (kinds[id] == 1) != x.removed() {
+			continue
+		}
+		if x.removed() {
+			if s.Fresh == 0 {
+				page.Left = append(page.Left, provider.Removal{ID: id, Folder: s.ID})
+			}
+			continue
+		}
+		if x.draft() || s.Fresh != 0 && !since(x, time.Unix(s.Fresh, 0).Add(-margin)) {
+			continue
+		}
+		if r := x.received(); s.Link == "" && !r.IsZero() && r.Before(m.since) {
+			continue // it is listed anew, and of older mail nothing is wanted
+		}
+		it := provider.Item{ID: id, Folders: in}
+		if x.GetReceivedDateTime() != nil {
+			it.Envelope = m.p.envelope(x, in[0].Role == provider.RoleSent)
+		} else { // facts 2.2: "at least the changed properties"
+			it.Envelope = message.Envelope{Thread: str(x.GetConversationId()), Sent: in[0].Role == provider.RoleSent}
+		}
+		m.hurry(id)
+		page.Items = append(page.Items, it)
+	}
+	return nil
+}
+
+// since reports whether something happened to a message since a time.
+func since(x *mail, t time.Time) bool {
+	return !x.received().Before(t) || !timeOf(x.GetLastModifiedDateTime()).Before(t)
+}
+
+// liesIn asks where a message lies.
+func (m *Mailbox) liesIn(ctx context.Context, id provider.ItemID, folder string) (bool, error) {
+	x, err := m.get(ctx, quota.Live, id, idFields)
+	if errors.Is(err, provider.ErrGone) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return x.folder() == folder, nil
+}
+
+// get gets some fields of a message.
+func (m *Mailbox) get(ctx context.Context, l quota.Lane, id provider.ItemID, fields []string, expand ...string) (x *mail, err error) {
+	err = m.read(ctx, l, messageGet, func(ctx context.Context) error {
+		r, err := m.me.Messages().ByMessageId(string(id)).Get(ctx, &users.ItemMessagesMessageItemRequestBuilderGetRequestConfiguration{
+			QueryParameters: &users.ItemMessagesMessageItemRequestBuilderGetQueryParameters{Select: fields, Expand: expand}})
+		if err != nil {
+			return err
+		}
+		if x = mailOf(r); x == nil {
+			return errEmpty
+		}
+		return nil
+	})
+	return x, err
+}
+
+// hurry notes that the content of a message is live mail's.
+func (m *Mailbox) hurry(id provider.ItemID) {
+	if len(m.urgent) > 10_000 || m.urgent == nil {
+		m.urgent = map[provider.ItemID]bool{}
+	}
+	m.urgent[id] = true
+}
+
+// checkLink refuses to follow a stored link to another host.
+func (m *Mailbox) checkLink(link string) error {
+	u, err := url.Parse(link)
+	if err != nil || !own(m.p.base, u) {
+		return errForeign
+	}
+	return nil
+}
+
+// deltaPage reads a page of a folder's delta, from its beginning where link is "". Facts 2.2: "all query options are baked into the token", the headers go with
+// each call.
+func (m *Mailbox) deltaPage(ctx context.Context, folder, link string) (ms []*mail, next, delta string, err error) {
+	err = m.read(ctx, quota.Live, messagesDelta, func(ctx context.Context) error {
+		b := m.me.MailFolders().ByMailFolderId(folder).Messages().Delta()
+		cfg := &users.ItemMailFoldersItemMessagesDeltaRequestBuilderGetRequestConfiguration{Headers: prefer(m.p.o.PageSize)}
+		if link != "" {
+			if err := m.checkLink(link); err != nil {
+				return err
+			}
+			b = b.WithUrl(link)
+		} else {
+			cfg.QueryParameters = &users.ItemMailFoldersItemMessagesDeltaRequestBuilderGetQueryParameters{Select: listFields, Expand: []string{properties}}
+		}
+		r, err := b.GetAsDeltaGetResponse(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		if r == nil {
+			return errEmpty
+		}
+		ms = mails(r.GetValue())
+		next, delta = str(r.GetOdataNextLink()), str(r.GetOdataDeltaLink())
+		if next == "" && delta == "" {
+			return errors.New("the page has neither a next link nor a delta link")
+		}
+		return nil
+	})
+	return ms, next, delta, err
+}
+
+func mails(vs []models.Messageable) (out []*mail) {
+	for _, v := range vs {
+		if v == nil {
+			continue
+		}
+		if x := mailOf(v); x != nil {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+// ifMatch is a header of a request.
+func ifMatch(etag string) *abs.RequestHeaders {
+	h := abs.NewRequestHeaders()
+	if etag != "" {
+		h.Add("If-Match", etag)
+	}
+	return h
+}
