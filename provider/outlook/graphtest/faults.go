@@ -23,6 +23,8 @@ type Fault struct {
 	Code, Message string
 	Bare          bool
 	RetryAfter    time.Duration // in the header, whole seconds
+	// Body, where it isn't nil, is answered as JSON with Status instead of an error: a sample of Microsoft's, or nonsense.
+	Body []byte
 }
 
 // Faults that the service has (facts 2.1, 2.5, 2.7; texts from memory).
@@ -62,6 +64,9 @@ func (f *Fault) reach(r *http.Request) {
 func (f *Fault) response(c *call) *response {
 	if f.Cut {
 		return nil
+	}
+	if f.Body != nil {
+		return &response{status: f.Status, header: http.Header{"Content-Type": {jsonType}}, body: f.Body}
 	}
 	e := &apiError{status: f.Status, code: f.Code, message: f.Message, retryAfter: f.RetryAfter, bare: f.Bare, html: f.Code == "" && !f.Bare}
 	if f.Status == http.StatusUnauthorized {

@@ -34,6 +34,10 @@ func TestFaults(t *testing.T) {
 	if r := a.get("/me/messages"); !errors.Is(r.err, io.ErrUnexpectedEOF) {
 		t.Errorf("cut: %v", r.err)
 	}
+	s.Fail("", 1, graphtest.Fault{Status: 200, Body: []byte(`{"value":[{"id":"AAsample="}]}`)})
+	if got := a.get("/me/messages").want(t, "200").all("id"); len(got) != 1 || got[0] != "AAsample=" {
+		t.Errorf("a sample: %v", got)
+	}
 	mail := obj{"message": obj{"toRecipients": to("x@y.example")}}
 	s.Fail("sendMail", 1, graphtest.AnswerBroken)
 	a.post("/me/sendMail", mail).want(t, "504")

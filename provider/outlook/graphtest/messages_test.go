@@ -90,6 +90,11 @@ func TestFilters(t *testing.T) {
 		"not (isRead eq true) and importance eq 'normal'":                                       "Old,Re: offer,It's an offer",
 		"from/emailAddress/address eq 'BOB@acme.example'":                                       "Old,It's an offer",
 		"categories/any(c:c eq 'acme')":                                                         "Old",
+		"importance eq 'high' and isDraft eq false and hasAttachments eq false":                 "Question",
+		"flag/flagStatus ne 'notFlagged'":                                                       "",
+		"sentDateTime ge 2026-03-10T12:00:00Z and lastModifiedDateTime gt 2026-03-10T12:00:00Z": "",
+		"parentFolderId eq '" + ada.Folder("sentitems") + "'":                                   "Re: offer",
+		"from/emailAddress/name eq 'bob'":                                                       "It's an offer",
 		"isRead eq true or categories/any(a:a eq 'Late')":                                       "Old,Question",
 	} {
 		if got := strings.Join(a.get("/me/messages?$select=subject&$filter="+filter).want(t, "200").all("subject"), ","); got != want {
