@@ -137,3 +137,40 @@ func TestLightPackagesStayLight(t *testing.T) {
 		}
 	}
 }
+
+// Graph costs minutes and gigabytes to compile: who does not import provider/outlook compiles nothing of it, nor does who tests against graphtest. The SDK's root package
+// would pull in all of it.
+func TestWhoCompilesGraph(t *testing.T) {
+	graph := func(deps string) (out []string) {
+		for _, dep := range strings.Fields(deps) {
+			if strings.HasPrefix(dep, "github.com/microsoftgraph") || strings.HasPrefix(dep, "github.com/microsoft/") {
+				out = append(out, dep)
+			}
+		}
+		return out
+	}
+	list := func(args ...string) string {
+		t.Helper()
+		out, err := exec.Command("go", append([]string{"list", "-deps"}, args...)...).Output()
+		if err != nil {
+			t.Fatalf("go list -deps %v: %v", args, err)
+		}
+		return string(out)
+	}
+	if got := graph(list("./emailint/...", "./provider/imap/...", "./provider/gmail/...", "./smtp", "./provider/outlook/graphtest", "./provider/outlook/internal/...",
+		"./examples/gmail", "./examples/quickstart")); len(got) > 0 {
+		t.Errorf("Graph is compiled without provider/outlook: %v", got)
+	}
+	if got := graph(list("-test", "./emailint", "./emailint/internal/crash", "./provider/gmail/...", "./provider/imap/...", "./provider/outlook/internal/...")); len(got) > 0 {
+		t.Errorf("Graph is compiled for tests of others: %v", got)
+	}
+	whole := graph(list("./provider/outlook"))
+	if len(whole) == 0 {
+		t.Error("provider/outlook does without the SDK")
+	}
+	for _, dep := range whole {
+		if dep == "github.com/microsoftgraph/msgraph-sdk-go" || strings.HasPrefix(dep, "github.com/microsoftgraph/msgraph-sdk-go-core") {
+			t.Errorf("provider/outlook compiles %s", dep)
+		}
+	}
+}
