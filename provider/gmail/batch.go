@@ -35,9 +35,11 @@ func (f *fetched) knows(id provider.ItemID) bool { return f.got[id] != nil || f.
 func (m *Mailbox) getMany(ctx context.Context, l lane, ids []provider.ItemID, query url.Values) (*fetched, error) {
 	out := &fetched{map[provider.ItemID]*gapi.Message{}, map[provider.ItemID]error{}}
 	failures := 0
+	alone := 0      // so many are asked for one by one, as a batch did not tell of them
+	gaveUp := false // batches failed altogether
 	for len(ids) > 0 {
 		n := m.batchWidth()
-		if m.noBatch {
+		if m.noBatch || alone > 0 {
 			n = 1
 		}
 		n, err := m.take(ctx, l, messagesGet, min(len(ids), n))
@@ -59,8 +61,20 @@ func (m *Mailbox) getMany(ctx context.Context, l lane, ids []provider.ItemID, qu
 				m.noBatch = true // then one by one
 				continue
 			}
-			m.quota.learn(err)
-			if failures++; failures == tries || m.tokenless || !passing(err) {
+			m.quota.learn(messagesGet, err)
+			if n > 1 {
+				m.width = max(n/2, 1) // it may have been too much for the time that a call has
+			}
+			if n == 1 && errors.Is(err, errTooLong) { // that message's trouble alone
+				out.failed[chunk[0]] = err
+				ids, alone, failures = ids[1:], max(alone-1, 0), 0
+				continue
+			}
+			if failures++; failures == tries && n > 1 && passing(err) && !m.tokenless {
+				alone, failures, gaveUp = len(chunk), 0, true
+				continue
+			}
+			if failures == tries || m.tokenless || !passing(err) {
 				return out, err
 			}
 			if !pause(ctx, time.Duration(failures)*100*time.Millisecond) {
@@ -68,23 +82,31 @@ func (m *Mailbox) getMany(ctx context.Context, l lane, ids []provider.ItemID, qu
 			}
 			continue
 		}
+		if n > 1 && mixedUp(chunk, answers) { // then nothing that it says is of whom it says
+			m.noBatch = true
+			continue
+		}
 		var again []provider.ItemID
 		var last error
+		var sign *provider.SignInError
 		var stop *provider.RateLimitError // the one that asks for most
 		for i, id := range chunk {
 			msg, err := answers[i].message()
 			err = m.classify(ctx, messagesGet, err)
 			var limit *provider.RateLimitError
 			switch {
+			case err == nil && msg.Id != string(id):
+				again, last = append(again, id), m.classify(ctx, messagesGet, errNoAnswer)
 			case err == nil:
 				out.got[id] = msg
+				m.noBatch = m.noBatch || gaveUp && n == 1 // it is the batches that don't work
 			case errors.Is(err, provider.ErrGone):
 				out.failed[id] = provider.ErrGone
 			case errors.As(err, &limit):
 				if stop == nil || limit.RetryAfter > stop.RetryAfter {
 					stop = limit
 				}
-			case passing(err):
+			case passing(err), n > 1 && errors.As(err, &sign): // a call of its own takes another token
 				again, last = append(again, id), err
 			case status(err) >= 400:
 				out.failed[id] = err // this message alone can't be read
@@ -93,18 +115,27 @@ func (m *Mailbox) getMany(ctx context.Context, l lane, ids []provider.ItemID, qu
 			}
 		}
 		if stop != nil {
-			m.quota.learn(stop)
+			m.quota.learn(messagesGet, stop)
 			m.width = max(len(chunk)/2, 1)
 			return out, stop
 		}
 		m.width = min(m.batchWidth()+5, m.p.o.BatchSize)
-		ids = ids[len(chunk):]
+		was := alone
+		ids, alone = ids[len(chunk):], max(alone-len(chunk), 0)
 		if len(again) == 0 {
 			failures = 0
 			continue
 		}
-		if failures++; failures < tries {
-			ids = append(again, ids...)
+		if sign != nil {
+			ids, alone = append(again, ids...), 1
+			continue
+		}
+		if failures++; n > 1 && failures == tries {
+			ids, alone, failures, gaveUp = append(again, ids...), len(again), 0, errors.Is(last, errNoAnswer)
+			continue
+		}
+		if failures < tries {
+			ids, alone = append(again, ids...), was
 			if !pause(ctx, time.Duration(failures)*100*time.Millisecond) {
 				return out, ctx.Err()
 			}
@@ -116,6 +147,16 @@ func (m *Mailbox) getMany(ctx context.Context, l lane, ids []provider.ItemID, qu
 		}
 	}
 	return out, nil
+}
+
+// mixedUp reports whether an answer holds another message than was asked for in its place.
+func mixedUp(ids []provider.ItemID, answers []*answer) bool {
+	for i, a := range answers {
+		if msg, err := a.message(); err == nil && msg.Id != "" && msg.Id != string(ids[i]) {
+			return true
+		}
+	}
+	return false
 }
 
 func (m *Mailbox) batchWidth() int {
@@ -205,6 +246,7 @@ func (a *answer) message() (*gapi.Message, error) {
 	if err := json.Unmarshal(a.body, msg); err != nil {
 		return nil, errNoAnswer
 	}
+	a.msg, a.body = msg, nil
 	return msg, nil
 }
 

@@ -130,13 +130,16 @@ func (m *Mailbox) once(ctx context.Context, l lane, meth method, f func(context.
 	err := f(ctx)
 	m.quota.settle(units[meth])
 	err = m.classify(ctx, meth, err)
-	m.quota.learn(err)
+	m.quota.learn(meth, err)
 	return err
 }
 
 // take waits, a little, until the quotas have room for calls of a method, at most n, and returns for how many. What it took is to be settled.
 func (m *Mailbox) take(ctx context.Context, l lane, meth method, n int) (int, error) {
 	cost := units[meth]
+	if wait := m.quota.mute(); sends(meth) && wait > 0 {
+		return 0, &provider.RateLimitError{RetryAfter: wait, Err: errOwnLimit}
+	}
 	for waited := time.Duration(0); ; {
 		if err := ctx.Err(); err != nil {
 			return 0, err

@@ -20,11 +20,12 @@ type cursor struct {
 	Kind string `json:"k"`
 	// Start is the history id after which news is told: it moves when all pages were read, to what the first of them said (facts 1.4: "Storing
 	// after partial pages loses changes").
-	Start uint64 `json:"s,string"`
-	Then  uint64 `json:"n,string,omitempty"` // Start once all pages are read
-	Token string `json:"t,omitempty"`        // of the next page
-	Done  int    `json:"d,omitempty"`        // records of that page that were told
-	After uint64 `json:"a,string,omitempty"` // the last record that was told: where the token has died, those before it are passed over
+	Start  uint64 `json:"s,string"`
+	Then   uint64 `json:"n,string,omitempty"` // Start once all pages are read
+	Token  string `json:"t,omitempty"`        // of the next page
+	Done   int    `json:"d,omitempty"`        // records of that page that were told
+	After  uint64 `json:"a,string,omitempty"` // the last record that was told: where the token has died, those before it are passed over
+	Behind int    `json:"b,omitempty"`        // how many times in a row the history ended before Start
 	// Relist is under way: the history has expired.
 	Relist *relist `json:"r,omitempty"`
 }
@@ -69,10 +70,18 @@ func (m *Mailbox) Changes(ctx context.Context, c provider.Cursor) (provider.Page
 		return m.relist(ctx, cur)
 	}
 	r, err := m.history(ctx, cur.Start, cur.Token)
+	old := 0 // records of r that are of pages before
 	if err != nil && cur.Token != "" && (errors.Is(err, provider.ErrGone) || status(err) == http.StatusBadRequest) {
-		// The token has died: from the start, without what was told.
+		// The token has died: from the start, without what was told, to where there is more, or it would be the same when the next has died.
 		cur.Token, cur.Done = "", 0
 		r, err = m.history(ctx, cur.Start, "")
+		for n := 0; err == nil && r.NextPageToken != "" && r.NextPageToken != cur.Token && n < restartPages && !slices.ContainsFunc(r.History, func(h *gapi.History) bool { return h != nil && h.Id > cur.After }); n++ {
+			last := slices.DeleteFunc(r.History, func(h *gapi.History) bool { return h == nil || h.Id < cur.After })
+			cur.Token, old = r.NextPageToken, len(last)
+			if r, err = m.history(ctx, cur.Start, cur.Token); err == nil {
+				r.History = append(last, r.History...)
+			}
+		}
 	}
 	if errors.Is(err, provider.ErrGone) || status(err) == http.StatusBadRequest && cur.Token == "" {
 		return m.expired(ctx)
@@ -85,7 +94,7 @@ func (m *Mailbox) Changes(ctx context.Context, c provider.Cursor) (provider.Page
 	}
 	records := slices.DeleteFunc(r.History, func(h *gapi.History) bool { return h == nil })
 	from := min(cur.Done, len(records))
-	for cur.Token == "" && from < len(records) && records[from].Id < cur.After {
+	for cur.Done == 0 && from < len(records) && records[from].Id < cur.After {
 		from++
 	}
 	page, told, err := m.tell(ctx, records[from:])
@@ -97,15 +106,29 @@ func (m *Mailbox) Changes(ctx context.Context, c provider.Cursor) (provider.Page
 	}
 	switch {
 	case err != nil: // the page comes short; the error comes with the next call, if it lasts
-		cur.Done, page.More = from+told, true
+		cur.Done, page.More = max(from+told-old, 0), true
+	case r.NextPageToken != "" && r.NextPageToken == cur.Token:
+		return provider.Page{}, errSamePage
 	case r.NextPageToken != "":
 		cur.Token, cur.Done, page.More = r.NextPageToken, 0, true
+	case r.HistoryId != 0 && r.HistoryId < cur.Start && cur.Behind >= behindOften:
+		return m.expired(ctx)
+	case r.HistoryId != 0 && r.HistoryId < cur.Start:
+		cur = cursor{Kind: changesKind, Start: cur.Start, Behind: cur.Behind + 1}
 	default:
 		cur = cursor{Kind: changesKind, Start: max(cur.Then, cur.Start)}
 	}
 	page.Next = encode(cur)
 	return page, nil
 }
+
+const (
+	// restartPages bounds how many pages of history are passed over by one call, for 2 units each.
+	restartPages = 200
+	// behindOften is how many times in a row a history may end before where we stand: one of Google's machines may lag behind another. A mailbox
+	// that was put back stays there, and what comes to it then is below what we ask for.
+	behindOften = 2
+)
 
 func (m *Mailbox) history(ctx context.Context, start uint64, token string) (r *gapi.ListHistoryResponse, err error) {
 	err = m.read(ctx, live, historyList, func(ctx context.Context) (err error) {
@@ -180,6 +203,9 @@ func (m *Mailbox) tell(ctx context.Context, records []*gapi.History) (provider.P
 				told = min(told, folds[string(id)].first)
 			}
 		}
+		if told == 0 && slices.ContainsFunc(need, got.knows) && errors.As(err, new(*provider.RateLimitError)) {
+			told = 1 // a record may name more than can be read in a minute: what was not read of it is told by its id
+		}
 		// Fewer records come to something else.
 		folds, order = foldAll(records[:told])
 	}
@@ -250,7 +276,7 @@ func (m *Mailbox) readNew(ctx context.Context, need []provider.ItemID) (*fetched
 		came := 0
 		for _, id := range chunk {
 			msg := out.got[id]
-			if errors.Is(out.failed[id], errNoAnswer) { // its texts may be too long to come at all
+			if errors.Is(out.failed[id], errNoAnswer) || errors.Is(out.failed[id], errTooLong) { // its texts may be too long to come at all
 				delete(out.failed, id)
 				long = append(long, id)
 			}

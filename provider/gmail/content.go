@@ -192,7 +192,9 @@ func contentType(p *gapi.MessagePart) string {
 
 // isText reports whether a part is read by people in the message itself.
 func isText(p *gapi.MessagePart, typ string) bool {
-	if p.Filename != "" || !strings.HasPrefix(strings.ToLower(typ), "text/") {
+	typ = strings.ToLower(typ)
+	broken := strings.HasPrefix(typ, "multipart/") && len(p.Parts) == 0 // then all of it is there as one text
+	if p.Filename != "" || !strings.HasPrefix(typ, "text/") && !broken {
 		return false
 	}
 	for _, h := range p.Headers {
@@ -225,7 +227,13 @@ func (w *mimeWriter) body(p *gapi.MessagePart, typ string) ([]byte, error) {
 			w.truncated = true
 			return nil, nil
 		}
-		b, err = w.m.attachment(w.ctx, w.lane, w.id, p.Body.AttachmentId)
+		switch b, err = w.m.attachment(w.ctx, w.lane, w.id, p.Body.AttachmentId); {
+		case errors.Is(err, provider.ErrUnsupported): // the server has no parts apart
+			w.truncated = true
+			return nil, nil
+		case errors.Is(err, provider.ErrGone): // the id of the part died; the message was there a moment ago
+			err = errors.New("gmail: the text of a message could not be had")
+		}
 	}
 	if err != nil {
 		return nil, err

@@ -95,7 +95,7 @@ var (
 )
 
 // gone are the methods of which 404 says that what they were asked for is no more.
-var gone = []method{messagesGet, messagesModify, attachmentsGet, draftsGet, draftsSend, threadsGet, historyList, draftsCreate}
+var gone = []method{messagesGet, messagesModify, attachmentsGet, draftsGet, draftsSend, threadsGet, historyList, draftsCreate, messagesSend}
 
 // refused says what an answer of the API means.
 func refused(meth method, g *googleapi.Error, now time.Time) error {
@@ -150,20 +150,23 @@ func word(s string) string {
 	return s
 }
 
+// longestWait bounds what a server may ask for.
+const longestWait = 7 * 24 * time.Hour
+
 // retryAfter reads when to come back: the header, or the words (facts 1.6: "Retry after <RFC3339 time>"). 0: not told.
 func retryAfter(g *googleapi.Error, now time.Time) time.Duration {
 	if v := g.Header.Get("Retry-After"); v != "" {
 		if n, err := strconv.Atoi(v); err == nil && n >= 0 {
-			return time.Duration(min(n, 7*24*3600)) * time.Second
+			return time.Duration(min(n, int(longestWait/time.Second))) * time.Second
 		}
 		if t, err := http.ParseTime(v); err == nil {
-			return max(t.Sub(now), 0)
+			return min(max(t.Sub(now), 0), longestWait)
 		}
 	}
 	if _, after, ok := strings.Cut(strings.ToLower(g.Message), "retry after "); ok {
 		if f := strings.Fields(after); len(f) > 0 {
 			if t, err := time.Parse(time.RFC3339Nano, strings.ToUpper(strings.TrimRight(f[0], ".,;)"))); err == nil {
-				return max(t.Sub(now), 0)
+				return min(max(t.Sub(now), 0), longestWait)
 			}
 		}
 	}

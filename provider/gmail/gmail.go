@@ -10,7 +10,8 @@
 // it becomes one at Google, and a page that comes short is no loss.
 //
 // What it will not do: list drafts and chats; delete; send as an address that Gmail has not verified; wait for news (Gmail tells of it by
-// Pub/Sub, see Provider.Watch and Provider.Push); find mail by its Reply-To or Sender in Search.
+// Pub/Sub, see Provider.Watch and Provider.Push); find mail by its Reply-To or Sender in Search, or by an address
+// that needs quotation marks.
 //
 // All calls go through google.golang.org/api/gmail/v1, but batches, which that has not. Any server that speaks the same protocol will do
 // (Options.BaseURL); what one lacks is a *MissingError that names it. Tested on gmailtest alone: how Google itself behaves was read, in the
@@ -73,7 +74,8 @@ const (
 
 // Options of a Provider; the zero value is Google's with its documented quota.
 type Options struct {
-	// Where the service is; "": Google's. Tokens go to the scheme and host of BaseURL only, which is https, or this machine's.
+	// Where the service is; "": Google's, but for RevokeURL beside another TokenURL: then nothing is revoked. Access tokens go to the scheme and host of
+	// BaseURL only, which is https, or this machine's.
 	BaseURL, AuthURL, TokenURL, RevokeURL string
 	// HTTPClient carries the calls: its Transport and Timeout count. nil: http.DefaultTransport, and a minute for each call.
 	HTTPClient *http.Client
@@ -125,7 +127,9 @@ func New(o *Options) *Provider {
 	}
 	p.o.BaseURL = strings.TrimSuffix(cmp.Or(p.o.BaseURL, googleBase), "/") + "/"
 	p.o.AuthURL, p.o.TokenURL = cmp.Or(p.o.AuthURL, googleAuth), cmp.Or(p.o.TokenURL, googleToken)
-	p.o.RevokeURL = cmp.Or(p.o.RevokeURL, googleRevoke)
+	if p.o.RevokeURL == "" && p.o.TokenURL == googleToken { // tokens of others are none of Google's business
+		p.o.RevokeURL = googleRevoke
+	}
 	p.o.UnitsPerMinute = cmp.Or(p.o.UnitsPerMinute, 6000)
 	p.o.ProjectUnitsPerMinute = cmp.Or(p.o.ProjectUnitsPerMinute, 1_200_000)
 	p.o.Patience = cmp.Or(p.o.Patience, 2*time.Second)
@@ -283,9 +287,16 @@ type Mailbox struct {
 }
 
 func (m *Mailbox) whoami(ctx context.Context) error {
-	return m.read(ctx, live, getProfile, func(ctx context.Context) (err error) {
-		m.profile, err = m.api.Users.GetProfile("me").Context(ctx).Do()
-		return err
+	return m.read(ctx, live, getProfile, func(ctx context.Context) error {
+		p, err := m.api.Users.GetProfile("me").Context(ctx).Do()
+		if err != nil {
+			return err
+		}
+		if p.EmailAddress == "" {
+			return errors.New("the server does not tell whose mailbox it is")
+		}
+		m.profile = p
+		return nil
 	})
 }
 

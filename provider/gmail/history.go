@@ -21,6 +21,9 @@ type position struct {
 	Done      bool   `json:"d,omitempty"`
 }
 
+// emptyPages is how many pages may be looked at by one call until there is something on one.
+const emptyPages = 20
+
 const historyKind = "gmail-history"
 
 // History implements provider.Mailbox. It lists ids, 500 for 5 units, and reads none of them but a few at the edges of the window, to know where these are.
@@ -38,7 +41,7 @@ func (m *Mailbox) History(ctx context.Context, w provider.Window, c provider.Cur
 		pos.Estimated = n
 	}
 	page := provider.Page{Estimated: pos.Estimated}
-	for !pos.Done && len(page.Items) == 0 { // past pages of which all lies outside of the window
+	for n := 0; !pos.Done && len(page.Items) == 0 && n < emptyPages; n++ { // past pages of which all lies outside of the window
 		msgs, next, before, err := m.onward(ctx, past, query{window: w, before: pos.Before}, pos.Token, func() (time.Time, error) {
 			if pos.Oldest == 0 {
 				return time.Time{}, nil

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"slices"
 
+	gapi "google.golang.org/api/gmail/v1"
+
 	"github.com/intellicon/email-integration/provider"
 )
 
@@ -17,6 +19,9 @@ func (m *Mailbox) Inventory(ctx context.Context, s provider.Scope) iter.Seq2[pro
 		}
 	}
 }
+
+// idlePages is how many pages of an inventory in a row may tell nothing new.
+const idlePages = 20
 
 func (m *Mailbox) inventory(ctx context.Context, s provider.Scope, yield func(provider.Item, error) bool) error {
 	var in []provider.Folder
@@ -34,6 +39,7 @@ func (m *Mailbox) inventory(ctx context.Context, s provider.Scope, yield func(pr
 	q := query{window: s.Window, label: s.Folder}
 	token := ""
 	restarted := false
+	idle := 0                 // pages in a row that told nothing new
 	told := map[string]bool{} // a listing that begins anew tells nothing twice
 	for {
 		r, err := m.list(ctx, past, q, token, m.p.o.PageSize)
@@ -50,6 +56,11 @@ func (m *Mailbox) inventory(ctx context.Context, s provider.Scope, yield func(pr
 				return err
 			}
 		}
+		if len(r.Messages) == 0 || slices.IndexFunc(r.Messages, func(msg *gapi.Message) bool { return !told[msg.Id] }) < 0 {
+			idle++
+		} else {
+			idle = 0
+		}
 		for _, msg := range msgs {
 			if told[msg.Id] {
 				continue
@@ -64,8 +75,12 @@ func (m *Mailbox) inventory(ctx context.Context, s provider.Scope, yield func(pr
 				return nil
 			}
 		}
-		if token = r.NextPageToken; token == "" || over {
+		switch {
+		case r.NextPageToken == "" || over:
 			return nil
+		case r.NextPageToken == token, idle > idlePages && !restarted:
+			return errSamePage
 		}
+		token = r.NextPageToken
 	}
 }

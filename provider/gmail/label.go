@@ -11,6 +11,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"golang.org/x/text/unicode/norm"
 	gapi "google.golang.org/api/gmail/v1"
 
 	"github.com/intellicon/email-integration/provider"
@@ -29,20 +30,24 @@ func (m *Mailbox) Label(ctx context.Context, t provider.Target, label string) (p
 	if err != nil {
 		return provider.Mutation{}, err
 	}
-	id, err := m.makeLabel(ctx, labelName(label))
-	if err != nil {
-		return provider.Mutation{}, err
+	for again := false; ; again = true {
+		id, err := m.makeLabel(ctx, labelName(label))
+		if err != nil {
+			return provider.Mutation{}, err
+		}
+		did := provider.Mutation{How: "label", To: id, Item: itemID(msg.Id)}
+		if slices.Contains(msg.LabelIds, id) {
+			did.Already = true
+			return did, nil
+		}
+		err = m.modify(ctx, msg.Id, []string{id}, nil)
+		if status(err) == http.StatusBadRequest { // its owner deleted the label since it was listed
+			if m.labels = nil; !again {
+				continue
+			}
+		}
+		return done(did, err)
 	}
-	did := provider.Mutation{How: "label", To: id, Item: itemID(msg.Id)}
-	if slices.Contains(msg.LabelIds, id) {
-		did.Already = true
-		return did, nil
-	}
-	err = m.modify(ctx, msg.Id, []string{id}, nil)
-	if status(err) == http.StatusBadRequest { // its owner deleted the label since it was listed
-		m.labels = nil
-	}
-	return done(did, err)
 }
 
 // Unlabel implements provider.Labeler.
@@ -123,6 +128,8 @@ func (m *Mailbox) makeLabel(ctx context.Context, name string) (string, error) {
 			return err
 		})
 		switch {
+		case err == nil && made.Id == "":
+			return "", errors.New("gmail: labels.create: the answer names no label")
 		case err == nil:
 			m.labels.all = append(m.labels.all, made)
 			id = made.Id
@@ -146,7 +153,7 @@ func (m *Mailbox) makeLabel(ctx context.Context, name string) (string, error) {
 // named finds a label of the user by its name, "" where there is none.
 func (m *Mailbox) named(name string) (string, error) {
 	for _, l := range m.labels.all {
-		if !strings.EqualFold(l.Name, name) {
+		if !strings.EqualFold(norm.NFC.String(l.Name), norm.NFC.String(name)) {
 			continue
 		}
 		if !isFolder(l.Id) || roles[l.Id] != "" {

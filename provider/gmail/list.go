@@ -2,6 +2,7 @@ package gmail
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -85,6 +86,9 @@ func (m *Mailbox) list(ctx context.Context, l lane, q query, token string, size 
 // should the next token die, too. before is the query's to which next belongs.
 func (m *Mailbox) onward(ctx context.Context, l lane, q query, token string, at func() (time.Time, error)) (msgs []*gapi.Message, next string, before int64, err error) {
 	r, err := m.list(ctx, l, q, token, m.p.o.PageSize)
+	if err == nil && token != "" && r.NextPageToken == token {
+		err = errSamePage
+	}
 	if err == nil || token == "" || status(err) != http.StatusBadRequest {
 		if err != nil {
 			return nil, "", 0, err
@@ -116,6 +120,9 @@ func (m *Mailbox) onward(ctx context.Context, l lane, q query, token string, at 
 	}
 	return msgs, next, q.before, nil
 }
+
+// errSamePage is of a server whose pages don't end.
+var errSamePage = errors.New("gmail: the server gives the same page again and again")
 
 // spot is where a listing stands, with its last message for when the token has died.
 type spot struct {

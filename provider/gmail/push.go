@@ -93,6 +93,14 @@ func pushedAddress(body []byte) string {
 	return told.EmailAddress
 }
 
+// short bounds what strangers write into logs.
+func short(s string) string {
+	if len(s) > 300 {
+		return strings.ToValidUTF8(s[:300], "") + "..."
+	}
+	return s
+}
+
 func forged(format string, args ...any) error {
 	return fmt.Errorf("gmail: %s: %w", fmt.Sprintf(format, args...), provider.ErrForged)
 }
@@ -115,7 +123,7 @@ func (v *pushes) verify(r *http.Request, o *Options) error {
 	case trouble != nil:
 		return fmt.Errorf("gmail: Google's keys can't be had, by which notifications are verified: %w", trouble)
 	case err != nil:
-		return forged("a notification's token does not hold (%s)", strings.TrimPrefix(err.Error(), "oidc: "))
+		return forged("a notification's token does not hold (%s)", short(strings.TrimPrefix(err.Error(), "oidc: ")))
 	case len(got.Audience) != 1 || got.Audience[0] != o.PushAudience:
 		return forged("a notification's token is for others as well")
 	}
@@ -127,7 +135,7 @@ func (v *pushes) verify(r *http.Request, o *Options) error {
 	case err != nil:
 		return forged("a notification's token is no push subscription's")
 	case who.Email != o.PushAccount:
-		return forged("a notification is of %q and not of Options.PushAccount (docs/setup-google.md, \"Push\")", who.Email)
+		return forged("a notification is of %q and not of Options.PushAccount (docs/setup-google.md, \"Push\")", short(who.Email))
 	case !who.Verified:
 		return forged("the address of a notification's service account is not verified")
 	}

@@ -65,6 +65,10 @@ type charge struct {
 const minute = time.Minute + 100*time.Millisecond
 
 func (w *window) forget(now time.Time) {
+	// A clock that was set back would make it wait until it has caught up.
+	for i := len(w.spent) - 1; i >= 0 && w.spent[i].at.After(now); i-- {
+		w.spent[i].at = now
+	}
 	n := 0
 	for n < len(w.spent) && now.Sub(w.spent[n].at) >= minute {
 		w.sum -= w.spent[n].units
@@ -108,6 +112,7 @@ type quota struct {
 	struck   time.Time  // when it refused last, or allowed was raised last
 	strikes  int        // refusals in a row
 	until    time.Time  // nothing is asked for before
+	unsent   time.Time  // nothing is sent before
 	urgently int        // of flying, for live mail
 	total    int64      // units of all calls so far
 }
@@ -120,6 +125,9 @@ func (q *quota) take(l lane, n, cost int) (got int, wait time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	now := q.now()
+	if back := q.struck.Sub(now); back > 0 { // the clock was set back
+		q.struck, q.until, q.unsent = now, q.until.Add(-back), q.unsent.Add(-back)
+	}
 	if now.Before(q.until) {
 		return 0, q.until.Sub(now)
 	}
@@ -134,7 +142,11 @@ func (q *quota) take(l lane, n, cost int) (got int, wait time.Duration) {
 	if l == past {
 		// The last fortieth is live mail's, as far as it hasn't had it.
 		room -= max(0, q.allowed/40-q.live.sum-q.urgently)
-		least *= min(n, few)
+		least = max(cost, min(cost*min(n, few), q.allowed/2))
+	}
+	if q.all.sum == 0 && q.flying == 0 {
+		room = max(room, cost) // a call that costs more than a minute has
+		least = min(least, room)
 	}
 	if room < least {
 		want := least
@@ -216,7 +228,7 @@ func (p *Provider) Spent(address string) (units int64) {
 
 // learn takes a refusal to heart: nothing is asked for until it is over, and less is believed to be allowed, as others may use the same quota. It fills in
 // how long that is where Google didn't say.
-func (q *quota) learn(err error) {
+func (q *quota) learn(meth method, err error) {
 	var limit *provider.RateLimitError
 	if !errors.As(err, &limit) || limit.Err == errOwnLimit {
 		return
@@ -229,6 +241,11 @@ func (q *quota) learn(err error) {
 		limit.RetryAfter = 5 * time.Second << min(q.strikes, 4)
 		limit.RetryAfter += rand.N(limit.RetryAfter / 4)
 	}
+	if sends(meth) && limit.RetryAfter > 2*time.Minute {
+		// It is about how much may be sent in a day (facts 1.6), and says nothing of reading.
+		q.unsent, q.struck = now.Add(limit.RetryAfter), now
+		return
+	}
 	if until := now.Add(limit.RetryAfter); until.After(q.until) {
 		q.until = until
 	}
@@ -237,6 +254,16 @@ func (q *quota) learn(err error) {
 	}
 	q.strikes++
 	q.struck = now
+}
+
+// sends reports whether a method sends mail.
+func sends(meth method) bool { return meth == draftsSend || meth == messagesSend }
+
+// mute is how long nothing may be sent.
+func (q *quota) mute() time.Duration {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.unsent.Sub(q.now())
 }
 
 // crowded reports whether a refusal is about calls that are made at once (facts 1.6: "per-user concurrency"), not about units.
@@ -251,7 +278,7 @@ func (q *quota) idle() bool {
 	defer q.mu.Unlock()
 	now := q.now()
 	q.all.forget(now)
-	return q.flying == 0 && q.all.sum == 0 && !now.Before(q.until) && (q.allowed == 0 || q.allowed == q.limit)
+	return q.flying == 0 && q.all.sum == 0 && !now.Before(q.until) && !now.Before(q.unsent) && (q.allowed == 0 || q.allowed == q.limit)
 }
 
 // appBudget is the quota of apps as far as this process spends it.
@@ -277,6 +304,9 @@ func (b *appBudget) Take(_ context.Context, app string, units, least int, urgent
 	room := b.limit - w.sum
 	if !urgent {
 		room -= b.limit / 40
+	}
+	if w.sum == 0 {
+		room = max(room, least) // else it would never be
 	}
 	if room < least {
 		return 0, w.free(now, least-room), nil

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
@@ -37,8 +38,7 @@ func searches(who []string) []string {
 		if key == "" {
 			key = string(message.DomainKey(strings.TrimPrefix(w, "@")))
 		}
-		// In these an operator would not end where the address does.
-		if key == "" || seen[key] || strings.ContainsAny(key, "\"{}() \t\\") {
+		if seen[key] || !searchable(key) {
 			continue
 		}
 		seen[key] = true
@@ -62,6 +62,22 @@ func searches(who []string) []string {
 	}
 	flush()
 	return out
+}
+
+// searchable reports whether an operator ends where an address or domain does: no address that a service gives out has more than RFC 5322, 3.2.3 lets be
+// written without quotation marks, or letters of other scripts. Others are not asked for: what they might find is known by its id, and unread.
+func searchable(key string) bool {
+	local, domain, ok := strings.Cut(key, "@")
+	if !ok {
+		local, domain = "", key
+	}
+	return len(key) <= 320 && (!ok || local != "") && strings.Trim(domain, ".-_") == domain && strings.Contains(domain, ".") &&
+		!strings.ContainsFunc(local, func(r rune) bool {
+			return !unicode.In(r, unicode.L, unicode.M, unicode.N) && !strings.ContainsRune("!#$%&'*+-/=?^_`~.", r)
+		}) &&
+		!strings.ContainsFunc(domain, func(r rune) bool {
+			return !unicode.In(r, unicode.L, unicode.M, unicode.N) && !strings.ContainsRune("-_.", r)
+		})
 }
 
 func hashOf(queries []string) uint64 {

@@ -89,6 +89,9 @@ func (m *Mailbox) draft(ctx context.Context, raw []byte, thread string) (d *gapi
 		d, err = call.Do()
 		return err
 	})
+	if err == nil && d.Id == "" {
+		return nil, errors.New("gmail: drafts.create: the answer names no draft")
+	}
 	return d, err
 }
 
@@ -99,7 +102,7 @@ func addresses(o provider.SendOptions) error {
 	}
 	for _, a := range append([]string{o.From}, o.Recipients...) {
 		p, err := netmail.ParseAddress(a)
-		if err != nil || p.Name != "" || strings.ContainsAny(a, "\r\n<>") {
+		if err != nil || p.Name != "" || strings.ContainsAny(a, "\r\n<>") || message.AddressKey(a) == "" {
 			return notSent("one of the addresses is not a bare address")
 		}
 	}
@@ -111,7 +114,12 @@ func (m *Mailbox) mayBe(ctx context.Context, from string) error {
 	if message.AddressKey(from) == message.AddressKey(m.profile.EmailAddress) {
 		return nil
 	}
+	cached := m.aliases != nil
 	a, err := m.alias(ctx, from)
+	if err == nil && cached && (a == nil || !verified(a)) { // it may be since then
+		m.aliases = nil
+		a, err = m.alias(ctx, from)
+	}
 	switch {
 	case errors.Is(err, provider.ErrUnsupported):
 		return notSent("the server does not tell as whom this mailbox may send: send as %s", m.profile.EmailAddress)
@@ -141,7 +149,7 @@ func prepare(raw []byte, o provider.SendOptions) ([]byte, error) {
 		wanted[k] = r
 	}
 	for _, a := range slices.Concat(e.To, e.Cc) {
-		if a.Key != "" && wanted[a.Key] == "" {
+		if (a.Key != "" || strings.Contains(a.Addr, "@")) && wanted[a.Key] == "" {
 			return nil, notSent("the message names somebody in To or Cc who is not among its recipients, and Gmail would send to them")
 		}
 	}
@@ -207,10 +215,16 @@ func (m *Mailbox) Release(ctx context.Context, s provider.Staged) (provider.Sent
 	} else {
 		msg, err = m.sendRaw(ctx, s)
 	}
+	if errors.Is(err, provider.ErrGone) && s.Raw != nil {
+		return provider.Sent{}, &sendError{err: err} // no draft that may have been sent
+	}
 	if err != nil {
 		return provider.Sent{}, m.unsent(err)
 	}
 	sent := provider.Sent{Item: itemID(msg.Id), Response: "accepted by Gmail"}
+	if sent.Item == "" {
+		return sent, nil
+	}
 	if got, err := m.getMany(ctx, live, []provider.ItemID{sent.Item}, idOnly); err == nil && got.got[sent.Item] != nil {
 		sent.MessageID = messageID(got.got[sent.Item])
 	}
@@ -233,7 +247,7 @@ func (m *Mailbox) sendRaw(ctx context.Context, s provider.Staged) (msg *gapi.Mes
 		})
 	}
 	err = send(s.Options.Thread)
-	if s.Options.Thread != "" && (status(err) == http.StatusNotFound || status(err) == http.StatusBadRequest) {
+	if s.Options.Thread != "" && (errors.Is(err, provider.ErrGone) || status(err) == http.StatusBadRequest) {
 		err = send("")
 	}
 	return msg, err

@@ -236,6 +236,12 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 	if err := t.do(`UPDATE ledger SET email = ? WHERE id = ?`, out.Email, r.ID); err != nil {
 		return err
 	}
+	if r.Left && st.Email != nil && r.Fate != state.FateLinked {
+		// While it linked to nothing its header was not kept, and nobody could look whether it was deleted (Leavers): now somebody can.
+		if err := t.do(`UPDATE ledger SET check_at = 0 WHERE id = ? AND away`, r.ID); err != nil {
+			return err
+		}
+	}
 	if out.Email != 0 && !made && !state.IsOutbox(r.Item) {
 		if err := t.shown(l.Connection, out.Email); err != nil {
 			return err
