@@ -25,7 +25,7 @@ type place struct {
 // Roles of folders by their well-known names (facts 2.3). What is out, and what lies below, holds no mail that is watched.
 const (
 	out      provider.Role = "out"
-	archived               = "archive"
+	archived string        = "archive"
 )
 
 var wellKnown = []struct {
