@@ -37,6 +37,8 @@ type spot struct {
 	// Fresh, Unix seconds: the first listing isn't over, and what was there before then is not told.
 	Fresh int64 `json:"s,omitempty"`
 	Off   bool  `json:"o,omitempty"` // not watched
+	// Gone: it was not there when it was asked, though the folders' delta has not said so yet.
+	Gone bool `json:"g,omitempty"`
 	// Bare: only ids are asked for, as a page with more could not be read.
 	Bare bool `json:"b,omitempty"`
 }
@@ -85,7 +87,7 @@ func (m *Mailbox) Start(ctx context.Context) (provider.Cursor, error) {
 			var limit *provider.RateLimitError
 			switch {
 			case errors.Is(err, provider.ErrGone): // deleted meanwhile
-				s.Off, s.Fresh = true, 0
+				s.Off, s.Gone, s.Fresh = true, true, 0
 			case errors.As(err, &limit) && left < primed-1:
 				left = 0 // the rest comes with Changes
 			case garbled(err) && !s.Bare:
@@ -225,20 +227,21 @@ func (m *Mailbox) round(ctx context.Context, cur *cursor, page *provider.Page) e
 			t.drop(id)
 		}
 	}
+	now := m.p.o.Now()
+	full := now.Sub(time.Unix(cur.Full, 0)) >= m.p.o.FullRound
+	if full {
+		cur.Full = now.Unix()
+	}
 	for _, s := range cur.Spots {
 		r, _ := t.role(s.ID)
 		switch {
 		case !watchedRole(r):
 			m.unwatch(s, page)
-		case s.Off: // it is new, or came out of the trash: all that lies in it is told
-			s.Off, s.Link, s.Fresh = false, "", 0
+			s.Gone = false
+		case s.Off && (!s.Gone || full || named[s.ID]): // it is new, or came out of the trash: all that lies in it is told
+			s.Off, s.Gone, s.Link, s.Fresh = false, false, "", 0
 			named[s.ID] = true
 		}
-	}
-	now := m.p.o.Now()
-	full := now.Sub(time.Unix(cur.Full, 0)) >= m.p.o.FullRound
-	if full {
-		cur.Full = now.Unix()
 	}
 	roles := t.roleMap()
 	cur.Queue = m.order(cur, func(s *spot) bool {
@@ -283,6 +286,7 @@ func (m *Mailbox) ask(ctx context.Context, cur *cursor, page *provider.Page) err
 		return nil
 	case errors.Is(err, provider.ErrGone): // the folders' delta will tell
 		m.unwatch(s, page)
+		s.Gone = true
 		cur.Queue = cur.Queue[1:]
 		return nil
 	case err != nil:

@@ -89,9 +89,9 @@ func (m *Mailbox) watchedIn(ctx context.Context, l quota.Lane, id string) (provi
 		if err := m.locateFolder(ctx, l, id); err != nil {
 			return provider.Folder{}, false, err
 		}
-		r, _ = m.known.tree.role(id)
+		r, known = m.known.tree.role(id)
 	}
-	return m.known.tree.folder(id), id != "" && watchedRole(r), nil
+	return m.known.tree.folder(id), known && watchedRole(r), nil
 }
 
 // listing is what is listed, newest first.
