@@ -33,10 +33,10 @@ func (s *Store) SetPause(ctx context.Context, p state.Pause) error {
 
 // EndPause implements state.Controls. The pause goes last: should this be cut off, it stands.
 func (s *Store) EndPause(ctx context.Context, org, provider string, admin bool) error {
-	var there bool
+	var at int64
 	var orgs []string
 	err := s.read(ctx, func(t *tx) (err error) {
-		if err = t.row(`SELECT EXISTS (SELECT 1 FROM pause WHERE org = ? AND provider = ? AND admin = ?)`, org, provider, admin).Scan(&there); err != nil {
+		if err = notFound(t.row(`SELECT at FROM pause WHERE org = ? AND provider = ? AND admin = ?`, org, provider, admin).Scan(&at)); err != nil {
 			return err
 		}
 		orgs, err = list(t, one[string], `SELECT DISTINCT org FROM connection WHERE (?1 = '' OR org = ?1) AND (?2 = '' OR provider = ?2) ORDER BY org`,
@@ -45,9 +45,6 @@ func (s *Store) EndPause(ctx context.Context, org, provider string, admin bool) 
 	})
 	if err != nil {
 		return err
-	}
-	if !there {
-		return state.ErrNotFound
 	}
 	for _, o := range orgs {
 		if err := s.write(ctx, o, func(t *tx) error {
@@ -58,7 +55,8 @@ func (s *Store) EndPause(ctx context.Context, org, provider string, admin bool) 
 		}
 	}
 	return s.writeAnywhere(ctx, func(t *tx) error {
-		return t.do(`DELETE FROM pause WHERE org = ? AND provider = ? AND admin = ?`, org, provider, admin)
+		// One that was set in its place meanwhile stands.
+		return t.do(`DELETE FROM pause WHERE org = ? AND provider = ? AND admin = ? AND at = ?`, org, provider, admin, at)
 	})
 }
 
