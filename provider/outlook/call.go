@@ -159,6 +159,12 @@ func plainNames(q string) string {
 	return strings.Join(parts, "&")
 }
 
+// errCircle is a chain of pages without an end.
+var errCircle = errors.New("outlook: the pages of a listing lead to no end")
+
+// endless is how many pages are read of a chain of which nothing is kept in between.
+const endless = 1000
+
 var errTooLong = errors.New("the answer is longer than is read")
 
 // bounded ends a body that is too long with an error.
