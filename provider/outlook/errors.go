@@ -210,14 +210,17 @@ type goneError struct{ err *callError }
 func (e *goneError) Error() string   { return e.err.Error() }
 func (e *goneError) Unwrap() []error { return []error{provider.ErrGone, e.err} }
 
+// longest is how long a mailbox is left alone because Microsoft says so, as by the engine: what asks for more is a slip.
+const longest = 24 * time.Hour
+
 // retryAfter reads when to come back. 0: not told.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	v := h.Get("Retry-After")
 	if n, err := strconv.Atoi(v); err == nil && n >= 0 {
-		return time.Duration(min(n, 7*24*3600)) * time.Second
+		return min(time.Duration(min(n, 7*24*3600))*time.Second, longest)
 	}
 	if t, err := http.ParseTime(v); err == nil {
-		return max(t.Sub(now), 0)
+		return min(max(t.Sub(now), 0), longest)
 	}
 	return 0
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/intellicon/email-integration/provider"
@@ -327,5 +328,76 @@ func TestLeftWhileListed(t *testing.T) {
 	}
 	if len(b.in[provider.ItemID(id)]) > 0 {
 		t.Errorf("it is taken to lie in %v", b.in)
+	}
+}
+
+// Attachments around 3 MB go one way or the other: by a request below, by an upload session from there on (facts 2.6).
+func TestAttachmentsOfThreeMegabytes(t *testing.T) {
+	for _, size := range []int{2_900_000, 2_900_001, 3_000_000, 3<<20 - 500, 3 << 20, 3<<20 + 1} {
+		w := newWorld(graphtest.Options{}, outlook.Options{})
+		box := w.open(t)
+		st, err := box.Stage(t.Context(), large(size), provider.SendOptions{From: owner, Recipients: []string{"ada@sender.example"}, MessageID: "files@acme.example"})
+		if err != nil {
+			t.Errorf("%d: %v", size, err)
+			continue
+		}
+		if _, err := box.Release(t.Context(), st); err != nil {
+			t.Errorf("%d: %v", size, err)
+		}
+	}
+}
+
+// An answer that leads elsewhere is no success: nothing was sent and nothing changed.
+func TestRedirects(t *testing.T) {
+	w := newWorld(graphtest.Options{}, outlook.Options{})
+	id := w.user.Deliver(providertest.Mail("a", "x"), day0, "inbox")
+	w.between(func(r *http.Request) *http.Response {
+		if strings.HasSuffix(r.URL.Path, "/send") || r.Method == http.MethodPatch {
+			a := answers(302, "")
+			a.Header.Set("Location", "https://elsewhere.example/")
+			return a
+		}
+		return nil
+	})
+	box := w.open(t)
+	st := stage(t, box)
+	if sent, err := box.Release(t.Context(), st); err == nil {
+		t.Errorf("it was sent: %v", sent)
+	}
+	if out, _, err := box.Lookup(t.Context(), st); err != nil || out != provider.OutcomeNotSent {
+		t.Errorf("%v, %v", out, err)
+	}
+	if did, err := box.Label(t.Context(), provider.Target{Item: provider.ItemID(id)}, "CRM"); err == nil {
+		t.Errorf("it has a label: %v", did)
+	}
+}
+
+// A refusal that asks for more patience than anybody has is asked again within a day.
+func TestLongRetryAfter(t *testing.T) {
+	for _, after := range []string{"99999999", "99999999999999999999", "Fri, 01 Jan 2100 00:00:00 GMT"} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(graphtest.Options{}, outlook.Options{})
+			refuse := false
+			w.between(func(*http.Request) *http.Response {
+				if !refuse {
+					return nil
+				}
+				a := answers(429, "")
+				a.Header.Set("Retry-After", after)
+				return a
+			})
+			box := w.open(t)
+			refuse = true
+			_, err := box.Start(t.Context())
+			var limit *provider.RateLimitError
+			if !errors.As(err, &limit) || limit.RetryAfter > 24*time.Hour {
+				t.Errorf("%s: %v", after, err)
+			}
+			refuse = false
+			time.Sleep(25 * time.Hour)
+			if _, err := box.Start(t.Context()); err != nil {
+				t.Errorf("%s: %v", after, err)
+			}
+		})
 	}
 }

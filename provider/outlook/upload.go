@@ -26,7 +26,11 @@ const rangeSize = 11 * 320 << 10
 // attach puts a file on a draft.
 func (m *Mailbox) attach(ctx context.Context, id provider.ItemID, f rawmail.File) error {
 	if len(f.Data) > attachLimit {
-		return m.upload(ctx, id, f)
+		err := m.upload(ctx, id, f)
+		var c *callError
+		if !errors.As(err, &c) || c.code != "ErrorAttachmentSizeShouldNotBeLessThanMinimumSize" {
+			return err // else its megabytes are larger than ours
+		}
 	}
 	a := models.NewFileAttachment()
 	a.SetName(&f.Name)
@@ -135,7 +139,7 @@ func (m *Mailbox) apart(ctx context.Context, r *http.Request) (*http.Response, e
 	if a, ok := ctx.Value(answerKey{}).(*answer); ok {
 		a.status, a.header = resp.StatusCode, resp.Header.Clone()
 	}
-	if resp.StatusCode >= 300 {
+	if resp.StatusCode >= 300 { // those below 400, too: nothing is sent elsewhere
 		defer resp.Body.Close() //nolint:errcheck // it was read
 		return nil, odata(resp)
 	}
