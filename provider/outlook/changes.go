@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"net/url"
 	"slices"
 	"time"
@@ -140,10 +141,12 @@ func (m *Mailbox) passOver(s *spot, err error) bool {
 	var limit *provider.RateLimitError
 	var action *provider.NeedsAction
 	var sign *provider.SignInError
-	if errors.As(err, &limit) || errors.As(err, &action) || errors.As(err, &sign) {
+	var missing *MissingError
+	denied := errors.As(err, &action) && status(err) == http.StatusForbidden // the inbox was asked before
+	if errors.As(err, &limit) || action != nil && !denied || errors.As(err, &sign) {
 		return false
 	}
-	return errors.Is(err, errCircle) || status(err) >= 400
+	return errors.Is(err, errCircle) || errors.Is(err, errUnread) || errors.As(err, &missing) || status(err) >= 400
 }
 
 // Changes implements provider.Mailbox. A round asks the set of folders, then Inbox, Sent Items, Archive and the folders that this named, or all; a page is that of one

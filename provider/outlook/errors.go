@@ -17,6 +17,7 @@ import (
 	"github.com/microsoftgraph/msgraph-sdk-go/models/odataerrors"
 
 	"github.com/intellicon/email-integration/provider"
+	"github.com/intellicon/email-integration/provider/outlook/internal/quota"
 )
 
 // method is something that Graph is asked, for errors.
@@ -152,7 +153,26 @@ func (m *Mailbox) classify(ctx context.Context, meth method, err error, a *answe
 	if errors.As(err, &u) {
 		err = u.Err
 	}
+	if a.status/100 == 2 {
+		return fmt.Errorf("outlook: %s: %w: %w", meth, errUnread, err)
+	}
 	return fmt.Errorf("outlook: %s: %w", meth, err)
+}
+
+// errUnread is an answer that came and can't be read.
+var errUnread = errors.New("the answer can't be read")
+
+// single makes of the refusal of one message an error that is no more than that, where the inbox may be read: what protects single messages asks nobody to
+// connect the mailbox again.
+func (m *Mailbox) single(ctx context.Context, l quota.Lane, err error) error {
+	var action *provider.NeedsAction
+	if !errors.As(err, &action) || status(err) != http.StatusForbidden {
+		return err
+	}
+	if _, e := m.folderBy(ctx, l, "inbox"); e != nil {
+		return err
+	}
+	return action.Err
 }
 
 // Codes that say more than their status (facts 2.1, 2.2, 2.5, 2.6).

@@ -213,7 +213,12 @@ func TestBrokenFolder(t *testing.T) {
 		"refused": func(*http.Request) *http.Response {
 			return answers(400, `{"error":{"code":"ErrorInvalidFolder","message":"no"}}`)
 		},
-		"in itself": func(r *http.Request) *http.Response { return linked(r.URL.String()) },
+		"denied": func(*http.Request) *http.Response {
+			return answers(403, `{"error":{"code":"ErrorAccessDenied","message":"no"}}`)
+		},
+		"a page":     func(*http.Request) *http.Response { return answers(404, `<html>`) },
+		"unreadable": func(*http.Request) *http.Response { return answers(200, `{"value":[{"id":`) },
+		"in itself":  func(r *http.Request) *http.Response { return linked(r.URL.String()) },
 		"no end": func(r *http.Request) *http.Response {
 			q := r.URL.Query()
 			q.Set("n", q.Get("n")+"1")
@@ -225,38 +230,40 @@ func TestBrokenFolder(t *testing.T) {
 			return linked(u.String())
 		},
 	} {
-		w := newWorld(graphtest.Options{}, outlook.Options{})
-		bad, broken := w.user.Folder("Bad"), true
-		w.between(func(r *http.Request) *http.Response {
-			if broken && strings.Contains(r.URL.Path, "/mailFolders/"+bad+"/messages") {
-				return answer(r)
-			}
-			return nil
-		})
-		b := newBook(t, w.open(t))
-		other := w.user.Folder("Other")
-		follow := func() {
-			t.Helper()
-			for range 40 {
-				p, err := b.box.Changes(t.Context(), b.cur)
-				if err != nil {
-					t.Fatalf("%s: %v", name, err)
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(graphtest.Options{}, outlook.Options{})
+			bad, broken := w.user.Folder("Bad"), true
+			w.between(func(r *http.Request) *http.Response {
+				if broken && strings.Contains(r.URL.Path, "/mailFolders/"+bad+"/messages") {
+					return answer(r)
 				}
-				b.note(p)
-				b.cur = p.Next
+				return nil
+			})
+			b := newBook(t, w.open(t))
+			other := w.user.Folder("Other")
+			follow := func() {
+				t.Helper()
+				for range 40 {
+					p, err := b.box.Changes(t.Context(), b.cur)
+					if err != nil {
+						t.Fatalf("%s: %v", name, err)
+					}
+					b.note(p)
+					b.cur = p.Next
+				}
 			}
-		}
-		follow()
-		a := w.user.Deliver(providertest.Mail("a", "x"), time.Now(), "inbox")
-		c := w.user.Deliver(providertest.Mail("c", "x"), time.Now(), other)
-		d := w.user.Deliver(providertest.Mail("d", "x"), time.Now(), "Bad")
-		follow()
-		b.lies(name+": inbox", w.user, a, true)
-		b.lies(name+": another folder", w.user, c, true)
-		if broken = false; name != "no end" { // it never was at an end of which could be said that it is a beginning
 			follow()
-			b.lies(name+": the folder", w.user, d, true)
-		}
+			a := w.user.Deliver(providertest.Mail("a", "x"), time.Now(), "inbox")
+			c := w.user.Deliver(providertest.Mail("c", "x"), time.Now(), other)
+			d := w.user.Deliver(providertest.Mail("d", "x"), time.Now(), "Bad")
+			follow()
+			b.lies(name+": inbox", w.user, a, true)
+			b.lies(name+": another folder", w.user, c, true)
+			if broken = false; name != "no end" { // it never was at an end of which could be said that it is a beginning
+				follow()
+				b.lies(name+": the folder", w.user, d, true)
+			}
+		})
 	}
 }
 
@@ -399,5 +406,30 @@ func TestLongRetryAfter(t *testing.T) {
 				t.Errorf("%s: %v", after, err)
 			}
 		})
+	}
+}
+
+// A single message that may not be read, as protected ones may not, asks nobody to connect the mailbox again; a mailbox that may not does.
+func TestDeniedMessage(t *testing.T) {
+	w := newWorld(graphtest.Options{}, outlook.Options{})
+	id := w.user.Deliver(providertest.Mail("a", "x"), day0, "inbox")
+	all := false
+	w.between(func(r *http.Request) *http.Response {
+		if all || strings.Contains(r.URL.Path, "/messages/"+id) {
+			return answers(403, `{"error":{"code":"ErrorAccessDenied","message":"no"}}`)
+		}
+		return nil
+	})
+	box := w.open(t)
+	var action *provider.NeedsAction
+	if _, err := box.Content(t.Context(), provider.ItemID(id)); err == nil || errors.As(err, &action) || errors.Is(err, provider.ErrGone) {
+		t.Errorf("one message: %v", err)
+	}
+	if body, err := box.Attachment(t.Context(), provider.ItemID(id), "x"); err == nil || errors.As(err, &action) {
+		t.Errorf("its attachment: %v, %v", body, err)
+	}
+	all = true
+	if _, err := box.Content(t.Context(), provider.ItemID(id)); !errors.As(err, &action) {
+		t.Errorf("all: %v", err)
 	}
 }
