@@ -792,6 +792,13 @@ func (e word) do(h *caller) error {
 		}
 		return nil
 	}
+	if e.say == SayForget && e.thread {
+		o, err := w.observe()
+		if err != nil {
+			return err
+		}
+		said.Apart = w.truth.apart(o, m)
+	}
 	if e.say == SayLink {
 		if said.LetGo, err = w.letGo(m); err != nil {
 			return err

@@ -740,6 +740,14 @@ var teeth = []struct {
 		s.is(m, "linked", "account/acme domain")
 		return func() { s.is(m, "linked", "contact/ada address", "account/acme domain") }
 	}},
+	{promiseLinks, "R5 taken back on a thread that nobody knew to be the same", func(s *scene) func() {
+		m, _ := s.offer()
+		s.say(m, true, SayUnlink, s.ada)
+		s.say(m, true, SayForget, s.ada)
+		s.Words[1].Apart = []int{0}
+		s.is(m, "linked", "account/acme domain")
+		return func() { s.Words[1].Apart = nil }
+	}},
 	{promiseDropped, "R5 dropped", func(s *scene) func() {
 		m, _ := s.offer()
 		s.say(m, false, SayDrop, nil)

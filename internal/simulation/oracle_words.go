@@ -88,9 +88,10 @@ func (k *oracle) saidOn(m *Mail, itself bool) map[*Record][]said {
 		word said
 		on   *Record
 		sure bool
+		at   int // its place in Words
 	}
 	entries := map[*Record][]entry{}
-	for _, w := range k.t.Words {
+	for at, w := range k.t.Words {
 		sure := k.concerns(w, m)
 		if k.itself(w) != itself || w.On == nil || sure == no {
 			continue
@@ -102,7 +103,7 @@ func (k *oracle) saidOn(m *Mail, itself bool) map[*Record][]said {
 				continue
 			}
 		}
-		e := entry{on: w.On, sure: sure == yes}
+		e := entry{on: w.On, sure: sure == yes, at: at}
 		switch {
 		case w.Say == SayUnlink:
 			e.word = unlink
@@ -115,8 +116,14 @@ func (k *oracle) saidOn(m *Mail, itself bool) map[*Record][]said {
 				continue
 			}
 		case w.Say == SayForget && e.sure:
-			// It takes back what was said of the record until then, and not what was said of one that was merged with it later.
-			entries[r] = slices.DeleteFunc(entries[r], func(x entry) bool { return x.on.Record == e.on.Record || slices.Contains(w.Was, x.on) })
+			// It takes back what was said of the record until then, and not what was said of one that was merged with it later. What was said on a thread
+			// that nobody knew to be the same it may take back or not.
+			for i := range entries[r] {
+				entries[r][i].sure = entries[r][i].sure && !slices.Contains(w.Apart, entries[r][i].at)
+			}
+			entries[r] = slices.DeleteFunc(entries[r], func(x entry) bool {
+				return !slices.Contains(w.Apart, x.at) && (x.on.Record == e.on.Record || slices.Contains(w.Was, x.on))
+			})
 			if len(entries[r]) > 0 {
 				continue
 			}
@@ -190,6 +197,17 @@ func (k *oracle) looksDropped(m *Mail) bool {
 		l, ok := k.lies[place{r.Conn, r.Item}]
 		return ok && l.copy.Mail == m && strings.HasPrefix(r.Reason, "dropped")
 	})
+}
+
+// apart returns the words on threads, by their place, that by what was observed are not about a mail.
+func (t Truth) apart(o Observed, m *Mail) (out []int) {
+	k := newOracle(t, o)
+	for i, w := range t.Words {
+		if w.Thread && k.concerns(w, m) == no {
+			out = append(out, i)
+		}
+	}
+	return out
 }
 
 // holds is what a word on a thread holds for at a moment: the ids on which it is kept, the mails of it that were seen, and those of these of which that

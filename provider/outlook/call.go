@@ -86,7 +86,7 @@ type tokenError struct{ err error }
 func (e *tokenError) Error() string { return e.err.Error() }
 func (e *tokenError) Unwrap() error { return e.err }
 
-var errMoved = errors.New("the server leads to another address, which is not followed")
+const errMoved = said("the server leads to another address, which is not followed")
 
 var errForeign = errors.New("the token does not go to another host")
 
@@ -164,9 +164,6 @@ func plainNames(q string) string {
 	}
 	return strings.Join(parts, "&")
 }
-
-// errCircle is a chain of pages without an end.
-var errCircle = errors.New("outlook: the pages of a listing lead to no end")
 
 // endless is how many pages are read of a chain of which nothing is kept in between.
 const endless = 1000

@@ -41,7 +41,11 @@ type spot struct {
 	Fresh int64 `json:"s,omitempty"`
 	Off   bool  `json:"o,omitempty"` // not watched
 	Open  bool  `json:"w,omitempty"` // Link is in the middle of a listing
-	Bad   bool  `json:"b,omitempty"` // the server refused to list it
+	Bad   bool  `json:"x,omitempty"` // the server refused to list it
+	// Gone: it was not there when it was asked, though the folders' delta has not said so yet.
+	Gone bool `json:"g,omitempty"`
+	// Bare: only ids are asked for, as a page with more could not be read.
+	Bare bool `json:"b,omitempty"`
 }
 
 const changesKind = "outlook"
@@ -84,13 +88,15 @@ func (m *Mailbox) Start(ctx context.Context) (provider.Cursor, error) {
 		s := cur.spot(id)
 		for s.Fresh != 0 && left > 0 && !s.Bad {
 			left--
-			_, next, delta, err := m.deltaPage(ctx, s.ID, s.Link)
+			_, next, delta, err := m.deltaPage(ctx, s)
 			var limit *provider.RateLimitError
 			switch {
 			case errors.Is(err, provider.ErrGone): // deleted meanwhile
-				s.Off, s.Fresh = true, 0
+				s.Off, s.Gone, s.Fresh = true, true, 0
 			case errors.As(err, &limit) && left < primed-1:
 				left = 0 // the rest comes with Changes
+			case garbled(err) && !s.Bare:
+				s.Bare, s.Link, s.Open = true, "", false
 			case err != nil && m.passOver(s, err):
 				s.Bad = true
 			case err != nil:
@@ -146,7 +152,7 @@ func (m *Mailbox) passOver(s *spot, err error) bool {
 	if errors.As(err, &limit) || action != nil && !denied || errors.As(err, &sign) {
 		return false
 	}
-	return errors.Is(err, errCircle) || errors.Is(err, errUnread) || errors.As(err, &missing) || status(err) >= 400
+	return errors.Is(err, errLoop) || garbled(err) || errors.As(err, &missing) || status(err) >= 400
 }
 
 // Changes implements provider.Mailbox. A round asks the set of folders, then Inbox, Sent Items, Archive and the folders that this named, or all; a page is that of one
@@ -205,7 +211,7 @@ func (m *Mailbox) round(ctx context.Context, cur *cursor, page *provider.Page) e
 	var gone []string
 	for n := 0; ; n++ {
 		cs, next, delta, err := m.folderPage(ctx, quota.Live, link)
-		if err != nil && !whole && (expired(err) || errors.Is(err, provider.ErrGone) || errors.Is(err, errForeign) || errors.Is(err, errCircle)) {
+		if err != nil && !whole && (expired(err) || errors.Is(err, provider.ErrGone) || errors.Is(err, errForeign) || errors.Is(err, errLoop)) {
 			link, whole = "", true // from the beginning: what is not among them is no more
 			clear(named)
 			clear(seen)
@@ -213,7 +219,7 @@ func (m *Mailbox) round(ctx context.Context, cur *cursor, page *provider.Page) e
 			continue
 		}
 		if err == nil && n == endless {
-			err = errCircle
+			err = errLoop
 		}
 		if err != nil {
 			return err
@@ -260,20 +266,21 @@ func (m *Mailbox) round(ctx context.Context, cur *cursor, page *provider.Page) e
 			t.drop(id)
 		}
 	}
+	now := m.p.o.Now()
+	full := now.Sub(time.Unix(cur.Full, 0)) >= m.p.o.FullRound
+	if full {
+		cur.Full = now.Unix()
+	}
 	for _, s := range cur.Spots {
 		r, _ := t.role(s.ID)
 		switch {
 		case !watchedRole(r):
 			m.unwatch(s, page)
-		case s.Off: // it is new, or came out of the trash: all that lies in it is told
-			s.Off, s.Link, s.Fresh = false, "", 0
+			s.Gone = false
+		case s.Off && (!s.Gone || full || named[s.ID]): // it is new, or came out of the trash: all that lies in it is told
+			s.Off, s.Gone, s.Link, s.Fresh = false, false, "", 0
 			named[s.ID] = true
 		}
-	}
-	now := m.p.o.Now()
-	full := now.Sub(time.Unix(cur.Full, 0)) >= m.p.o.FullRound
-	if full {
-		cur.Full = now.Unix()
 	}
 	roles := t.roleMap()
 	cur.Turn = 0
@@ -304,8 +311,14 @@ func (m *Mailbox) ask(ctx context.Context, cur *cursor, page *provider.Page) err
 		cur.Queue = cur.Queue[1:]
 		return nil
 	}
-	ms, next, delta, err := m.deltaPage(ctx, s.ID, s.Link)
+	ms, next, delta, err := m.deltaPage(ctx, s)
 	switch {
+	case garbled(err) && !s.Bare:
+		if s.Fresh == 0 {
+			page.Restart = append(page.Restart, m.known.tree.folder(s.ID))
+		}
+		s.Bare, s.Link, s.Open = true, "", false
+		return nil
 	case err != nil && s.Link != "" && (expired(err) || errors.Is(err, errForeign)):
 		// Facts 2.2: "restart the folder from scratch, dedupe by id".
 		page.Restart = append(page.Restart, m.known.tree.folder(s.ID))
@@ -313,6 +326,7 @@ func (m *Mailbox) ask(ctx context.Context, cur *cursor, page *provider.Page) err
 		return nil
 	case errors.Is(err, provider.ErrGone): // the folders' delta will tell
 		m.unwatch(s, page)
+		s.Gone = true
 		cur.Queue = cur.Queue[1:]
 		return nil
 	case err != nil:
@@ -434,11 +448,16 @@ func (m *Mailbox) checkLink(link string) error {
 	return nil
 }
 
-// deltaPage reads a page of a folder's delta, from its beginning where link is "". Facts 2.2: "all query options are baked into the token", the headers go with
+// deltaPage reads a page of a folder's delta, from its beginning where it has no link. Facts 2.2: "all query options are baked into the token", the headers go with
 // each call.
-func (m *Mailbox) deltaPage(ctx context.Context, folder, link string) (ms []*mail, next, delta string, err error) {
+func (m *Mailbox) deltaPage(ctx context.Context, s *spot) (ms []*mail, next, delta string, err error) {
+	link := s.Link
+	fields, expand := listFields, []string{properties}
+	if s.Bare {
+		fields, expand = append([]string{"lastModifiedDateTime"}, idFields...), nil
+	}
 	err = m.read(ctx, quota.Live, messagesDelta, func(ctx context.Context) error {
-		b := m.me.MailFolders().ByMailFolderId(folder).Messages().Delta()
+		b := m.me.MailFolders().ByMailFolderId(s.ID).Messages().Delta()
 		cfg := &users.ItemMailFoldersItemMessagesDeltaRequestBuilderGetRequestConfiguration{Headers: prefer(m.p.o.PageSize)}
 		if link != "" {
 			if err := m.checkLink(link); err != nil {
@@ -446,7 +465,7 @@ func (m *Mailbox) deltaPage(ctx context.Context, folder, link string) (ms []*mai
 			}
 			b = b.WithUrl(link)
 		} else {
-			cfg.QueryParameters = &users.ItemMailFoldersItemMessagesDeltaRequestBuilderGetQueryParameters{Select: listFields, Expand: []string{properties}}
+			cfg.QueryParameters = &users.ItemMailFoldersItemMessagesDeltaRequestBuilderGetQueryParameters{Select: fields, Expand: expand}
 		}
 		r, err := b.GetAsDeltaGetResponse(ctx, cfg)
 		if err != nil {
@@ -457,15 +476,20 @@ func (m *Mailbox) deltaPage(ctx context.Context, folder, link string) (ms []*mai
 		}
 		ms = mails(r.GetValue())
 		next, delta = str(r.GetOdataNextLink()), str(r.GetOdataDeltaLink())
-		if next == "" && delta == "" {
-			return errors.New("the page has neither a next link nor a delta link")
-		}
-		return nil
+		return goesOn(link, next, delta)
 	})
-	if err == nil && next != "" && next == link {
-		err = errCircle
-	}
 	return ms, next, delta, err
+}
+
+// goesOn refuses a page of a delta that leads nowhere.
+func goesOn(link, next, delta string) error {
+	switch {
+	case next == "" && delta == "":
+		return errNoLink
+	case delta == "" && next == link:
+		return errLoop
+	}
+	return nil
 }
 
 func mails(vs []models.Messageable) (out []*mail) {

@@ -328,3 +328,25 @@ func TestStartIsBounded(t *testing.T) {
 		t.Errorf("%d messages are told", len(b.in))
 	}
 }
+
+// A folder that is not there when it is asked, and of which the folders' delta says nothing, is asked seldom, and what lay in it has left it.
+func TestFolderIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(graphtest.Options{}, outlook.Options{FullRound: time.Hour})
+		b := newBook(t, w.open(t))
+		id := w.user.Deliver(providertest.Mail("a", "x"), time.Now(), "inbox")
+		b.follow()
+		w.srv.Fail("messages.delta", 2, graphtest.Fault{Status: 404, Code: "ErrorItemNotFound"})
+		b.follow()
+		b.lies("inbox is not there", w.user, id, false)
+		w.srv.Calm()
+		n := w.srv.Count("messages.delta")
+		b.follow()
+		if got := b.restarts(); len(got) > 0 || w.srv.Count("messages.delta") > n+1 {
+			t.Errorf("asked again, restarted %v", got)
+		}
+		time.Sleep(time.Hour)
+		b.follow()
+		b.lies("inbox is back", w.user, id, true)
+	})
+}

@@ -85,7 +85,16 @@ func (e *callError) Error() string {
 }
 func (e *callError) Unwrap() error { return e.err }
 
-var errEmpty = errors.New("the answer is empty")
+// said is what we find wrong with an answer that was read.
+type said string
+
+func (s said) Error() string { return string(s) }
+
+const (
+	errEmpty  said = "the answer is empty"
+	errNoLink said = "the page has neither a next link nor a delta link"
+	errLoop   said = "the page links to itself, or the pages lead to no end"
+)
 
 // codes are the codes and the message of an error in an answer. Facts 2.7: three kinds of errors come from the SDK, and one of them has neither.
 func codes(err error) (code, inner, text string) {
@@ -149,18 +158,16 @@ func (m *Mailbox) classify(ctx context.Context, meth method, err error, a *answe
 	case errors.As(err, &api) && api.ResponseStatusCode >= 400:
 		return &callError{method: meth, status: api.ResponseStatusCode, err: err}
 	}
+	var ours said
+	if a.status != 0 && !errors.As(err, &ours) && !errors.Is(err, provider.ErrUnsupported) {
+		return &unreadable{meth, err}
+	}
 	var u *url.Error // its text holds the address
 	if errors.As(err, &u) {
 		err = u.Err
 	}
-	if a.status/100 == 2 {
-		return fmt.Errorf("outlook: %s: %w: %w", meth, errUnread, err)
-	}
 	return fmt.Errorf("outlook: %s: %w", meth, err)
 }
-
-// errUnread is an answer that came and can't be read.
-var errUnread = errors.New("the answer can't be read")
 
 // single makes of the refusal of one message an error that is no more than that, where the inbox may be read: what protects single messages asks nobody to
 // connect the mailbox again.
@@ -173,6 +180,23 @@ func (m *Mailbox) single(ctx context.Context, l quota.Lane, err error) error {
 		return err
 	}
 	return action.Err
+}
+
+// unreadable is an answer that came and could not be read. Its text may hold what a mail says: it stays reachable and out of the text.
+type unreadable struct {
+	method method
+	err    error
+}
+
+func (e *unreadable) Error() string {
+	return fmt.Sprintf("outlook: %s: the answer could not be read", e.method)
+}
+func (e *unreadable) Unwrap() error { return e.err }
+
+// garbled reports whether an answer will not be readable another time either: what one message says may make a whole page so.
+func garbled(err error) bool {
+	var u *unreadable
+	return errors.As(err, &u) && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF)
 }
 
 // Codes that say more than their status (facts 2.1, 2.2, 2.5, 2.6).

@@ -3,7 +3,9 @@ package outlook_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -14,6 +16,7 @@ import (
 	"github.com/intellicon/email-integration/provider"
 	"github.com/intellicon/email-integration/provider/outlook"
 	"github.com/intellicon/email-integration/provider/outlook/graphtest"
+	"github.com/intellicon/email-integration/provider/providertest"
 )
 
 func rate(from, to time.Duration) func(error) bool {
@@ -213,6 +216,42 @@ func testOddAnswers(t *testing.T) {
 			t.Errorf("%s: there was no end", name)
 		}
 		cancel()
+	}
+}
+
+// One message that the SDK can't read makes pages unreadable. The others are told all the same.
+func TestPoison(t *testing.T) {
+	w := newWorld(graphtest.Options{}, outlook.Options{})
+	inner := w.srv.Transport()
+	w.opts.HTTPClient = &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		resp, err := inner.RoundTrip(r)
+		if err == nil && (strings.Contains(r.URL.RawQuery, "subject") || strings.Contains(r.URL.RawQuery, "token")) {
+			b, _ := io.ReadAll(resp.Body) //nolint:errcheck // in memory
+			if strings.Contains(string(b), "poison@sender.example") {
+				b = []byte(regexp.MustCompile(`"sentDateTime":"[^"]*"`).ReplaceAllString(string(b), `"sentDateTime":"soon"`))
+			}
+			resp.Body, resp.ContentLength = readCloser{strings.NewReader(string(b))}, int64(len(b))
+		}
+		return resp, err
+	})}
+	w.user.Deliver(providertest.Mail("old", "x"), day0, "inbox")
+	b := newBook(t, w.open(t))
+	poison := w.user.Deliver(providertest.Mail("poison", "x"), day0.Add(time.Hour), "inbox")
+	good := w.user.Deliver(providertest.Mail("good", "x"), day0.Add(2*time.Hour), "inbox")
+	b.follow()
+	b.lies("poison", w.user, poison, true)
+	b.lies("good", w.user, good, true)
+	p, err := b.box.History(t.Context(), provider.Window{}, nil)
+	if err != nil || len(p.Items) != 3 {
+		t.Fatalf("%d items, %v", len(p.Items), err)
+	}
+	for _, id := range []string{poison, good} {
+		if _, err := b.box.Content(t.Context(), provider.ItemID(id)); (err == nil) != (id == good) {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
+	if newBook(t, w.open(t)).cur == nil {
+		t.Error("no cursor")
 	}
 }
 

@@ -25,7 +25,7 @@ type place struct {
 // Roles of folders by their well-known names (facts 2.3). What is out, and what lies below, holds no mail that is watched.
 const (
 	out      provider.Role = "out"
-	archived               = "archive"
+	archived string        = "archive"
 )
 
 var wellKnown = []struct {
@@ -202,14 +202,8 @@ func (m *Mailbox) folderPage(ctx context.Context, l quota.Lane, link string) (cs
 			cs = append(cs, folderChange{placeOf(f), removed})
 		}
 		next, delta = str(r.GetOdataNextLink()), str(r.GetOdataDeltaLink())
-		if next == "" && delta == "" {
-			return errors.New("the page has neither a next link nor a delta link")
-		}
-		return nil
+		return goesOn(link, next, delta)
 	})
-	if err == nil && next != "" && next == link {
-		err = errCircle
-	}
 	return cs, next, delta, err
 }
 
@@ -219,7 +213,7 @@ func (m *Mailbox) loadTree(ctx context.Context, l quota.Lane) (link string, err 
 	for n := 0; ; n++ {
 		cs, next, delta, err := m.folderPage(ctx, l, link)
 		if err == nil && n == endless {
-			err = errCircle
+			err = errLoop
 		}
 		if err != nil {
 			return "", err

@@ -41,6 +41,10 @@ func (m *Mailbox) History(ctx context.Context, w provider.Window, c provider.Cur
 		}
 		before := pos
 		ms, err := m.onward(ctx, quota.Past, listing{window: w, fields: listFields, whole: true}, &pos)
+		if garbled(err) { // ids alone: each is read by itself then, and the one that can't be holds up no other
+			pos = before
+			ms, err = m.onward(ctx, quota.Past, listing{window: w, fields: idFields}, &pos)
+		}
 		var items []provider.Item
 		if err == nil {
 			items, err = m.items(ctx, quota.Past, w, ms)
@@ -72,7 +76,7 @@ func (m *Mailbox) items(ctx context.Context, l quota.Lane, w provider.Window, ms
 			return nil, err
 		}
 		if ok {
-			out = append(out, provider.Item{ID: x.id(), Folders: []provider.Folder{f}, Envelope: m.p.envelope(x, f.Role == provider.RoleSent)})
+			out = append(out, provider.Item{ID: x.id(), Folders: []provider.Folder{f}, Envelope: m.p.envelope(x, f.Role == provider.RoleSent)}) // of ids alone it has next to nothing
 		}
 	}
 	return out, nil
@@ -85,9 +89,9 @@ func (m *Mailbox) watchedIn(ctx context.Context, l quota.Lane, id string) (provi
 		if err := m.locateFolder(ctx, l, id); err != nil {
 			return provider.Folder{}, false, err
 		}
-		r, _ = m.known.tree.role(id)
+		r, known = m.known.tree.role(id)
 	}
-	return m.known.tree.folder(id), id != "" && watchedRole(r), nil
+	return m.known.tree.folder(id), known && watchedRole(r), nil
 }
 
 // listing is what is listed, newest first.
@@ -122,7 +126,7 @@ func (m *Mailbox) onward(ctx context.Context, l quota.Lane, q listing, pos *posi
 	follow := func() error { // pages may be empty, and hold what is known
 		for n := 0; len(fresh) == 0 && next != ""; n++ {
 			if n == endless {
-				return errCircle
+				return errLoop
 			}
 			if ms, next, err = m.nextPage(ctx, l, q, next); err != nil {
 				return err
@@ -245,7 +249,7 @@ func (m *Mailbox) nextPage(ctx context.Context, l quota.Lane, q listing, link st
 		return nil
 	})
 	if err == nil && next == link {
-		return nil, "", errCircle
+		return nil, "", errLoop
 	}
 	return ms, next, err
 }

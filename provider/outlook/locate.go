@@ -61,7 +61,7 @@ func (m *Mailbox) locate(ctx context.Context, id string) (ms []*mail, err error)
 	ms = slices.DeleteFunc(ms, other)
 	for n := 0; err == nil && len(ms) == 0 && next != ""; n++ { // an empty page is no end
 		if n == endless {
-			return nil, errCircle
+			return nil, errLoop
 		}
 		ms, next, err = m.nextPage(ctx, quota.Live, listing{}, next)
 		ms = slices.DeleteFunc(ms, other)

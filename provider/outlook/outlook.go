@@ -241,7 +241,6 @@ type Mailbox struct {
 	wanted []provider.ItemID // contents that are asked for next
 	ahead  map[provider.ItemID]*message.Message
 	width  int // contents of the next batch, 0: as many as may be
-	closed sync.Once
 }
 
 // owner is whose mailbox it is.
@@ -293,8 +292,5 @@ func (m *Mailbox) Profile(context.Context) (provider.Profile, error) {
 // Since implements provider.Bounded.
 func (m *Mailbox) Since(t time.Time) { m.since = t }
 
-// Close lets what was read ahead go.
-func (m *Mailbox) Close() error {
-	m.closed.Do(func() {}) // the connections belong to all mailboxes
-	return nil
-}
+// Close does nothing: connections belong to all mailboxes.
+func (m *Mailbox) Close() error { return nil }

@@ -143,7 +143,7 @@ func (m *Mailbox) Release(ctx context.Context, s provider.Staged) (provider.Sent
 	err := m.once(ctx, quota.Live, messageSend, func(ctx context.Context) error {
 		return m.me.Messages().ByMessageId(string(id)).Send().Post(ctx, nil)
 	})
-	said := "accepted by Microsoft"
+	words := "accepted by Microsoft"
 	if err != nil {
 		err = m.unsent(err)
 		if !errors.Is(err, provider.ErrNotSent) || errors.Is(err, provider.ErrTryLater) {
@@ -157,9 +157,9 @@ func (m *Mailbox) Release(ctx context.Context, s provider.Staged) (provider.Sent
 		case look != nil:
 			return provider.Sent{}, errors.New(err.Error()) // nobody knows
 		}
-		said = "sent already"
+		words = "sent already"
 	}
-	sent := provider.Sent{Item: id, MessageID: messageID, Response: said}
+	sent := provider.Sent{Item: id, MessageID: messageID, Response: words}
 	if x, err := m.get(ctx, quota.Live, id, draftFields); err == nil {
 		if x.messageID() != "" {
 			sent.MessageID = x.messageID()

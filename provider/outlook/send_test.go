@@ -19,7 +19,7 @@ import (
 // A reply keeps what makes it one, has the draft's id in Sent Items, is listed as sent by Changes, by the Message-ID and the date that we gave.
 func TestSentCopy(t *testing.T) {
 	for _, other := range []bool{false, true} {
-		w := newWorld(graphtest.Options{NewMessageIDs: other}, outlook.Options{})
+		w := newWorld(graphtest.Options{NewMessageIDs: other, RestampDates: other}, outlook.Options{})
 		box := w.open(t)
 		b := newBook(t, box)
 		st := stage(t, box)
@@ -42,11 +42,11 @@ func TestSentCopy(t *testing.T) {
 			got = append(got, p.Items...)
 		}
 		if len(got) != 1 || got[0].ID != sent.Item || !got[0].Envelope.Sent || got[0].Envelope.MessageID != sent.MessageID || got[0].Envelope.Has != message.HasHeader ||
-			len(got[0].Envelope.References) != 2 {
+			len(got[0].Envelope.References) != 2 || !got[0].Envelope.Date.Equal(day0) {
 			t.Errorf("%+v", got)
 		}
 		msg, err := box.Content(t.Context(), sent.Item)
-		if err != nil || !msg.Sent || !strings.Contains(msg.Text, "Our offer.") || len(msg.To) != 1 || len(msg.References) != 2 {
+		if err != nil || !msg.Sent || !strings.Contains(msg.Text, "Our offer.") || !msg.Date.Equal(day0) || len(msg.To) != 1 || len(msg.References) != 2 {
 			t.Errorf("%+v, %v", msg, err)
 		}
 	}

@@ -77,7 +77,7 @@ func TestWatch(t *testing.T) {
 		w, e := watching(graphtest.Options{})
 		first := w.watch(t, nil)
 		subs := w.user.Subscriptions()
-		if len(subs) != 1 || !subs[0].Immutable || subs[0].LifecycleURL != notifyURL || !subs[0].Expires.Equal(first.Expires) || first.Expires.Sub(time.Now()) < 6*24*time.Hour {
+		if len(subs) != 1 || !subs[0].Immutable || subs[0].LifecycleURL != notifyURL || !subs[0].Expires.Equal(first.Expires) || time.Until(first.Expires) < 6*24*time.Hour {
 			t.Fatalf("%+v, %+v", first, subs)
 		}
 		if strings.Contains(string(first.Handle), subs[0].ClientState) {

@@ -1,4 +1,5 @@
-// Package overoutlook runs the crashes of package crash over provider/outlook. It is a package of its own, so that those of other services are not compiled with Graph.
+// Package overoutlook runs the engine over provider/outlook: the crashes of package crash, and an import within Microsoft's limits. It is a package of its own, so that tests of
+// other services are not compiled with Graph.
 package overoutlook_test
 
 import (

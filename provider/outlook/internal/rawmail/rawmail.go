@@ -44,7 +44,7 @@ const DateField = "X-Emailint-Date"
 func Prepare(raw []byte, o provider.SendOptions) ([]byte, error) {
 	e := message.ParseHeader(raw)
 	if len(e.From) != 1 || e.From[0].Key != message.AddressKey(o.From) {
-		return nil, errors.New("From of the message is not whom it is sent as")
+		return nil, errors.New("the message says in From that it is somebody else's than who sends it")
 	}
 	hidden := map[message.Key]bool{}
 	for _, r := range o.Recipients {
