@@ -84,8 +84,24 @@ func (m *Mailbox) inbox(ctx context.Context) (string, error) {
 // archive is the id of the folder Archive.
 func (m *Mailbox) archive(ctx context.Context) (string, error) {
 	t := m.known.tree
-	if id := t.of(provider.RoleArchive); id != "" {
-		return id, nil
+	// People throw away what is an ordinary folder to Exchange, as the one made here may be; what is moved there would be thrown away with it.
+	for range 3 {
+		id := t.of(provider.RoleArchive)
+		if id == "" {
+			break
+		}
+		p, err := m.folderBy(ctx, quota.Live, id)
+		switch {
+		case errors.Is(err, provider.ErrGone):
+			t.drop(id)
+		case err != nil:
+			return "", err
+		default:
+			t.set(p)
+			if t.of(provider.RoleArchive) == id {
+				return id, nil
+			}
+		}
 	}
 	if err := m.loadRole(ctx, quota.Live, archived, provider.RoleArchive); err != nil {
 		return "", err

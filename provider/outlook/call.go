@@ -86,6 +86,8 @@ type tokenError struct{ err error }
 func (e *tokenError) Error() string { return e.err.Error() }
 func (e *tokenError) Unwrap() error { return e.err }
 
+const errMoved = said("the server leads to another address, which is not followed")
+
 var errForeign = errors.New("the token does not go to another host")
 
 // own reports whether an address is the service's.
@@ -130,6 +132,10 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if seen != nil {
 		seen.status, seen.header = resp.StatusCode, resp.Header.Clone()
 	}
+	if resp.StatusCode >= 300 && resp.StatusCode < 400 { // the SDK takes it for a success
+		resp.Body.Close() //nolint:errcheck // it is not read
+		return nil, errMoved
+	}
 	resp.Header.Del("WWW-Authenticate") // the SDK would ask once more
 	resp.Body = &bounded{resp.Body, answerLimit}
 	return resp, nil
@@ -158,6 +164,9 @@ func plainNames(q string) string {
 	}
 	return strings.Join(parts, "&")
 }
+
+// endless is how many pages are read of a chain of which nothing is kept in between.
+const endless = 1000
 
 var errTooLong = errors.New("the answer is longer than is read")
 

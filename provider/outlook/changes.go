@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"net/url"
 	"slices"
 	"time"
@@ -26,6 +27,8 @@ type cursor struct {
 	Roles   map[string]provider.Role `json:"r"`
 	// Queue is what is still to be asked in this round.
 	Queue []string `json:"q,omitempty"`
+	// Turn is how many pages were read in this round.
+	Turn int `json:"n,omitempty"`
 	// Full is when all folders were asked last, Unix seconds.
 	Full int64 `json:"u"`
 }
@@ -37,6 +40,8 @@ type spot struct {
 	// Fresh, Unix seconds: the first listing isn't over, and what was there before then is not told.
 	Fresh int64 `json:"s,omitempty"`
 	Off   bool  `json:"o,omitempty"` // not watched
+	Open  bool  `json:"w,omitempty"` // Link is in the middle of a listing
+	Bad   bool  `json:"x,omitempty"` // the server refused to list it
 	// Gone: it was not there when it was asked, though the folders' delta has not said so yet.
 	Gone bool `json:"g,omitempty"`
 	// Bare: only ids are asked for, as a page with more could not be read.
@@ -81,7 +86,7 @@ func (m *Mailbox) Start(ctx context.Context) (provider.Cursor, error) {
 	left := primed
 	for _, id := range m.order(cur, func(s *spot) bool { return !s.Off }) {
 		s := cur.spot(id)
-		for s.Fresh != 0 && left > 0 {
+		for s.Fresh != 0 && left > 0 && !s.Bad {
 			left--
 			_, next, delta, err := m.deltaPage(ctx, s)
 			var limit *provider.RateLimitError
@@ -91,13 +96,15 @@ func (m *Mailbox) Start(ctx context.Context) (provider.Cursor, error) {
 			case errors.As(err, &limit) && left < primed-1:
 				left = 0 // the rest comes with Changes
 			case garbled(err) && !s.Bare:
-				s.Bare, s.Link = true, ""
+				s.Bare, s.Link, s.Open = true, "", false
+			case err != nil && m.passOver(s, err):
+				s.Bad = true
 			case err != nil:
 				return nil, err
 			case delta != "":
-				s.Link, s.Fresh = delta, 0
+				s.Link, s.Fresh, s.Open = delta, 0, false
 			default:
-				s.Link = next
+				s.Link, s.Open = next, true
 			}
 		}
 		if s.Fresh != 0 {
@@ -128,6 +135,26 @@ func (m *Mailbox) order(cur *cursor, want func(*spot) bool) (out []string) {
 // perPage is how many requests one page of Changes makes at most when nothing turns up.
 const perPage = 30
 
+// turn is how many pages a round has at least before listings that are longer go on in the next: what is new elsewhere need not wait for their end.
+const turn = 8
+
+// passOver reports whether a folder's error keeps only that folder from being read: it is asked again in the next round, and whoever lists it by
+// Inventory is told. Where the inbox or Sent Items fail the mailbox does.
+func (m *Mailbox) passOver(s *spot, err error) bool {
+	if r, _ := m.known.tree.role(s.ID); r == provider.RoleInbox || r == provider.RoleSent || errors.Is(err, provider.ErrGone) {
+		return false
+	}
+	var limit *provider.RateLimitError
+	var action *provider.NeedsAction
+	var sign *provider.SignInError
+	var missing *MissingError
+	denied := errors.As(err, &action) && status(err) == http.StatusForbidden // the inbox was asked before
+	if errors.As(err, &limit) || action != nil && !denied || errors.As(err, &sign) {
+		return false
+	}
+	return errors.Is(err, errLoop) || garbled(err) || errors.As(err, &missing) || status(err) >= 400
+}
+
 // Changes implements provider.Mailbox. A round asks the set of folders, then Inbox, Sent Items, Archive and the folders that this named, or all; a page is that of one
 // folder that had something to tell.
 func (m *Mailbox) Changes(ctx context.Context, c provider.Cursor) (provider.Page, error) {
@@ -152,7 +179,14 @@ func (m *Mailbox) Changes(ctx context.Context, c provider.Cursor) (provider.Page
 			err = m.round(ctx, cur, &page)
 			over = err == nil && len(cur.Queue) == 0
 		} else {
-			err = m.ask(ctx, cur, &page)
+			s := cur.spot(cur.Queue[0])
+			if err = m.ask(ctx, cur, &page); err != nil && s != nil && m.passOver(s, err) {
+				s.Bad, err = true, nil
+				cur.Queue = cur.Queue[1:]
+			}
+			if cur.Turn++; cur.Turn >= turn && !slices.ContainsFunc(cur.Queue, func(id string) bool { s := cur.spot(id); return s != nil && !s.Open }) {
+				cur.Queue = nil // what is long goes on in the next round
+			}
 			over = err == nil && len(cur.Queue) == 0
 		}
 		if err != nil && !moved {
@@ -163,7 +197,8 @@ func (m *Mailbox) Changes(ctx context.Context, c provider.Cursor) (provider.Page
 		}
 		moved = true
 	}
-	page.Next, page.More = m.encodeCursor(cur), len(cur.Queue) > 0
+	page.More = len(cur.Queue) > 0 || slices.ContainsFunc(cur.Spots, func(s *spot) bool { return s.Open && !s.Off && !s.Bad })
+	page.Next = m.encodeCursor(cur)
 	return page, nil
 }
 
@@ -174,13 +209,17 @@ func (m *Mailbox) round(ctx context.Context, cur *cursor, page *provider.Page) e
 	link, whole := cur.Folders, cur.Folders == ""
 	seen := map[string]bool{}
 	var gone []string
-	for {
+	for n := 0; ; n++ {
 		cs, next, delta, err := m.folderPage(ctx, quota.Live, link)
-		if err != nil && !whole && (expired(err) || errors.Is(err, provider.ErrGone) || errors.Is(err, errForeign)) {
+		if err != nil && !whole && (expired(err) || errors.Is(err, provider.ErrGone) || errors.Is(err, errForeign) || errors.Is(err, errLoop)) {
 			link, whole = "", true // from the beginning: what is not among them is no more
 			clear(named)
+			clear(seen)
 			gone = nil
 			continue
+		}
+		if err == nil && n == endless {
+			err = errLoop
 		}
 		if err != nil {
 			return err
@@ -244,9 +283,10 @@ func (m *Mailbox) round(ctx context.Context, cur *cursor, page *provider.Page) e
 		}
 	}
 	roles := t.roleMap()
+	cur.Turn = 0
 	cur.Queue = m.order(cur, func(s *spot) bool {
 		r := roles[s.ID]
-		return !s.Off && (full || named[s.ID] || s.Link == "" || s.Fresh != 0 || r == provider.RoleInbox || r == provider.RoleSent || r == provider.RoleArchive)
+		return !s.Off && (full || named[s.ID] || s.Link == "" || s.Fresh != 0 || s.Open || s.Bad || r == provider.RoleInbox || r == provider.RoleSent || r == provider.RoleArchive)
 	})
 	return nil
 }
@@ -261,7 +301,7 @@ func (m *Mailbox) unwatch(s *spot, page *provider.Page) {
 		}
 		page.Restart = append(page.Restart, f)
 	}
-	s.Off, s.Link, s.Fresh = true, "", 0
+	s.Off, s.Link, s.Fresh, s.Open, s.Bad = true, "", 0, false, false
 }
 
 // ask reads a page of the first folder in the queue.
@@ -277,12 +317,12 @@ func (m *Mailbox) ask(ctx context.Context, cur *cursor, page *provider.Page) err
 		if s.Fresh == 0 {
 			page.Restart = append(page.Restart, m.known.tree.folder(s.ID))
 		}
-		s.Bare, s.Link = true, ""
+		s.Bare, s.Link, s.Open = true, "", false
 		return nil
 	case err != nil && s.Link != "" && (expired(err) || errors.Is(err, errForeign)):
 		// Facts 2.2: "restart the folder from scratch, dedupe by id".
 		page.Restart = append(page.Restart, m.known.tree.folder(s.ID))
-		s.Link, s.Fresh = "", 0
+		s.Link, s.Fresh, s.Open = "", 0, false
 		return nil
 	case errors.Is(err, provider.ErrGone): // the folders' delta will tell
 		m.unwatch(s, page)
@@ -295,9 +335,11 @@ func (m *Mailbox) ask(ctx context.Context, cur *cursor, page *provider.Page) err
 	if err := m.tell(ctx, s, ms, page); err != nil {
 		return err
 	}
+	s.Open, s.Bad = delta == "", false
 	switch {
-	case delta == "":
+	case delta == "": // others have their turn
 		s.Link = next
+		cur.Queue = append(slices.Clone(cur.Queue[1:]), s.ID)
 	case s.Fresh != 0: // what came meanwhile is asked for at once
 		s.Link, s.Fresh = delta, 0
 	default:
@@ -334,10 +376,8 @@ func (m *Mailbox) tell(ctx context.Context, s *spot, ms []*mail, page *provider.
 		if (kinds[id] == 1) != x.removed() {
 			continue
 		}
-		if x.removed() {
-			if s.Fresh == 0 {
-				page.Left = append(page.Left, provider.Removal{ID: id, Folder: s.ID})
-			}
+		if x.removed() { // in a first listing, too: history may have found it here
+			page.Left = append(page.Left, provider.Removal{ID: id, Folder: s.ID})
 			continue
 		}
 		if x.draft() || s.Fresh != 0 && !since(x, time.Unix(s.Fresh, 0).Add(-margin)) {

@@ -112,7 +112,7 @@ func (m *Mailbox) content(ctx context.Context, l quota.Lane, id provider.ItemID)
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("outlook: reading a message: %w", err)
+		return nil, fmt.Errorf("outlook: reading a message: %w", m.single(ctx, l, err))
 	}
 	if _, _, err := m.watchedIn(ctx, l, x.folder()); err != nil {
 		return nil, err
@@ -264,7 +264,7 @@ func (m *Mailbox) Attachment(ctx context.Context, id provider.ItemID, part strin
 		body, err = m.attached(ctx, id, part)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("outlook: reading an attachment: %w", err)
+		return nil, fmt.Errorf("outlook: reading an attachment: %w", m.single(ctx, quota.Live, err))
 	}
 	return body, nil
 }

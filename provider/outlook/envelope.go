@@ -91,7 +91,7 @@ func (m *mail) etag() string {
 func (m *mail) prop(number uint64) string { return m.props[number] }
 
 func timeOf(t *time.Time) time.Time {
-	if t == nil || t.Year() < 1970 { // 0001-01-01 is none
+	if t == nil || t.Unix() <= 0 { // 0001-01-01 is none, and neither is a clock's beginning
 		return time.Time{}
 	}
 	return t.UTC()

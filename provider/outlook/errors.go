@@ -17,6 +17,7 @@ import (
 	"github.com/microsoftgraph/msgraph-sdk-go/models/odataerrors"
 
 	"github.com/intellicon/email-integration/provider"
+	"github.com/intellicon/email-integration/provider/outlook/internal/quota"
 )
 
 // method is something that Graph is asked, for errors.
@@ -92,7 +93,7 @@ func (s said) Error() string { return string(s) }
 const (
 	errEmpty  said = "the answer is empty"
 	errNoLink said = "the page has neither a next link nor a delta link"
-	errLoop   said = "the page links to itself"
+	errLoop   said = "the page links to itself, or the pages lead to no end"
 )
 
 // codes are the codes and the message of an error in an answer. Facts 2.7: three kinds of errors come from the SDK, and one of them has neither.
@@ -168,6 +169,19 @@ func (m *Mailbox) classify(ctx context.Context, meth method, err error, a *answe
 	return fmt.Errorf("outlook: %s: %w", meth, err)
 }
 
+// single makes of the refusal of one message an error that is no more than that, where the inbox may be read: what protects single messages asks nobody to
+// connect the mailbox again.
+func (m *Mailbox) single(ctx context.Context, l quota.Lane, err error) error {
+	var action *provider.NeedsAction
+	if !errors.As(err, &action) || status(err) != http.StatusForbidden {
+		return err
+	}
+	if _, e := m.folderBy(ctx, l, "inbox"); e != nil {
+		return err
+	}
+	return action.Err
+}
+
 // unreadable is an answer that came and could not be read. Its text may hold what a mail says: it stays reachable and out of the text.
 type unreadable struct {
 	method method
@@ -240,14 +254,17 @@ type goneError struct{ err *callError }
 func (e *goneError) Error() string   { return e.err.Error() }
 func (e *goneError) Unwrap() []error { return []error{provider.ErrGone, e.err} }
 
+// longest is how long a mailbox is left alone because Microsoft says so, as by the engine: what asks for more is a slip.
+const longest = 24 * time.Hour
+
 // retryAfter reads when to come back. 0: not told.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	v := h.Get("Retry-After")
 	if n, err := strconv.Atoi(v); err == nil && n >= 0 {
-		return time.Duration(min(n, 7*24*3600)) * time.Second
+		return min(time.Duration(min(n, 7*24*3600))*time.Second, longest)
 	}
 	if t, err := http.ParseTime(v); err == nil {
-		return max(t.Sub(now), 0)
+		return min(max(t.Sub(now), 0), longest)
 	}
 	return 0
 }

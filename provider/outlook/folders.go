@@ -61,6 +61,7 @@ func (t *tree) drop(id string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.all, id)
+	delete(t.roles, id)
 }
 
 func (t *tree) list() (out []place) {
@@ -101,6 +102,11 @@ const depth = 300
 func (t *tree) role(id string) (r provider.Role, known bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	return t.roleLocked(id)
+}
+
+// roleLocked is role; the caller holds t.mu.
+func (t *tree) roleLocked(id string) (r provider.Role, known bool) {
 	own := t.roles[id]
 	p, ok := t.all[id]
 	if !ok && own == "" {
@@ -134,12 +140,15 @@ func (t *tree) folder(id string) provider.Folder {
 	return provider.Folder{ID: id, Name: cmp.Or(t.all[id].Name, id), Role: r}
 }
 
-// of returns the id of the folder of a role, "" where there is none.
+// of returns the id of the folder of a role, "" where there is none: one that was thrown away has its role no more.
 func (t *tree) of(role provider.Role) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for id, r := range t.roles {
-		if r == role {
+		if r != role {
+			continue
+		}
+		if is, _ := t.roleLocked(id); is == role {
 			return id
 		}
 	}
@@ -201,8 +210,11 @@ func (m *Mailbox) folderPage(ctx context.Context, l quota.Lane, link string) (cs
 // loadTree reads all folders and where their delta goes on.
 func (m *Mailbox) loadTree(ctx context.Context, l quota.Lane) (link string, err error) {
 	fresh := map[string]place{}
-	for {
+	for n := 0; ; n++ {
 		cs, next, delta, err := m.folderPage(ctx, l, link)
+		if err == nil && n == endless {
+			err = errLoop
+		}
 		if err != nil {
 			return "", err
 		}

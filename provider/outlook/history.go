@@ -123,17 +123,29 @@ func (m *Mailbox) onward(ctx context.Context, l quota.Lane, q listing, pos *posi
 		return slices.DeleteFunc(ms, func(x *mail) bool { return slices.Contains(edge, string(x.id())) })
 	}
 	fresh := unknown(ms)
-	for n := 0; len(fresh) == 0 && next != "" && n < 1000; n++ { // more was received in that second than a page holds
-		if ms, next, err = m.nextPage(ctx, l, q, next); err != nil {
+	follow := func() error { // pages may be empty, and hold what is known
+		for n := 0; len(fresh) == 0 && next != ""; n++ {
+			if n == endless {
+				return errLoop
+			}
+			if ms, next, err = m.nextPage(ctx, l, q, next); err != nil {
+				return err
+			}
+			fresh = unknown(ms)
+		}
+		return nil
+	}
+	if err := follow(); err != nil { // more was received in that second than a page holds
+		return nil, err
+	}
+	if len(fresh) == 0 && pos.Oldest != 0 { // it may have ended early in the middle of that second: what is older is asked for apart
+		if ms, next, _, err = m.listPage(ctx, l, q, time.Unix(pos.Oldest, 0), false); err != nil {
 			return nil, err
 		}
 		fresh = unknown(ms)
-	}
-	if len(fresh) == 0 && pos.Oldest != 0 { // it may have ended early in the middle of that second: what is older is asked for apart
-		if fresh, _, _, err = m.listPage(ctx, l, q, time.Unix(pos.Oldest, 0), false); err != nil {
+		if err := follow(); err != nil {
 			return nil, err
 		}
-		fresh = unknown(fresh)
 	}
 	if len(fresh) == 0 {
 		pos.Done = true
@@ -236,5 +248,8 @@ func (m *Mailbox) nextPage(ctx context.Context, l quota.Lane, q listing, link st
 		ms, next = mails(r.GetValue()), str(r.GetOdataNextLink())
 		return nil
 	})
+	if err == nil && next == link {
+		return nil, "", errLoop
+	}
 	return ms, next, err
 }

@@ -3,6 +3,7 @@ package outlook
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -43,6 +44,7 @@ func (m *Mailbox) locate(ctx context.Context, id string) (ms []*mail, err error)
 		return nil, errors.New("outlook: this Message-ID can't be searched for")
 	}
 	filter := "internetMessageId eq '<" + strings.ReplaceAll(id, "'", "''") + ">'"
+	next := ""
 	err = m.read(ctx, quota.Live, messagesList, func(ctx context.Context) error {
 		r, err := m.me.Messages().Get(ctx, &users.ItemMessagesRequestBuilderGetRequestConfiguration{QueryParameters: &users.ItemMessagesRequestBuilderGetQueryParameters{
 			Select: append([]string{"internetMessageId"}, idFields...), Filter: &filter, Top: ptr(int32(located))}})
@@ -52,14 +54,18 @@ func (m *Mailbox) locate(ctx context.Context, id string) (ms []*mail, err error)
 		if r == nil {
 			return errEmpty
 		}
-		ms = nil
-		for _, x := range mails(r.GetValue()) {
-			if x.messageID() == id { // the comparison there need not mind case
-				ms = append(ms, x)
-			}
-		}
+		ms, next = mails(r.GetValue()), str(r.GetOdataNextLink())
 		return nil
 	})
+	other := func(x *mail) bool { return x.messageID() != id } // the comparison there need not mind case
+	ms = slices.DeleteFunc(ms, other)
+	for n := 0; err == nil && len(ms) == 0 && next != ""; n++ { // an empty page is no end
+		if n == endless {
+			return nil, errLoop
+		}
+		ms, next, err = m.nextPage(ctx, quota.Live, listing{}, next)
+		ms = slices.DeleteFunc(ms, other)
+	}
 	return ms, err
 }
 

@@ -143,10 +143,23 @@ func (m *Mailbox) Release(ctx context.Context, s provider.Staged) (provider.Sent
 	err := m.once(ctx, quota.Live, messageSend, func(ctx context.Context) error {
 		return m.me.Messages().ByMessageId(string(id)).Send().Post(ctx, nil)
 	})
+	words := "accepted by Microsoft"
 	if err != nil {
-		return provider.Sent{}, m.unsent(err)
+		err = m.unsent(err)
+		if !errors.Is(err, provider.ErrNotSent) || errors.Is(err, provider.ErrTryLater) {
+			return provider.Sent{}, err
+		}
+		// Its owner may have sent it by hand, from Drafts: that is refused, too.
+		x, look := m.get(ctx, quota.Live, id, draftFields)
+		switch {
+		case look == nil && x.draft():
+			return provider.Sent{}, err
+		case look != nil:
+			return provider.Sent{}, errors.New(err.Error()) // nobody knows
+		}
+		words = "sent already"
 	}
-	sent := provider.Sent{Item: id, MessageID: messageID, Response: "accepted by Microsoft"}
+	sent := provider.Sent{Item: id, MessageID: messageID, Response: words}
 	if x, err := m.get(ctx, quota.Live, id, draftFields); err == nil {
 		if x.messageID() != "" {
 			sent.MessageID = x.messageID()

@@ -3,10 +3,14 @@ package outlook
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
+	"strconv"
+	"strings"
 
 	"github.com/microsoftgraph/msgraph-sdk-go/models"
 	"github.com/microsoftgraph/msgraph-sdk-go/users"
@@ -22,7 +26,11 @@ const rangeSize = 11 * 320 << 10
 // attach puts a file on a draft.
 func (m *Mailbox) attach(ctx context.Context, id provider.ItemID, f rawmail.File) error {
 	if len(f.Data) > attachLimit {
-		return m.upload(ctx, id, f)
+		err := m.upload(ctx, id, f)
+		var c *callError
+		if !errors.As(err, &c) || c.code != "ErrorAttachmentSizeShouldNotBeLessThanMinimumSize" {
+			return err // else its megabytes are larger than ours
+		}
 	}
 	a := models.NewFileAttachment()
 	a.SetName(&f.Name)
@@ -65,14 +73,43 @@ func (m *Mailbox) upload(ctx context.Context, id provider.ItemID, f rawmail.File
 	if err != nil || u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())) {
 		return errors.New("outlook: an upload session has no address that may be used")
 	}
-	for from := 0; from < len(f.Data); from += rangeSize {
+	for from := 0; from < len(f.Data); {
 		to := min(from+rangeSize, len(f.Data))
-		// A range may be sent again: it has its place.
-		if err := m.read(ctx, quota.Live, uploadRange, func(ctx context.Context) error { return m.put(ctx, at, f.Data, from, to) }); err != nil {
+		// A range may be sent again: it has its place. One that is there already is refused: where an answer was lost.
+		err := m.read(ctx, quota.Live, uploadRange, func(ctx context.Context) error { return m.put(ctx, at, f.Data, from, to) })
+		if status(err) == http.StatusRequestedRangeNotSatisfiable {
+			next := 0
+			if e := m.read(ctx, quota.Live, uploadRange, func(ctx context.Context) (err error) { next, err = m.expected(ctx, at); return err }); e == nil && next > from && next <= len(f.Data) {
+				to, err = next, nil
+			}
+		}
+		if err != nil {
 			return err
 		}
+		from = to
 	}
 	return nil
+}
+
+// expected asks an upload session what it wants next.
+func (m *Mailbox) expected(ctx context.Context, at string) (int, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
+	if err != nil {
+		return 0, err
+	}
+	resp, err := m.apart(ctx, r)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close() //nolint:errcheck // it was read
+	var s struct {
+		Next []string `json:"nextExpectedRanges"`
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&s); err != nil || len(s.Next) == 0 {
+		return 0, errEmpty
+	}
+	first, _, _ := strings.Cut(s.Next[0], "-")
+	return strconv.Atoi(first)
 }
 
 func (m *Mailbox) put(ctx context.Context, at string, data []byte, from, to int) error {
@@ -82,20 +119,29 @@ func (m *Mailbox) put(ctx context.Context, at string, data []byte, from, to int)
 	}
 	r.Header.Set("Content-Type", "application/octet-stream")
 	r.Header.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, to-1, len(data)))
+	resp, err := m.apart(ctx, r)
+	if err != nil {
+		return err
+	}
+	return resp.Body.Close()
+}
+
+// apart makes a request of an upload session, without a token.
+func (m *Mailbox) apart(ctx context.Context, r *http.Request) (*http.Response, error) {
 	base := m.p.o.HTTPClient.Transport
 	if base == nil {
 		base = http.DefaultTransport
 	}
 	resp, err := base.RoundTrip(r)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer resp.Body.Close() //nolint:errcheck // it was read
 	if a, ok := ctx.Value(answerKey{}).(*answer); ok {
 		a.status, a.header = resp.StatusCode, resp.Header.Clone()
 	}
-	if resp.StatusCode >= 300 {
-		return odata(resp)
+	if resp.StatusCode >= 300 { // those below 400, too: nothing is sent elsewhere
+		defer resp.Body.Close() //nolint:errcheck // it was read
+		return nil, odata(resp)
 	}
-	return nil
+	return resp, nil
 }
