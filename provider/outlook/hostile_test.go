@@ -433,3 +433,24 @@ func TestDeniedMessage(t *testing.T) {
 		t.Errorf("all: %v", err)
 	}
 }
+
+// A draft that its owner threw away after a sending of which nobody knows the outcome is not sent after all.
+func TestDraftThrownAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(graphtest.Options{}, outlook.Options{SendSettle: time.Second})
+		box := w.open(t)
+		st := stage(t, box)
+		w.srv.Fail("messages.send", 1, graphtest.Cut)
+		if _, err := box.Release(t.Context(), st); err == nil {
+			t.Fatal("the cut was not seen")
+		}
+		id, _, _ := strings.Cut(st.ID, " ")
+		w.user.Trash(id)
+		if out, _, err := box.Lookup(t.Context(), st); err != nil || out != provider.OutcomeUnknown {
+			t.Errorf("%v, %v", out, err)
+		}
+		if n := len(w.srv.Sent()); n != 0 {
+			t.Errorf("%d mails were sent", n)
+		}
+	})
+}

@@ -245,6 +245,12 @@ func (m *Mailbox) Lookup(ctx context.Context, s provider.Staged) (provider.Outco
 		case left <= 0 && err != nil:
 			return provider.OutcomeUnknown, provider.Sent{}, nil
 		case left <= 0:
+			if _, _, err := m.watchedIn(ctx, quota.Live, x.folder()); err != nil {
+				return provider.OutcomeUnknown, provider.Sent{}, err
+			}
+			if r, _ := m.known.tree.role(x.folder()); r == provider.RoleTrash {
+				return provider.OutcomeUnknown, provider.Sent{}, nil // its owner threw it away: it is not to be sent again by itself
+			}
 			return provider.OutcomeNotSent, provider.Sent{}, nil
 		}
 		wait := min(left, max(m.p.o.SendSettle/8, time.Millisecond))
