@@ -71,7 +71,7 @@ func (m *Mailbox) inbox(ctx context.Context) (string, error) {
 	if id := m.known.tree.of(provider.RoleInbox); id != "" {
 		return id, ctx.Err()
 	}
-	if err := m.loadRoles(ctx, quota.Live); err != nil {
+	if err := m.loadRoles(ctx, quota.Live, false); err != nil {
 		return "", err
 	}
 	id := m.known.tree.of(provider.RoleInbox)
@@ -161,15 +161,18 @@ func (m *Mailbox) folderNamed(ctx context.Context, name string) (p place, err er
 
 // move moves a message. It is not repeated here: what a call without an answer did is found out by whoever asks again.
 func (m *Mailbox) move(ctx context.Context, id provider.ItemID, to string) (now provider.ItemID, err error) {
-	now = id
 	err = m.once(ctx, quota.Live, messageMove, func(ctx context.Context) error {
 		body := users.NewItemMessagesItemMovePostRequestBody()
 		body.SetDestinationId(&to)
 		r, err := m.me.Messages().ByMessageId(string(id)).Move().Post(ctx, body, nil)
-		if err == nil && r != nil && str(r.GetId()) != "" {
-			now = provider.ItemID(str(r.GetId()))
+		if err != nil {
+			return err
 		}
-		return err
+		if r == nil || str(r.GetId()) == "" { // facts 2.3: it returns the message
+			return errEmpty
+		}
+		now = provider.ItemID(str(r.GetId()))
+		return nil
 	})
 	return now, err
 }

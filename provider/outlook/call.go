@@ -1,12 +1,15 @@
 package outlook
 
 import (
+	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"mime"
 	"net/http"
 	"net/url"
 	"strings"
@@ -35,13 +38,15 @@ const meToken = "me-token-to-replace"
 // immutable asks for ids that survive moves. Facts 2.3: it is per request, so it goes with every one.
 const immutable = `IdType="ImmutableId"`
 
+const jsonType = "application/json"
+
 type adapter = khttp.NetHttpRequestAdapter
 
 // formats are what bodies are read and written in: JSON, and nothing else. They are ours, not the SDK's global ones.
 func formats() (*absser.ParseNodeFactoryRegistry, *absser.SerializationWriterFactoryRegistry) {
 	parse, write := absser.NewParseNodeFactoryRegistry(), absser.NewSerializationWriterFactoryRegistry()
-	parse.ContentTypeAssociatedFactories["application/json"] = kjson.NewJsonParseNodeFactory()
-	write.ContentTypeAssociatedFactories["application/json"] = kjson.NewJsonSerializationWriterFactory()
+	parse.ContentTypeAssociatedFactories[jsonType] = kjson.NewJsonParseNodeFactory()
+	write.ContentTypeAssociatedFactories[jsonType] = kjson.NewJsonSerializationWriterFactory()
 	return parse, write
 }
 
@@ -92,7 +97,32 @@ var errForeign = errors.New("the token does not go to another host")
 
 // own reports whether an address is the service's.
 func own(base, u *url.URL) bool {
-	return u.Scheme == base.Scheme && strings.EqualFold(u.Host, base.Host)
+	return u.Scheme == base.Scheme && strings.EqualFold(u.Hostname(), base.Hostname()) && port(u) == port(base)
+}
+
+func port(u *url.URL) string {
+	return cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
+}
+
+// errPage is a success that is none of Graph's, but of something on the way: what was asked for was perhaps not done.
+const errPage = said("a page that is not Graph's came instead of an answer")
+
+// isPage reports whether an answer with success to a call that wants JSON holds something else.
+func isPage(r *http.Request, resp *http.Response) bool {
+	if resp.StatusCode >= 300 || r.Header.Get("Accept") != jsonType || resp.ContentLength == 0 {
+		return false
+	}
+	t, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if err != nil || t == jsonType || strings.HasSuffix(t, "+json") {
+		return false // the SDK judges by itself where nothing is said
+	}
+	b := bufio.NewReader(resp.Body)
+	_, none := b.Peek(1)
+	resp.Body = struct {
+		io.Reader
+		io.Closer
+	}{b, resp.Body}
+	return none == nil
 }
 
 // RoundTrip implements http.RoundTripper. A token that is refused is replaced once, also where Microsoft wants one that meets further claims (facts 2.1, CAE): the
@@ -135,6 +165,10 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if resp.StatusCode >= 300 && resp.StatusCode < 400 { // the SDK takes it for a success
 		resp.Body.Close() //nolint:errcheck // it is not read
 		return nil, errMoved
+	}
+	if isPage(r, resp) {
+		resp.Body.Close() //nolint:errcheck // it is not read
+		return nil, errPage
 	}
 	resp.Header.Del("WWW-Authenticate") // the SDK would ask once more
 	resp.Body = &bounded{resp.Body, answerLimit}

@@ -3,6 +3,8 @@ package outlook
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -46,6 +48,31 @@ type spot struct {
 	Gone bool `json:"g,omitempty"`
 	// Bare: only ids are asked for, as a page with more could not be read.
 	Bare bool `json:"b,omitempty"`
+	// Anew: it is listed from its beginning once more, which its first page will tell. Not before: where there is none, nothing that is known of it is void.
+	Anew bool `json:"a,omitempty"`
+	// Pages of this listing were read, and Mark stands for where one of them led: who comes there again goes in a circle.
+	Pages int    `json:"c,omitempty"`
+	Mark  string `json:"m,omitempty"`
+	// Ended is how often in a row its listing ended before it was at its end.
+	Ended int `json:"e,omitempty"`
+}
+
+// begin has a folder listed from its beginning.
+func (s *spot) begin(anew bool) {
+	s.Link, s.Open, s.Anew, s.Pages, s.Mark = "", false, anew, 0, ""
+}
+
+// circle takes down where a page of a listing leads, and reports whether it leads where one led before (Brent's algorithm: it finds every circle and remembers one place).
+func (s *spot) circle(next string) bool {
+	sum := sha256.Sum256([]byte(next))
+	mark := hex.EncodeToString(sum[:8])
+	if mark == s.Mark {
+		return true
+	}
+	if s.Pages++; s.Pages&(s.Pages-1) == 0 {
+		s.Mark = mark
+	}
+	return false
 }
 
 const changesKind = "outlook"
@@ -96,7 +123,8 @@ func (m *Mailbox) Start(ctx context.Context) (provider.Cursor, error) {
 			case errors.As(err, &limit) && left < primed-1:
 				left = 0 // the rest comes with Changes
 			case garbled(err) && !s.Bare:
-				s.Bare, s.Link, s.Open = true, "", false
+				s.Bare = true
+				s.begin(false)
 			case err != nil && m.passOver(s, err):
 				s.Bad = true
 			case err != nil:
@@ -152,7 +180,8 @@ func (m *Mailbox) passOver(s *spot, err error) bool {
 	if errors.As(err, &limit) || action != nil && !denied || errors.As(err, &sign) {
 		return false
 	}
-	return errors.Is(err, errLoop) || garbled(err) || errors.As(err, &missing) || status(err) >= 400
+	var ours said // the inbox was asked before, and answered
+	return errors.As(err, &ours) || garbled(err) || errors.As(err, &missing) || status(err) >= 400
 }
 
 // Changes implements provider.Mailbox. A round asks the set of folders, then Inbox, Sent Items, Archive and the folders that this named, or all; a page is that of one
@@ -209,6 +238,7 @@ func (m *Mailbox) round(ctx context.Context, cur *cursor, page *provider.Page) e
 	link, whole := cur.Folders, cur.Folders == ""
 	seen := map[string]bool{}
 	var gone []string
+	came := false // a folder that was not known
 	for n := 0; ; n++ {
 		cs, next, delta, err := m.folderPage(ctx, quota.Live, link)
 		if err != nil && !whole && (expired(err) || errors.Is(err, provider.ErrGone) || errors.Is(err, errForeign) || errors.Is(err, errLoop)) {
@@ -233,6 +263,7 @@ func (m *Mailbox) round(ctx context.Context, cur *cursor, page *provider.Page) e
 			gone = slices.DeleteFunc(gone, func(id string) bool { return id == c.ID })
 			t.set(c.place)
 			if s := cur.spot(c.ID); s == nil {
+				came = true
 				cur.Spots = append(cur.Spots, &spot{place: c.place, Off: true})
 			} else {
 				s.Name, s.Parent, s.Search = cmp.Or(c.Name, s.Name), cmp.Or(c.Parent, s.Parent), s.Search || c.Search
@@ -244,10 +275,10 @@ func (m *Mailbox) round(ctx context.Context, cur *cursor, page *provider.Page) e
 		}
 		link = next
 	}
-	if err := m.loadRoles(ctx, quota.Live); err != nil {
+	if err := m.loadRoles(ctx, quota.Live, came); err != nil {
 		return err
 	}
-	if len(named) > 0 && t.of(provider.RoleArchive) == "" { // it may have come into being
+	if !came && len(named) > 0 && t.of(provider.RoleArchive) == "" { // it may have come into being
 		if err := m.loadRole(ctx, quota.Live, archived, provider.RoleArchive); err != nil {
 			return err
 		}
@@ -278,7 +309,8 @@ func (m *Mailbox) round(ctx context.Context, cur *cursor, page *provider.Page) e
 			m.unwatch(s, page)
 			s.Gone = false
 		case s.Off && (!s.Gone || full || named[s.ID]): // it is new, or came out of the trash: all that lies in it is told
-			s.Off, s.Gone, s.Link, s.Fresh = false, false, "", 0
+			s.Off, s.Gone, s.Fresh = false, false, 0
+			s.begin(false)
 			named[s.ID] = true
 		}
 	}
@@ -301,7 +333,8 @@ func (m *Mailbox) unwatch(s *spot, page *provider.Page) {
 		}
 		page.Restart = append(page.Restart, f)
 	}
-	s.Off, s.Link, s.Fresh, s.Open, s.Bad = true, "", 0, false, false
+	s.Off, s.Fresh, s.Bad = true, 0, false
+	s.begin(false)
 }
 
 // ask reads a page of the first folder in the queue.
@@ -314,15 +347,20 @@ func (m *Mailbox) ask(ctx context.Context, cur *cursor, page *provider.Page) err
 	ms, next, delta, err := m.deltaPage(ctx, s)
 	switch {
 	case garbled(err) && !s.Bare:
-		if s.Fresh == 0 {
-			page.Restart = append(page.Restart, m.known.tree.folder(s.ID))
-		}
-		s.Bare, s.Link, s.Open = true, "", false
+		s.Bare = true
+		s.begin(s.Anew || s.Fresh == 0)
 		return nil
 	case err != nil && s.Link != "" && (expired(err) || errors.Is(err, errForeign)):
 		// Facts 2.2: "restart the folder from scratch, dedupe by id".
-		page.Restart = append(page.Restart, m.known.tree.folder(s.ID))
-		s.Link, s.Fresh, s.Open = "", 0, false
+		if s.Open {
+			s.Ended++
+		}
+		s.Fresh = 0
+		s.begin(true)
+		if s.Ended >= 3 { // links live shorter than the listing takes: one try a round, so that there is an end of it
+			s.Bad = true
+			cur.Queue = cur.Queue[1:]
+		}
 		return nil
 	case errors.Is(err, provider.ErrGone): // the folders' delta will tell
 		m.unwatch(s, page)
@@ -335,15 +373,21 @@ func (m *Mailbox) ask(ctx context.Context, cur *cursor, page *provider.Page) err
 	if err := m.tell(ctx, s, ms, page); err != nil {
 		return err
 	}
-	s.Open, s.Bad = delta == "", false
-	switch {
-	case delta == "": // others have their turn
+	if s.Anew {
+		page.Restart = append(page.Restart, m.known.tree.folder(s.ID))
+	}
+	s.Open, s.Bad, s.Anew = delta == "", false, false
+	if delta == "" { // others have their turn
 		s.Link = next
+		if s.circle(next) {
+			return errLoop
+		}
 		cur.Queue = append(slices.Clone(cur.Queue[1:]), s.ID)
-	case s.Fresh != 0: // what came meanwhile is asked for at once
-		s.Link, s.Fresh = delta, 0
-	default:
-		s.Link = delta
+		return nil
+	}
+	fresh := s.Fresh != 0
+	s.Link, s.Fresh, s.Pages, s.Mark, s.Ended = delta, 0, 0, "", 0
+	if !fresh { // else what came meanwhile is asked for at once
 		cur.Queue = cur.Queue[1:]
 	}
 	return nil
@@ -426,6 +470,9 @@ func (m *Mailbox) get(ctx context.Context, l quota.Lane, id provider.ItemID, fie
 		if x = mailOf(r); x == nil {
 			return errEmpty
 		}
+		if x.id() != id { // facts 2.3: an id lasts, and its bytes count
+			return errOther
+		}
 		return nil
 	})
 	return x, err
@@ -471,21 +518,23 @@ func (m *Mailbox) deltaPage(ctx context.Context, s *spot) (ms []*mail, next, del
 		if err != nil {
 			return err
 		}
-		if r == nil {
+		if r == nil || r.GetValue() == nil {
 			return errEmpty
 		}
 		ms = mails(r.GetValue())
 		next, delta = str(r.GetOdataNextLink()), str(r.GetOdataDeltaLink())
-		return goesOn(link, next, delta)
+		return m.goesOn(link, next, delta)
 	})
 	return ms, next, delta, err
 }
 
-// goesOn refuses a page of a delta that leads nowhere.
-func goesOn(link, next, delta string) error {
+// goesOn refuses a page of a delta that leads nowhere, or where we don't go.
+func (m *Mailbox) goesOn(link, next, delta string) error {
 	switch {
 	case next == "" && delta == "":
 		return errNoLink
+	case m.checkLink(cmp.Or(delta, next)) != nil:
+		return errAstray
 	case delta == "" && next == link:
 		return errLoop
 	}

@@ -128,7 +128,7 @@ func (m *Mailbox) attachments(ctx context.Context, l quota.Lane, id provider.Ite
 		if err != nil {
 			return err
 		}
-		if r == nil {
+		if r == nil || r.GetValue() == nil {
 			return errEmpty
 		}
 		as = r.GetValue()

@@ -94,6 +94,8 @@ const (
 	errEmpty  said = "the answer is empty"
 	errNoLink said = "the page has neither a next link nor a delta link"
 	errLoop   said = "the page links to itself, or the pages lead to no end"
+	errAstray said = "the page links to another host than the base URL's, which gets no token: where that is right, correct the base URL"
+	errOther  said = "the answer is about another message"
 )
 
 // codes are the codes and the message of an error in an answer. Facts 2.7: three kinds of errors come from the SDK, and one of them has neither.

@@ -118,9 +118,12 @@ func (m *Mailbox) onward(ctx context.Context, l quota.Lane, q listing, pos *posi
 	if pos.Oldest == 0 {
 		pos.Estimated = count
 	}
-	edge := pos.Edge
+	edge, listed := pos.Edge, pos.Oldest
 	unknown := func(ms []*mail) []*mail {
-		return slices.DeleteFunc(ms, func(x *mail) bool { return slices.Contains(edge, string(x.id())) })
+		return slices.DeleteFunc(ms, func(x *mail) bool {
+			// A server that doesn't filter lists again what is newer.
+			return slices.Contains(edge, string(x.id())) || listed != 0 && !x.received().IsZero() && x.received().Unix() > listed
+		})
 	}
 	fresh := unknown(ms)
 	follow := func() error { // pages may be empty, and hold what is known
@@ -202,7 +205,7 @@ func (m *Mailbox) listPage(ctx context.Context, l quota.Lane, q listing, to time
 			if err != nil {
 				return err
 			}
-			if r == nil {
+			if r == nil || r.GetValue() == nil {
 				return errEmpty
 			}
 			ms, next, count = mails(r.GetValue()), str(r.GetOdataNextLink()), number(r.GetOdataCount())
@@ -216,7 +219,7 @@ func (m *Mailbox) listPage(ctx context.Context, l quota.Lane, q listing, to time
 		if err != nil {
 			return err
 		}
-		if r == nil {
+		if r == nil || r.GetValue() == nil {
 			return errEmpty
 		}
 		ms, next, count = mails(r.GetValue()), str(r.GetOdataNextLink()), number(r.GetOdataCount())
@@ -234,15 +237,15 @@ func number(p *int64) int {
 
 // nextPage follows the link of a page.
 func (m *Mailbox) nextPage(ctx context.Context, l quota.Lane, q listing, link string) (ms []*mail, next string, err error) {
-	if err := m.checkLink(link); err != nil {
-		return nil, "", fmt.Errorf("outlook: the link of the next page: %w", err)
+	if m.checkLink(link) != nil {
+		return nil, "", fmt.Errorf("outlook: %w", errAstray)
 	}
 	err = m.read(ctx, l, messagesList, func(ctx context.Context) error {
 		r, err := m.me.Messages().WithUrl(link).Get(ctx, nil)
 		if err != nil {
 			return err
 		}
-		if r == nil {
+		if r == nil || r.GetValue() == nil {
 			return errEmpty
 		}
 		ms, next = mails(r.GetValue()), str(r.GetOdataNextLink())

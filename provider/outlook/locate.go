@@ -51,7 +51,7 @@ func (m *Mailbox) locate(ctx context.Context, id string) (ms []*mail, err error)
 		if err != nil {
 			return err
 		}
-		if r == nil {
+		if r == nil || r.GetValue() == nil {
 			return errEmpty
 		}
 		ms, next = mails(r.GetValue()), str(r.GetOdataNextLink())

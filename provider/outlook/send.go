@@ -107,7 +107,7 @@ func (m *Mailbox) draft(ctx context.Context, raw []byte) (d *mail, err error) {
 	err = m.once(ctx, quota.Live, messageCreate, func(ctx context.Context) error {
 		ri := abs.NewRequestInformationWithMethodAndUrlTemplateAndPathParameters(abs.POST, "{+baseurl}/users/{user%2Did}/messages",
 			map[string]string{"baseurl": m.p.o.BaseURL, "user%2Did": meToken})
-		ri.Headers.TryAdd("Accept", "application/json")
+		ri.Headers.TryAdd("Accept", jsonType)
 		ri.SetStreamContentAndContentType([]byte(base64.StdEncoding.EncodeToString(raw)), "text/plain")
 		r, err := m.adapter.Send(ctx, ri, models.CreateMessageFromDiscriminatorValue, abs.ErrorMappings{"XXX": odataerrors.CreateODataErrorFromDiscriminatorValue})
 		if err != nil {

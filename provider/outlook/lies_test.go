@@ -1,0 +1,420 @@
+package outlook_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/intellicon/email-integration/provider"
+	"github.com/intellicon/email-integration/provider/outlook"
+	"github.com/intellicon/email-integration/provider/outlook/graphtest"
+	"github.com/intellicon/email-integration/provider/providertest"
+)
+
+// rewrite lets f change the body of an answer on its way.
+func (w *world) rewrite(f func(r *http.Request, body []byte) []byte) {
+	w.opts.HTTPClient = &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		resp, err := w.srv.Transport().RoundTrip(r)
+		if err != nil {
+			return nil, err
+		}
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close() //nolint:errcheck // it was read
+		if err != nil {
+			return nil, err
+		}
+		body = f(r, body)
+		resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+		resp.Header.Set("Content-Length", strconv.Itoa(len(body)))
+		return resp, nil
+	})}
+}
+
+func page() *http.Response {
+	a := answers(200, "<html><body>Please sign in to the network.</body></html>")
+	a.Header.Set("Content-Type", "text/html; charset=utf-8")
+	return a
+}
+
+// An answer with success that is none, of whatever kind, is an error: it is no end of history, no deletion, and nothing that was done.
+func TestAnswersThatAreNone(t *testing.T) {
+	for name, none := range map[string]func() *http.Response{
+		"{}":   func() *http.Response { return answers(200, `{}`) },
+		"null": func() *http.Response { return answers(200, `{"value":null}`) },
+		"an error": func() *http.Response {
+			return answers(200, `{"error":{"code":"ErrorInternalServerError","message":"no"}}`)
+		},
+		"nothing":        func() *http.Response { return answers(200, "") },
+		"a page":         page,
+		"half of it":     func() *http.Response { return answers(200, `{"value":[`) },
+		"another object": func() *http.Response { return answers(200, `{"id":"x","value":"y"}`) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(graphtest.Options{}, outlook.Options{})
+				lie := false
+				w.between(func(r *http.Request) *http.Response {
+					if lie && r.Method == http.MethodGet {
+						return none()
+					}
+					return nil
+				})
+				id := w.user.Deliver(providertest.Mail("a", "x"), day0, "inbox")
+				folder := w.user.Folder("inbox")
+				box := w.open(t)
+				b := newBook(t, box)
+				b.follow()
+				lie = true
+				if p, err := box.History(t.Context(), provider.Window{}, nil); err == nil {
+					t.Errorf("history: %+v", p)
+				}
+				if got, err := box.Locate(t.Context(), "a@sender.example"); err == nil {
+					t.Errorf("located %v", got)
+				}
+				for scope, s := range map[string]provider.Scope{"all": {}, "a folder": {Folder: folder}} {
+					failed := false
+					for _, err := range box.Inventory(t.Context(), s) {
+						failed = failed || err != nil
+					}
+					if !failed {
+						t.Errorf("the inventory of %s ended well", scope)
+					}
+				}
+				if _, err := box.Content(t.Context(), provider.ItemID(id)); err == nil || errors.Is(err, provider.ErrGone) {
+					t.Errorf("content: %v", err)
+				}
+				if p, err := box.Changes(t.Context(), b.cur); err == nil {
+					t.Errorf("changes: %+v", p)
+				}
+				lie = false
+				b.follow()
+				if got := b.restarts(); len(got) > 0 {
+					t.Errorf("restarted %v", got)
+				}
+			})
+		})
+	}
+}
+
+// A page of a proxy's in answer to a call that changes something proves nothing.
+func TestPageInsteadOfAnAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(graphtest.Options{}, outlook.Options{})
+		lie := false
+		w.between(func(r *http.Request) *http.Response {
+			if lie && r.Method != http.MethodGet {
+				return page()
+			}
+			return nil
+		})
+		box := w.open(t)
+		id := w.user.Deliver(providertest.Mail("a", "x"), day0, "inbox")
+		w.user.Archive(w.user.Deliver(providertest.Mail("b", "x"), day0, "inbox"))
+		st := stage(t, box)
+		lie = true
+		if sent, err := box.Release(t.Context(), st); err == nil || errors.Is(err, provider.ErrNotSent) {
+			t.Errorf("released %+v, %v", sent, err)
+		}
+		if did, err := box.Archive(t.Context(), provider.Target{Item: provider.ItemID(id)}); err == nil {
+			t.Errorf("archived %+v", did)
+		}
+		if did, err := box.Label(t.Context(), provider.Target{Item: provider.ItemID(id)}, "CRM"); err == nil {
+			t.Errorf("labelled %+v", did)
+		}
+		if _, err := box.Stage(t.Context(), large(4_000_000), provider.SendOptions{From: owner, Recipients: []string{"ada@sender.example"}}); err == nil {
+			t.Error("staged")
+		}
+		lie = false
+		if o, _, err := box.Lookup(t.Context(), st); o != provider.OutcomeNotSent {
+			t.Errorf("looked up: %v, %v", o, err)
+		}
+	})
+}
+
+// A server whose pages lead to another host, as one behind a proxy that doesn't rewrite them: that is said, and nothing is listed anew again and again.
+func TestLinksToAnotherHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(graphtest.Options{PageSize: 2}, outlook.Options{})
+		astray := false
+		foreign := 0
+		w.rewrite(func(r *http.Request, body []byte) []byte {
+			if r.URL.Host == "elsewhere.example" {
+				foreign++
+			}
+			if astray {
+				body = bytes.ReplaceAll(body, []byte(`Link":"`+w.srv.URL()), []byte(`Link":"https://elsewhere.example/v1.0`))
+			}
+			return body
+		})
+		b := newBook(t, w.open(t))
+		for i := range 9 {
+			w.user.Deliver(providertest.Mail(fmt.Sprint(i), "x"), day0, "inbox")
+		}
+		astray = true
+		for range 5 {
+			p, err := b.box.Changes(t.Context(), b.cur)
+			if err != nil {
+				if !strings.Contains(err.Error(), "another host") {
+					t.Errorf("the error says %v", err)
+				}
+				break
+			}
+			b.note(p)
+			if b.cur = p.Next; len(p.Restart) > 0 {
+				t.Errorf("restarted %v", p.Restart)
+			}
+		}
+		if _, err := b.box.Start(t.Context()); err == nil {
+			t.Error("a cursor of foreign links")
+		}
+		if foreign > 0 {
+			t.Errorf("%d calls went there", foreign)
+		}
+		astray = false
+		b.follow()
+		if len(b.in) != 9 {
+			t.Errorf("%d messages", len(b.in))
+		}
+	})
+}
+
+// A port that goes without saying may be said.
+func TestDefaultPort(t *testing.T) {
+	w := newWorld(graphtest.Options{PageSize: 2}, outlook.Options{})
+	w.opts.BaseURL = "https://graph.example:443/v1.0"
+	w.opts.HTTPClient = &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		there, _ := http.NewRequest(r.Method, w.srv.URL(), nil) //nolint:noctx // only its address counts
+		host := there.URL.Host
+		r.URL.Scheme, r.URL.Host = there.URL.Scheme, host
+		resp, err := w.srv.Transport().RoundTrip(r)
+		if err != nil {
+			return nil, err
+		}
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close() //nolint:errcheck // it was read
+		body = bytes.ReplaceAll(body, []byte(w.srv.URL()), []byte("https://graph.example/v1.0"))
+		resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+		return resp, err
+	})}
+	b := newBook(t, w.open(t))
+	for i := range 5 {
+		w.user.Deliver(providertest.Mail(fmt.Sprint(i), "x"), day0, "inbox")
+	}
+	b.follow()
+	if len(b.in) != 5 || len(b.restarts()) > 0 {
+		t.Errorf("%d messages, restarted %v", len(b.in), b.restarts())
+	}
+}
+
+// A server that doesn't know the filter lists the same again: history passes over it, reads all, and ends.
+func TestHistoryWithoutAFilter(t *testing.T) {
+	w := newWorld(graphtest.Options{}, outlook.Options{PageSize: 4})
+	for i := range 30 {
+		w.user.Deliver(providertest.Mail(fmt.Sprint(i), "x"), day0.Add(time.Duration(i/3)*time.Hour), "inbox")
+	}
+	w.between(func(r *http.Request) *http.Response {
+		if q := r.URL.Query(); q.Has("$filter") && strings.HasSuffix(r.URL.Path, "/me/messages") {
+			q.Del("$filter")
+			r.URL.RawQuery = q.Encode()
+		}
+		return nil
+	})
+	box := w.open(t)
+	got := map[provider.ItemID]int{}
+	var c provider.Cursor
+	for n, more := 0, true; more; n++ {
+		p, err := box.History(t.Context(), provider.Window{}, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, it := range p.Items {
+			got[it.ID]++
+		}
+		if c, more = p.Next, p.More; n > 100 {
+			t.Fatal("there is no end of history")
+		}
+	}
+	if len(got) != 30 {
+		t.Errorf("%d messages", len(got))
+	}
+	for id, n := range got {
+		if n != 1 {
+			t.Errorf("%s was told %d times", id, n)
+		}
+	}
+}
+
+// Pages that lead in a circle keep nobody from the rest: there is an end of what Changes says there is more of, and when the circle is broken all is read.
+func TestCircleOfPages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(graphtest.Options{PageSize: 2}, outlook.Options{})
+		bad := w.user.Folder("Bad")
+		circle := true
+		n := 0
+		w.rewrite(func(r *http.Request, body []byte) []byte {
+			if !circle || !strings.Contains(r.URL.Path, "/mailFolders/"+bad+"/messages") {
+				return body
+			}
+			n++
+			u := *r.URL
+			q := u.Query()
+			q.Set("circle", fmt.Sprint(n%5))
+			u.RawQuery = q.Encode()
+			return []byte(`{"value":[{"id":"same` + fmt.Sprint(n%5) + `","receivedDateTime":"2026-03-02T09:00:00Z","parentFolderId":"` + bad + `"}],"@odata.nextLink":"` + u.String() + `"}`)
+		})
+		b := newBook(t, w.open(t))
+		id := w.user.Deliver(providertest.Mail("a", "x"), time.Now(), "Bad")
+		other := w.user.Deliver(providertest.Mail("b", "x"), time.Now(), "inbox")
+		b.follow()
+		b.lies("the inbox", w.user, other, true)
+		asked := n
+		b.follow()
+		if n-asked > 20 {
+			t.Errorf("%d pages of the circle were read again", n-asked)
+		}
+		circle = false
+		b.follow()
+		b.lies("the folder", w.user, id, true)
+	})
+}
+
+// A mailbox that was put back elsewhere has other folders: what is the inbox and what the trash is asked anew.
+func TestOtherFolderIDs(t *testing.T) {
+	w := newWorld(graphtest.Options{}, outlook.Options{})
+	other := false
+	swap := func(b []byte, from, to string) []byte { return bytes.ReplaceAll(b, []byte(from), []byte(to)) }
+	ids := map[string]string{}
+	for _, name := range []string{"inbox", "sentitems", "drafts", "deleteditems", "junkemail", "outbox"} {
+		ids[w.user.Folder(name)] = "Moved" + name
+	}
+	w.opts.HTTPClient = &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		if other {
+			if q := r.URL.Query(); strings.HasSuffix(r.URL.Path, "mailFolders/delta()") && q.Has("$deltatoken") {
+				a := answers(400, `{"error":{"code":"syncStateNotFound","message":"no"}}`)
+				a.Request = r
+				return a, nil
+			}
+			for id, now := range ids {
+				if strings.Contains(r.URL.Path, id) {
+					a := answers(404, `{"error":{"code":"ErrorItemNotFound","message":"no"}}`)
+					a.Request = r
+					return a, nil
+				}
+				r.URL.Path = strings.ReplaceAll(r.URL.Path, now, id)
+				r.URL.RawPath = ""
+			}
+		}
+		resp, err := w.srv.Transport().RoundTrip(r)
+		if err != nil || !other {
+			return resp, err
+		}
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close() //nolint:errcheck // it was read
+		for id, now := range ids {
+			body = swap(body, id, now)
+		}
+		resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+		return resp, err
+	})}
+	box := w.open(t)
+	b := newBook(t, box)
+	b.follow()
+	other = true
+	in := w.user.Deliver(providertest.Mail("in", "x"), day0, "inbox")
+	trash := w.user.Deliver(providertest.Mail("trash", "x"), day0, "deleteditems")
+	junk := w.user.Deliver(providertest.Mail("junk", "x"), day0, "junkemail")
+	b.follow()
+	if len(b.in[provider.ItemID(trash)])+len(b.in[provider.ItemID(junk)]) > 0 {
+		t.Errorf("trash and junk are told: %v", b.in)
+	}
+	role := provider.Role("none")
+	for _, p := range b.last {
+		for _, it := range p.Items {
+			if it.ID == provider.ItemID(in) {
+				role = it.Folders[0].Role
+			}
+		}
+	}
+	if role != provider.RoleInbox {
+		t.Errorf("the inbox has the role %q", role)
+	}
+	if got, err := box.Locate(t.Context(), "trash@sender.example"); err != nil || len(got) != 1 || got[0].Folders[0].Role != provider.RoleTrash {
+		t.Errorf("located %+v, %v", got, err)
+	}
+}
+
+// A folder's link ends, and the folder can't be listed anew: what is known of it stands until it can.
+func TestLinkEndsAndTheFolderIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(graphtest.Options{}, outlook.Options{FullRound: time.Minute})
+		bad, broken := w.user.Folder("Bad"), false
+		w.between(func(r *http.Request) *http.Response {
+			if broken && strings.Contains(r.URL.Path, "/mailFolders/"+bad+"/messages") {
+				if r.URL.Query().Has("$deltatoken") {
+					return answers(410, `{"error":{"code":"syncStateNotFound","message":"no"}}`)
+				}
+				return answers(403, `{"error":{"code":"ErrorAccessDenied","message":"no"}}`)
+			}
+			return nil
+		})
+		b := newBook(t, w.open(t))
+		id := w.user.Deliver(providertest.Mail("a", "x"), time.Now(), "Bad")
+		gone := w.user.Deliver(providertest.Mail("b", "x"), time.Now(), "Bad")
+		b.follow()
+		broken = true
+		time.Sleep(time.Hour)
+		b.follow()
+		if got := b.restarts(); len(got) > 0 {
+			t.Errorf("restarted %v, and nothing of it was read", got)
+		}
+		b.lies("while it is refused", w.user, id, true)
+		w.user.Delete(gone)
+		broken = false
+		b.follow()
+		if got := b.restarts(); len(got) != 1 {
+			t.Errorf("restarted %v", got)
+		}
+		b.lies("afterwards", w.user, id, true)
+		b.lies("afterwards", w.user, gone, false)
+	})
+}
+
+// Links that live shorter than a listing takes: it begins anew, and there is an end of it in each round, so that there is time for something else. What comes is read all the same.
+func TestLinksEndInTheMiddle(t *testing.T) {
+	w := newWorld(graphtest.Options{PageSize: 2}, outlook.Options{})
+	short, n := false, 0
+	w.between(func(r *http.Request) *http.Response {
+		if strings.Contains(r.URL.Path, "/messages/delta") {
+			if n++; short && r.URL.Query().Has("$skiptoken") && n%3 == 0 || short && r.URL.Query().Has("$deltatoken") {
+				return answers(410, `{"error":{"code":"syncStateNotFound","message":"no"}}`)
+			}
+		}
+		return nil
+	})
+	b := newBook(t, w.open(t))
+	for i := range 20 {
+		w.user.Deliver(providertest.Mail(fmt.Sprint(i), "x"), day0.Add(time.Duration(i)*time.Hour), "inbox")
+	}
+	b.follow()
+	short = true
+	late := w.user.Deliver(providertest.Mail("late", "x"), day0.AddDate(0, 0, 9), "inbox")
+	for range 5 {
+		b.follow()
+	}
+	b.lies("new mail", w.user, late, true)
+	short = false
+	b.follow()
+	if len(b.in) != 21 {
+		t.Errorf("%d messages", len(b.in))
+	}
+	for id := range b.in {
+		b.lies("at the end", w.user, string(id), true)
+	}
+}
