@@ -418,3 +418,71 @@ func TestLinksEndInTheMiddle(t *testing.T) {
 		b.lies("at the end", w.user, string(id), true)
 	}
 }
+
+// An attachment is there when Graph says so (facts 2.6: "final 201 + Location"): a message never goes without it. A session that is over in the middle is no reason to give the message up.
+func TestUploadThatEnds(t *testing.T) {
+	for name, c := range map[string]struct {
+		at     int // which range
+		answer func() *http.Response
+	}{
+		"a page":              {1, page},
+		"the last is not":     {3, func() *http.Response { return answers(200, `{"nextExpectedRanges":["9000000"]}`) }},
+		"the last is a page":  {3, page},
+		"no progress":         {1, func() *http.Response { return answers(200, `{"nextExpectedRanges":["0"]}`) }},
+		"nothing":             {1, func() *http.Response { return answers(200, "") }},
+		"over":                {2, func() *http.Response { return answers(404, `{"error":{"code":"ErrorItemNotFound"}}`) }},
+		"over, without words": {2, func() *http.Response { return answers(404, "") }},
+		"over, 410":           {2, func() *http.Response { return answers(410, `{"error":{"code":"x"}}`) }},
+		"not let in":          {2, func() *http.Response { return answers(403, `{"error":{"code":"AccessDenied"}}`) }},
+		"not signed in":       {2, func() *http.Response { return answers(401, `{"error":{"code":"InvalidAuthenticationToken"}}`) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(graphtest.Options{}, outlook.Options{})
+				n := 0
+				w.between(func(r *http.Request) *http.Response {
+					if r.Method == http.MethodPut {
+						if n++; n >= c.at {
+							return c.answer()
+						}
+					}
+					return nil
+				})
+				box := w.open(t)
+				_, err := box.Stage(t.Context(), large(9_000_000), provider.SendOptions{From: owner, Recipients: []string{"ada@sender.example"}, MessageID: "files@acme.example"})
+				if err == nil || errors.Is(err, provider.ErrNotSent) && !errors.Is(err, provider.ErrTryLater) {
+					t.Errorf("%v", err)
+				}
+				for _, m := range w.user.Messages() {
+					if m.Path == "Drafts" {
+						t.Error("a draft is left over")
+					}
+				}
+			})
+		})
+	}
+}
+
+// The bytes of an attachment go over TLS, and not to this machine where Graph isn't here.
+func TestUploadAddress(t *testing.T) {
+	w := newWorld(graphtest.Options{}, outlook.Options{})
+	w.opts.BaseURL = "https://graph.example/v1.0"
+	elsewhere := 0
+	w.opts.HTTPClient = &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		if r.URL.Host != "graph.example" {
+			elsewhere++
+		}
+		there, _ := http.NewRequest(r.Method, w.srv.URL(), nil) //nolint:noctx // only its address counts
+		r.URL.Scheme, r.URL.Host = there.URL.Scheme, there.URL.Host
+		if strings.HasSuffix(r.URL.Path, "/createUploadSession") {
+			a := answers(201, `{"uploadUrl":"http://127.0.0.1:1/x","nextExpectedRanges":["0-"]}`)
+			a.Request = r
+			return a, nil
+		}
+		return w.srv.Transport().RoundTrip(r)
+	})}
+	_, err := w.open(t).Stage(t.Context(), large(4_000_000), provider.SendOptions{From: owner, Recipients: []string{"ada@sender.example"}, MessageID: "files@acme.example"})
+	if err == nil || elsewhere > 0 {
+		t.Errorf("%d calls, %v", elsewhere, err)
+	}
+}

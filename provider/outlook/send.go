@@ -202,7 +202,10 @@ func (m *Mailbox) unsent(err error) error {
 	if errors.As(err, &c) {
 		code = c.code
 	}
+	var known *sendError
 	switch {
+	case errors.As(err, &known):
+		return known
 	case errors.As(err, &rate), errors.As(err, &sign), errors.As(err, &token),
 		code == "ErrorMessageSubmissionBlocked", code == "ErrorExceededMessageLimit", code == "ErrorExceededRecipientLimit": // of a day (facts 2.5)
 		return &sendError{err: err, later: true}
