@@ -36,7 +36,14 @@ func (m *Mailbox) Archive(ctx context.Context, t provider.Target) (provider.Muta
 	if did.To, err = m.archive(ctx); err != nil {
 		return provider.Mutation{}, err
 	}
-	if did.Item, err = m.move(ctx, x.id(), did.To); err != nil {
+	if did.Item, err = m.move(ctx, x.id(), did.To); errors.Is(err, provider.ErrGone) {
+		// The message, or the folder that it should go to?
+		if _, look := m.get(ctx, quota.Live, x.id(), idFields); look == nil {
+			m.known.tree.drop(did.To)
+			return provider.Mutation{}, errors.New("outlook: the folder Archive vanished while a message was moved there")
+		}
+	}
+	if err != nil {
 		return provider.Mutation{}, err
 	}
 	return did, nil

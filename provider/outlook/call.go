@@ -310,25 +310,44 @@ func pause(ctx context.Context, d time.Duration) bool {
 // stream gets something that the SDK would hold in memory. The request counts as over when the answer begins.
 func (m *Mailbox) stream(ctx context.Context, meth method, path string) (body io.ReadCloser, err error) {
 	err = m.read(ctx, quota.Live, meth, func(cctx context.Context) error {
-		// The body outlives the call, and its time.
+		// The body outlives the call, and its time; its beginning doesn't.
 		a, _ := cctx.Value(answerKey{}).(*answer)
-		r, err := http.NewRequestWithContext(context.WithValue(ctx, answerKey{}, a), http.MethodGet, m.p.o.BaseURL+path, nil)
+		rctx, giveUp := context.WithCancel(context.WithValue(ctx, answerKey{}, a))
+		begun := context.AfterFunc(cctx, giveUp)
+		r, err := http.NewRequestWithContext(rctx, http.MethodGet, m.p.o.BaseURL+path, nil)
 		if err != nil {
+			giveUp()
 			return err
 		}
 		resp, err := m.http.Do(r)
-		if err != nil {
-			return err
+		if !begun() || err != nil {
+			giveUp()
+			if err == nil {
+				resp.Body.Close() //nolint:errcheck // it came too late
+			}
+			return cmp.Or(err, cctx.Err())
 		}
+		resp.Body.(*bounded).left = 1 << 40
+		resp.Body = &streamed{resp.Body, giveUp}
 		if resp.StatusCode != http.StatusOK {
 			defer resp.Body.Close() //nolint:errcheck // it was read
 			return odata(resp)
 		}
-		resp.Body.(*bounded).left = 1 << 40
 		body = resp.Body
 		return nil
 	})
 	return body, err
+}
+
+// streamed is a body with a context of its own.
+type streamed struct {
+	io.ReadCloser
+	end context.CancelFunc
+}
+
+func (s *streamed) Close() error {
+	defer s.end()
+	return s.ReadCloser.Close()
 }
 
 // str is what a pointer of the SDK's points to.

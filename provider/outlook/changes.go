@@ -48,6 +48,8 @@ type spot struct {
 	Gone bool `json:"g,omitempty"`
 	// Bare: only ids are asked for, as a page with more could not be read.
 	Bare bool `json:"b,omitempty"`
+	// Listing: it is read from its beginning, and that isn't over.
+	Listing bool `json:"y,omitempty"`
 	// Anew: it is listed from its beginning once more, which its first page will tell. Not before: where there is none, nothing that is known of it is void.
 	Anew bool `json:"a,omitempty"`
 	// Pages of this listing were read, and Mark stands for where one of them led: who comes there again goes in a circle.
@@ -59,7 +61,7 @@ type spot struct {
 
 // begin has a folder listed from its beginning.
 func (s *spot) begin(anew bool) {
-	s.Link, s.Open, s.Anew, s.Pages, s.Mark = "", false, anew, 0, ""
+	s.Link, s.Open, s.Listing, s.Anew, s.Pages, s.Mark = "", false, true, anew, 0, ""
 }
 
 // circle takes down where a page of a listing leads, and reports whether it leads where one led before (Brent's algorithm: it finds every circle and remembers one place).
@@ -386,7 +388,7 @@ func (m *Mailbox) ask(ctx context.Context, cur *cursor, page *provider.Page) err
 		return nil
 	}
 	fresh := s.Fresh != 0
-	s.Link, s.Fresh, s.Pages, s.Mark, s.Ended = delta, 0, 0, "", 0
+	s.Link, s.Fresh, s.Listing, s.Pages, s.Mark, s.Ended = delta, 0, false, 0, "", 0
 	if !fresh { // else what came meanwhile is asked for at once
 		cur.Queue = cur.Queue[1:]
 	}
@@ -427,8 +429,8 @@ func (m *Mailbox) tell(ctx context.Context, s *spot, ms []*mail, page *provider.
 		if x.draft() || s.Fresh != 0 && !since(x, time.Unix(s.Fresh, 0).Add(-margin)) {
 			continue
 		}
-		if r := x.received(); s.Link == "" && !r.IsZero() && r.Before(m.since) {
-			continue // it is listed anew, and of older mail nothing is wanted
+		if r := x.received(); s.Listing && !r.IsZero() && r.Before(m.since) {
+			continue // of older mail that lies there nothing is wanted
 		}
 		it := provider.Item{ID: id, Folders: in}
 		if x.GetReceivedDateTime() != nil {

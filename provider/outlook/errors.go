@@ -207,7 +207,8 @@ var (
 	denied      = []string{"ErrorAccessDenied", "Authorization_RequestDenied", "AccessDenied", "Forbidden", "ErrorInsufficientPermissionsInAccessToken"}
 	rateCodes   = []string{"ApplicationThrottled", "ErrorServerBusy", "TooManyRequests", "activityLimitReached", "ErrorTooManyObjectsOpened", "MailboxConcurrency"}
 	fullCodes   = []string{"ErrorQuotaExceeded", "quotaLimitReached"}
-	missingCode = []string{"ErrorItemNotFound", "ErrorFolderNotFound", "ErrorInvalidIdMalformed", "itemNotFound", "ResourceNotFound", "Request_ResourceNotFound", "ErrorAttachmentNotFound"}
+	foreignIDs  = []string{"ErrorInvalidIdMalformed", "ErrorInvalidMailboxItemId"} // the latter of another mailbox, as after a migration (msal-js issue 7264)
+	missingCode = []string{"ErrorItemNotFound", "ErrorFolderNotFound", "ErrorInvalidIdMalformed", "ErrorInvalidMailboxItemId", "itemNotFound", "ResourceNotFound", "Request_ResourceNotFound", "ErrorAttachmentNotFound"}
 	noSuchPath  = []string{"", "UnknownError", "BadRequest", "NotImplemented", "notSupported", "MethodNotFound"}
 	syncCodes   = []string{"syncstatenotfound", "syncstateinvalid", "resyncrequired", "resyncchangesapplydifferences", "resyncchangesuploaddifferences"}
 )
@@ -244,7 +245,7 @@ func refused(meth method, a *answer, cause error, now time.Time) error {
 		// What isn't there is told by Graph in JSON; a path that isn't there is told by a page, or by a code of its own.
 		a.status == http.StatusNotFound && (slices.Contains(noSuchPath, code) || !slices.Contains(gone, meth) && !is(missingCode)):
 		return &MissingError{Method: string(meth), Status: a.status}
-	case a.status == http.StatusNotFound, a.status == http.StatusBadRequest && code == "ErrorInvalidIdMalformed" && slices.Contains(gone, meth):
+	case a.status == http.StatusNotFound, a.status == http.StatusBadRequest && is(foreignIDs) && slices.Contains(gone, meth):
 		return &goneError{err}
 	}
 	return err

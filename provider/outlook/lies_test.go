@@ -486,3 +486,106 @@ func TestUploadAddress(t *testing.T) {
 		t.Errorf("%d calls, %v", elsewhere, err)
 	}
 }
+
+// Of a folder that is listed anew in many pages nothing is told that is older than what is wanted, from none of them.
+func TestSinceOnAllPages(t *testing.T) {
+	w := newWorld(graphtest.Options{PageSize: 2}, outlook.Options{})
+	for i := range 10 {
+		w.user.Deliver(providertest.Mail(fmt.Sprint(i), "x"), day0.AddDate(0, 0, i), "inbox")
+	}
+	b := newBook(t, w.open(t))
+	b.box.Since(day0.AddDate(0, 0, 5))
+	w.user.ExpireDelta("inbox")
+	b.follow()
+	if len(b.in) != 5 {
+		t.Errorf("%d messages", len(b.in))
+	}
+	// What is older and comes is told.
+	id := w.user.Deliver(providertest.Mail("old", "x"), day0, "inbox")
+	b.follow()
+	b.lies("it came", w.user, id, true)
+}
+
+// Ids of a mailbox that was moved away name nothing here (msal-js issue 7264).
+func TestIDsOfAnotherMailbox(t *testing.T) {
+	for _, status := range []int{400, 404} {
+		w := newWorld(graphtest.Options{}, outlook.Options{})
+		id := w.user.Deliver(providertest.Mail("a", "x"), day0, "inbox")
+		box := w.open(t)
+		w.srv.Fail("messages.get", 4, graphtest.Fault{Status: status, Code: "ErrorInvalidMailboxItemId", Message: "Item 'x' doesn't belong to the targeted mailbox 'y'."})
+		if _, err := box.Content(t.Context(), provider.ItemID(id)); !errors.Is(err, provider.ErrGone) {
+			t.Errorf("%d: %v", status, err)
+		}
+	}
+}
+
+// That the folder is gone where a message should go says nothing of the message.
+func TestArchiveVanishes(t *testing.T) {
+	w := newWorld(graphtest.Options{}, outlook.Options{})
+	box := w.open(t)
+	first := w.user.Deliver(providertest.Mail("first", "x"), day0, "inbox")
+	if _, err := box.Archive(t.Context(), provider.Target{Item: provider.ItemID(first)}); err != nil {
+		t.Fatal(err)
+	}
+	id := w.user.Deliver(providertest.Mail("a", "x"), day0, "inbox")
+	w.srv.Fail("messages.move", 1, graphtest.Fault{Reached: func() { w.user.PurgeFolder("Archive") }})
+	if did, err := box.Archive(t.Context(), provider.Target{Item: provider.ItemID(id)}); err == nil || errors.Is(err, provider.ErrGone) {
+		t.Errorf("%+v, %v", did, err)
+	}
+	if _, err := box.Archive(t.Context(), provider.Target{Item: provider.ItemID(id)}); err != nil {
+		t.Error(err)
+	}
+	if m, _ := w.user.Message(id); m.Path != "Archive" {
+		t.Errorf("it lies in %q", m.Path)
+	}
+	// And where the message is gone, that is said.
+	gone := w.user.Deliver(providertest.Mail("b", "x"), day0, "inbox")
+	w.srv.Fail("messages.move", 1, graphtest.Fault{Reached: func() { w.user.Delete(gone) }})
+	if _, err := box.Archive(t.Context(), provider.Target{Item: provider.ItemID(gone)}); !errors.Is(err, provider.ErrGone) {
+		t.Errorf("%v", err)
+	}
+}
+
+// An attachment that doesn't begin to come is given up; one that comes slowly is not.
+func TestAttachmentThatDoesNotBegin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(graphtest.Options{}, outlook.Options{})
+		hang := true
+		w.between(func(r *http.Request) *http.Response {
+			if !strings.HasSuffix(r.URL.Path, "/$value") {
+				return nil
+			}
+			if hang {
+				<-r.Context().Done()
+				a := answers(500, "")
+				a.Header.Set("X-Late", "1")
+				return a
+			}
+			pr, pw := io.Pipe()
+			go func() {
+				for range 10 {
+					time.Sleep(time.Minute)
+					pw.Write([]byte("x")) //nolint:errcheck // to memory
+				}
+				pw.Close() //nolint:errcheck // to memory
+			}()
+			a := answers(200, "")
+			a.Body, a.ContentLength = pr, -1
+			return a
+		})
+		w.opts.HTTPClient.Timeout = time.Minute
+		box := w.open(t)
+		if _, err := box.Attachment(t.Context(), "x", "y"); err == nil {
+			t.Error("no error")
+		}
+		hang = false
+		body, err := box.Attachment(t.Context(), "x", "y")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(body); err != nil || len(got) != 10 {
+			t.Errorf("%q, %v", got, err)
+		}
+		body.Close() //nolint:errcheck // it was read
+	})
+}
