@@ -64,6 +64,11 @@ func (s *spot) begin(anew bool) {
 	s.Link, s.Open, s.Listing, s.Anew, s.Pages, s.Mark = "", false, true, anew, 0, ""
 }
 
+// end takes down where a listing, or what happened since, ended.
+func (s *spot) end(delta string) {
+	s.Link, s.Open, s.Listing, s.Fresh, s.Pages, s.Mark, s.Ended = delta, false, false, 0, 0, "", 0
+}
+
 // circle takes down where a page of a listing leads, and reports whether it leads where one led before (Brent's algorithm: it finds every circle and remembers one place).
 func (s *spot) circle(next string) bool {
 	sum := sha256.Sum256([]byte(next))
@@ -95,11 +100,12 @@ func (c *cursor) spot(id string) *spot {
 	return c.Spots[i]
 }
 
-// primed is how many pages Start reads of first listings. What is left comes with Changes.
-const primed = 150
+// spell is how long a call goes on with pages of which nothing is told. Who holds a lease renews it between calls, and need not wait longer for one: what is left
+// comes with the next.
+const spell = 20 * time.Second
 
 // Start implements provider.Mailbox. Graph gives no delta link for "from now on" (facts 2.2: a filtered delta may miss older mail that comes): each folder is listed once, a page for
-// every Options.PageSize of its messages, and nothing of it is told.
+// every Options.PageSize of its messages, and nothing of it is told. What this call has no time for comes with Changes.
 func (m *Mailbox) Start(ctx context.Context) (provider.Cursor, error) {
 	now := m.p.o.Now()
 	link, err := m.loadTree(ctx, quota.Live)
@@ -112,18 +118,17 @@ func (m *Mailbox) Start(ctx context.Context) (provider.Cursor, error) {
 		r, _ := t.role(p.ID)
 		cur.Spots = append(cur.Spots, &spot{place: p, Off: !watchedRole(r), Fresh: max(now.Unix(), 1)})
 	}
-	left := primed
+	until, read := time.Now().Add(spell), false
 	for _, id := range m.order(cur, func(s *spot) bool { return !s.Off }) {
 		s := cur.spot(id)
-		for s.Fresh != 0 && left > 0 && !s.Bad {
-			left--
+		for s.Fresh != 0 && time.Now().Before(until) && !s.Bad {
 			_, next, delta, err := m.deltaPage(ctx, s)
 			var limit *provider.RateLimitError
 			switch {
 			case errors.Is(err, provider.ErrGone): // deleted meanwhile
 				s.Off, s.Gone, s.Fresh = true, true, 0
-			case errors.As(err, &limit) && left < primed-1:
-				left = 0 // the rest comes with Changes
+			case errors.As(err, &limit) && read:
+				until = time.Time{}
 			case garbled(err) && !s.Bare:
 				s.Bare = true
 				s.begin(false)
@@ -132,9 +137,10 @@ func (m *Mailbox) Start(ctx context.Context) (provider.Cursor, error) {
 			case err != nil:
 				return nil, err
 			case delta != "":
-				s.Link, s.Fresh, s.Open = delta, 0, false
+				s.end(delta)
+				read = true
 			default:
-				s.Link, s.Open = next, true
+				s.Link, s.Open, read = next, true, true
 			}
 		}
 		if s.Fresh != 0 {
@@ -200,7 +206,8 @@ func (m *Mailbox) Changes(ctx context.Context, c provider.Cursor) (provider.Page
 	m.known.tree.learn(places, cur.Roles)
 	var page provider.Page
 	moved := false // the cursor, since it was given
-	for asked := 0; asked < perPage && len(page.Items)+len(page.Left)+len(page.Restart) == 0; asked++ {
+	until := time.Now().Add(spell)
+	for asked := 0; asked < perPage && len(page.Items)+len(page.Left)+len(page.Restart) == 0 && (!moved || time.Now().Before(until)); asked++ {
 		var over bool
 		var err error
 		if len(cur.Queue) == 0 {
@@ -388,7 +395,7 @@ func (m *Mailbox) ask(ctx context.Context, cur *cursor, page *provider.Page) err
 		return nil
 	}
 	fresh := s.Fresh != 0
-	s.Link, s.Fresh, s.Listing, s.Pages, s.Mark, s.Ended = delta, 0, false, 0, "", 0
+	s.end(delta)
 	if !fresh { // else what came meanwhile is asked for at once
 		cur.Queue = cur.Queue[1:]
 	}

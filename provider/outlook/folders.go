@@ -20,7 +20,7 @@ type place struct {
 	ID     string `json:"i"`
 	Name   string `json:"n,omitempty"`
 	Parent string `json:"p,omitempty"`
-	Search bool   `json:"s,omitempty"` // it holds what lies elsewhere
+	Search bool   `json:"v,omitempty"` // it holds what lies elsewhere
 }
 
 // Roles of folders by their well-known names (facts 2.3). What is out, and what lies below, holds no mail that is watched.

@@ -35,8 +35,9 @@ func (m *Mailbox) History(ctx context.Context, w provider.Window, c provider.Cur
 		}
 	}
 	page := provider.Page{}
-	for range perPage {
-		if pos.Done || len(page.Items) > 0 {
+	until := time.Now().Add(spell)
+	for n := range perPage {
+		if pos.Done || len(page.Items) > 0 || n > 0 && !time.Now().Before(until) {
 			break
 		}
 		before := pos

@@ -589,3 +589,82 @@ func TestAttachmentThatDoesNotBegin(t *testing.T) {
 		body.Close() //nolint:errcheck // it was read
 	})
 }
+
+// No call takes longer than a worker's lease stands, however slow the server is and however much there is to list: a call that nobody waits for to its end would begin again and again.
+func TestNoCallIsLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(graphtest.Options{PageSize: 2, Latency: 4 * time.Second, Requests: -1, Concurrency: -1}, outlook.Options{PageSize: 2})
+		for i := range 150 {
+			w.user.Deliver(providertest.Mail(fmt.Sprint(i), "x"), time.Now().AddDate(0, 0, -1-i), []string{"deleteditems", "inbox"}[i/75])
+		}
+		time.Sleep(time.Hour)
+		longest := time.Duration(0)
+		took := func(f func()) {
+			begun := time.Now()
+			f()
+			longest = max(longest, time.Since(begun))
+		}
+		box := w.open(t)
+		b := &book{t: t, box: box, in: map[provider.ItemID]map[string]bool{}}
+		took(func() {
+			var err error
+			if b.cur, err = box.Start(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		})
+		id := w.user.Deliver(providertest.Mail("new", "x"), time.Now(), "inbox")
+		for more := true; more; {
+			took(func() {
+				p, err := box.Changes(t.Context(), b.cur)
+				if err != nil {
+					t.Fatal(err)
+				}
+				b.note(p)
+				b.cur, more = p.Next, p.More
+			})
+		}
+		if len(b.in) != 1 {
+			t.Errorf("%d messages are told", len(b.in))
+		}
+		b.lies("new mail", w.user, id, true)
+		var c provider.Cursor
+		got := 0
+		for more := true; more; {
+			took(func() {
+				p, err := box.History(t.Context(), provider.Window{}, c)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got += len(p.Items)
+				c, more = p.Next, p.More
+			})
+		}
+		if got != 76 {
+			t.Errorf("%d messages of history", got)
+		}
+		if longest > time.Minute+30*time.Second {
+			t.Errorf("a call took %v", longest)
+		}
+		t.Log(longest)
+	})
+}
+
+// A search folder shows what lies elsewhere, to another process as well.
+func TestSearchFolder(t *testing.T) {
+	w := newWorld(graphtest.Options{}, outlook.Options{FullRound: time.Nanosecond})
+	found := w.user.Folder("Found")
+	w.rewrite(func(_ *http.Request, body []byte) []byte {
+		return bytes.ReplaceAll(body, []byte(`"id":"`+found+`"`), []byte(`"@odata.type":"#microsoft.graph.mailSearchFolder","id":"`+found+`"`))
+	})
+	b := newBook(t, w.open(t))
+	for range 3 {
+		b.follow()
+		w.prov = nil
+		b.box = w.open(t)
+	}
+	for _, c := range w.calls("messages.delta") {
+		if strings.Contains(c.Path, strings.TrimRight(found, "=")) { // which are escaped there
+			t.Fatal("it was asked for changes")
+		}
+	}
+}
