@@ -166,6 +166,7 @@ func TestRefusals(t *testing.T) {
 		{"interaction_required", "AADSTS50076: x", provider.User, "another sign-in"},
 		{"interaction_required", "x", provider.User, "another sign-in"},
 		{"invalid_grant", "AADSTS65001: The user or administrator has not consented", provider.Admin, "Admin consent"},
+		{"invalid_grant", "AADSTS50057: The user account is disabled.", provider.Admin, "disabled"},
 		{"invalid_grant", "AADSTS650010: not that one", provider.User, "connect the mailbox again"},
 		{"consent_required", "", provider.Admin, "Admin consent"},
 		{"access_denied", "AADSTS90094: admin permission", provider.Admin, "Admin consent"},

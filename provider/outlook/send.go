@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -185,10 +186,8 @@ func (m *Mailbox) remember(id provider.ItemID) {
 	m.known.mu.Lock()
 	defer m.known.mu.Unlock()
 	now := m.p.o.Now()
-	if len(m.known.tried) > 1000 {
-		clear(m.known.tried)
-	}
-	m.known.tried[string(id)] = now
+	maps.DeleteFunc(m.known.released, func(_ provider.ItemID, at time.Time) bool { return now.Sub(at) >= m.p.o.SendSettle })
+	m.known.released[id] = now
 }
 
 // unsent says of an error whether it is sure that nothing was sent. Of a draft that is gone nobody knows.
@@ -228,7 +227,7 @@ func (m *Mailbox) Lookup(ctx context.Context, s provider.Staged) (provider.Outco
 		return provider.OutcomeUnknown, provider.Sent{}, nil
 	}
 	m.known.mu.Lock()
-	tried, ok := m.known.tried[string(id)]
+	tried, ok := m.known.released[id]
 	m.known.mu.Unlock()
 	left := time.Duration(0)
 	if ok {

@@ -2,6 +2,7 @@ package outlook_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -220,5 +221,31 @@ func TestPush(t *testing.T) {
 	var long *http.MaxBytesError
 	if _, err := w.prov.Push(r); !errors.As(err, &long) || errors.Is(err, provider.ErrForged) {
 		t.Errorf("%v", err)
+	}
+}
+
+// One post may tell of many mailboxes, each many times, with events of their life and with what is not ours among it (facts 2.4).
+func TestPushOfMany(t *testing.T) {
+	w, _ := watching(graphtest.Options{})
+	made, err := w.prov.Watch(t.Context(), w.user.TokenSource(scopes...), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, _, _ := strings.Cut(string(made.Handle), " ")
+	state := w.user.Subscriptions()[0].ClientState
+	var b strings.Builder
+	b.WriteString(`{"value":[{"subscriptionId":"x","clientState":"forged"}`)
+	for i := range 3000 {
+		fmt.Fprintf(&b, `,{"subscriptionId":"%s","clientState":"%s","changeType":"created","resource":"Users/x/Messages/%d","resourceData":{"id":"%d"}}`, id, state, i, i)
+	}
+	fmt.Fprintf(&b, `,{"subscriptionId":"another's","clientState":"%s"},{"subscriptionId":"%s","clientState":"%s","lifecycleEvent":"subscriptionRemoved"},null]}`, state, id, state)
+	got, err := w.prov.Push(httptest.NewRequest("POST", "/x", strings.NewReader(b.String())))
+	if err != nil || len(got.News) != 2 {
+		t.Fatalf("%d, %v", len(got.News), err)
+	}
+	for _, n := range got.News {
+		if ours := string(n.Handle) == string(made.Handle); ours != n.Rewatch || !ours && !strings.HasPrefix(string(n.Handle), "another's ") {
+			t.Errorf("%q: rewatch %v", n.Handle, n.Rewatch)
+		}
 	}
 }
