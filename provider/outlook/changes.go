@@ -456,13 +456,15 @@ func since(x *mail, t time.Time) bool {
 	return !x.received().Before(t) || !timeOf(x.GetLastModifiedDateTime()).Before(t)
 }
 
-// liesIn asks where a message lies.
+// liesIn asks where a message lies. One that can't be read is taken to lie there: whoever reads it is told why, and it holds up no other.
 func (m *Mailbox) liesIn(ctx context.Context, id provider.ItemID, folder string) (bool, error) {
 	x, err := m.get(ctx, quota.Live, id, idFields)
-	if errors.Is(err, provider.ErrGone) {
+	switch {
+	case errors.Is(err, provider.ErrGone):
 		return false, nil
-	}
-	if err != nil {
+	case m.denied(ctx, quota.Live, err) || garbled(err):
+		return true, nil
+	case err != nil:
 		return false, err
 	}
 	return x.folder() == folder, nil

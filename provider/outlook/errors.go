@@ -184,6 +184,12 @@ func (m *Mailbox) single(ctx context.Context, l quota.Lane, err error) error {
 	return action.Err
 }
 
+// denied reports whether an error is the refusal of one message or folder, and no more than that.
+func (m *Mailbox) denied(ctx context.Context, l quota.Lane, err error) bool {
+	var action *provider.NeedsAction
+	return status(err) == http.StatusForbidden && !errors.As(m.single(ctx, l, err), &action)
+}
+
 // unreadable is an answer that came and could not be read. Its text may hold what a mail says: it stays reachable and out of the text.
 type unreadable struct {
 	method method

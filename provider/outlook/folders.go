@@ -316,6 +316,9 @@ func (m *Mailbox) locateFolder(ctx context.Context, l quota.Lane, id string) err
 		if errors.Is(err, provider.ErrGone) {
 			return nil // it was deleted since, and what lay in it with it
 		}
+		if m.denied(ctx, l, err) {
+			p, err = place{ID: id}, nil // what lies in it was shown all the same
+		}
 		if err != nil {
 			return err
 		}

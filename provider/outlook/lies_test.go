@@ -668,3 +668,59 @@ func TestSearchFolder(t *testing.T) {
 		}
 	}
 }
+
+// A folder that is denied, and of which a listing shows a message, asks nobody to connect the mailbox again.
+func TestDeniedFolder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(graphtest.Options{}, outlook.Options{})
+		denied := "none"
+		w.between(func(r *http.Request) *http.Response {
+			if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, denied) {
+				return answers(403, `{"error":{"code":"ErrorAccessDenied","message":"no"}}`)
+			}
+			return nil
+		})
+		box := w.open(t)
+		newBook(t, box)
+		secret := w.user.Folder("Secret")
+		w.user.Deliver(providertest.Mail("c", "x"), day0, "Secret")
+		denied = "/mailFolders/" + secret
+		p, err := box.History(t.Context(), provider.Window{}, nil)
+		if err != nil || len(p.Items) != 1 {
+			t.Errorf("%d messages, %v", len(p.Items), err)
+		}
+	})
+}
+
+// A page tells that a message came and that it left: where it is is asked for. One that is denied holds up no other, and asks nobody to connect the mailbox again.
+func TestCameAndLeft(t *testing.T) {
+	for name, c := range map[string]struct {
+		fault *graphtest.Fault
+		lies  bool
+	}{
+		"it is there": {nil, true},
+		"denied":      {&graphtest.InsufficientScopes, true},
+		"gone":        {&graphtest.Fault{Status: 404, Code: "ErrorItemNotFound"}, false},
+	} {
+		w := newWorld(graphtest.Options{}, outlook.Options{})
+		id := ""
+		w.rewrite(func(r *http.Request, body []byte) []byte {
+			if id == "" || !bytes.Contains(body, []byte(id)) || !strings.Contains(r.URL.Path, "/messages/delta") {
+				return body
+			}
+			return bytes.Replace(body, []byte(`"value":[`), []byte(`"value":[{"id":"`+id+`","@removed":{"reason":"changed"}},`), 1)
+		})
+		b := newBook(t, w.open(t))
+		id = w.user.Deliver(providertest.Mail("a", "x"), day0, "inbox")
+		other := w.user.Deliver(providertest.Mail("b", "x"), day0, "inbox")
+		if c.fault != nil {
+			w.srv.Fail("messages.get", 1, *c.fault)
+		}
+		b.follow()
+		b.lies(name, w.user, id, c.lies)
+		b.lies(name+", another", w.user, other, true)
+		if len(w.calls("messages.get")) != 1 {
+			t.Errorf("%s: asked %d times", name, len(w.calls("messages.get")))
+		}
+	}
+}

@@ -114,9 +114,9 @@ type known struct {
 	quota *quota.Mailbox
 	tree  *tree
 
-	mu       sync.Mutex                    // guards what follows
-	released map[provider.ItemID]time.Time // drafts that were tried to be sent, when
-	coloured map[string]bool               // names of categories, in lower case, that were tried to be made known
+	mu       sync.Mutex                  // guards what follows
+	released map[provider.ItemID]attempt // drafts that were perhaps sent
+	coloured map[string]bool             // names of categories, in lower case, that were tried to be made known
 }
 
 // New returns a provider; nil options are the defaults.
@@ -222,7 +222,7 @@ func (p *Provider) knownOf(key string) *known {
 				}
 			}
 		}
-		k = &known{quota: p.newQuota(), tree: newTree(), released: map[provider.ItemID]time.Time{}, coloured: map[string]bool{}}
+		k = &known{quota: p.newQuota(), tree: newTree(), released: map[provider.ItemID]attempt{}, coloured: map[string]bool{}}
 		p.boxes[key] = k
 	}
 	return k

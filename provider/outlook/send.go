@@ -140,22 +140,25 @@ func (m *Mailbox) Release(ctx context.Context, s provider.Staged) (provider.Sent
 	if id == "" {
 		return provider.Sent{}, notSent("there is no draft")
 	}
-	m.remember(id)
+	before := m.noteAttempt(id)
 	err := m.once(ctx, quota.Live, messageSend, func(ctx context.Context) error {
 		return m.me.Messages().ByMessageId(string(id)).Send().Post(ctx, nil)
 	})
 	words := "accepted by Microsoft"
 	if err != nil {
 		err = m.unsent(err)
+		if errors.Is(err, provider.ErrNotSent) && !before {
+			m.forget(id)
+		}
 		if !errors.Is(err, provider.ErrNotSent) || errors.Is(err, provider.ErrTryLater) {
 			return provider.Sent{}, err
 		}
-		// Its owner may have sent it by hand, from Drafts: that is refused, too.
+		// Its owner may have sent it by hand, from Drafts, or we did and it is shown as a draft for a while: that is refused, too.
 		x, look := m.get(ctx, quota.Live, id, draftFields)
 		switch {
-		case look == nil && x.draft():
+		case look == nil && x.draft() && !before:
 			return provider.Sent{}, err
-		case look != nil:
+		case look != nil || x.draft():
 			return provider.Sent{}, errors.New(err.Error()) // nobody knows
 		}
 		words = "sent already"
@@ -181,13 +184,32 @@ func staged(s provider.Staged) (id provider.ItemID, messageID string) {
 	return provider.ItemID(d), mid
 }
 
-// remember notes that this process tried to send a draft.
-func (m *Mailbox) remember(id provider.ItemID) {
+// attempt is when this process tried to send a draft, without being told for sure that it was not sent.
+type attempt struct{ first, last time.Time }
+
+// doubt is how long a refusal of a draft that was perhaps sent before is taken for a sign that it was.
+const doubt = time.Hour
+
+// noteAttempt notes that a draft is sent now, and reports whether it was perhaps sent before.
+func (m *Mailbox) noteAttempt(id provider.ItemID) (before bool) {
 	m.known.mu.Lock()
 	defer m.known.mu.Unlock()
 	now := m.p.o.Now()
-	maps.DeleteFunc(m.known.released, func(_ provider.ItemID, at time.Time) bool { return now.Sub(at) >= m.p.o.SendSettle })
-	m.known.released[id] = now
+	maps.DeleteFunc(m.known.released, func(_ provider.ItemID, a attempt) bool { return now.Sub(a.first) >= max(doubt, m.p.o.SendSettle) })
+	a, before := m.known.released[id]
+	if !before {
+		a.first = now
+	}
+	a.last = now
+	m.known.released[id] = a
+	return before
+}
+
+// forget notes that a draft was not sent.
+func (m *Mailbox) forget(id provider.ItemID) {
+	m.known.mu.Lock()
+	defer m.known.mu.Unlock()
+	delete(m.known.released, id)
 }
 
 // unsent says of an error whether it is sure that nothing was sent. Of a draft that is gone nobody knows.
@@ -231,7 +253,7 @@ func (m *Mailbox) Lookup(ctx context.Context, s provider.Staged) (provider.Outco
 	m.known.mu.Unlock()
 	left := time.Duration(0)
 	if ok {
-		left = min(tried.Add(m.p.o.SendSettle).Sub(m.p.o.Now()), m.p.o.SendSettle)
+		left = min(tried.last.Add(m.p.o.SendSettle).Sub(m.p.o.Now()), m.p.o.SendSettle)
 	}
 	for {
 		x, err := m.get(ctx, quota.Live, id, draftFields)

@@ -255,3 +255,36 @@ func TestSendErrors(t *testing.T) {
 		}
 	}
 }
+
+// What was sent, and is shown as a draft for longer than anybody watches it, is refused when it is sent again: that is no message that failed.
+func TestSentVerySlowly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(graphtest.Options{SendDelay: 5 * time.Minute}, outlook.Options{SendSettle: 20 * time.Second})
+		box := w.open(t)
+		st := stage(t, box)
+		w.srv.Fail("messages.send", 1, graphtest.AnswerLost)
+		if _, err := box.Release(t.Context(), st); err == nil || errors.Is(err, provider.ErrNotSent) {
+			t.Errorf("%v", err)
+		}
+		if o, _, err := box.Lookup(t.Context(), st); o != provider.OutcomeNotSent || err != nil {
+			t.Fatalf("%s, %v", o, err) // if it knew there were nothing to test
+		}
+		time.Sleep(time.Minute)
+		box = w.open(t)
+		if sent, err := box.Release(t.Context(), st); err == nil || errors.Is(err, provider.ErrNotSent) {
+			t.Errorf("%+v, %v", sent, err)
+		}
+		time.Sleep(5 * time.Minute)
+		if sent, err := box.Release(t.Context(), st); err != nil || sent.Item == "" || len(w.srv.Sent()) != 1 {
+			t.Errorf("%+v, %v, sent %d times", sent, err, len(w.srv.Sent()))
+		}
+		// What was refused for sure is no such message, however often.
+		st = stage(t, box)
+		for range 2 {
+			w.srv.Fail("messages.send", 1, graphtest.Fault{Status: 400, Code: "ErrorInvalidRecipients"})
+			if _, err := box.Release(t.Context(), st); !errors.Is(err, provider.ErrNotSent) {
+				t.Errorf("%v", err)
+			}
+		}
+	})
+}
