@@ -104,6 +104,9 @@ func (c *cursor) spot(id string) *spot {
 // comes with the next.
 const spell = 20 * time.Second
 
+// primed is how many pages Start reads at most in that time.
+const primed = 150
+
 // Start implements provider.Mailbox. Graph gives no delta link for "from now on" (facts 2.2: a filtered delta may miss older mail that comes): each folder is listed once, a page for
 // every Options.PageSize of its messages, and nothing of it is told. What this call has no time for comes with Changes.
 func (m *Mailbox) Start(ctx context.Context) (provider.Cursor, error) {
@@ -118,16 +121,16 @@ func (m *Mailbox) Start(ctx context.Context) (provider.Cursor, error) {
 		r, _ := t.role(p.ID)
 		cur.Spots = append(cur.Spots, &spot{place: p, Off: !watchedRole(r), Fresh: max(now.Unix(), 1)})
 	}
-	until, read := time.Now().Add(spell), false
+	until, read := time.Now().Add(spell), 0
 	for _, id := range m.order(cur, func(s *spot) bool { return !s.Off }) {
 		s := cur.spot(id)
-		for s.Fresh != 0 && time.Now().Before(until) && !s.Bad {
+		for s.Fresh != 0 && read < primed && time.Now().Before(until) && !s.Bad {
 			_, next, delta, err := m.deltaPage(ctx, s)
 			var limit *provider.RateLimitError
 			switch {
 			case errors.Is(err, provider.ErrGone): // deleted meanwhile
 				s.Off, s.Gone, s.Fresh = true, true, 0
-			case errors.As(err, &limit) && read:
+			case errors.As(err, &limit) && read > 0:
 				until = time.Time{}
 			case garbled(err) && !s.Bare:
 				s.Bare = true
@@ -138,9 +141,10 @@ func (m *Mailbox) Start(ctx context.Context) (provider.Cursor, error) {
 				return nil, err
 			case delta != "":
 				s.end(delta)
-				read = true
+				read++
 			default:
-				s.Link, s.Open, read = next, true, true
+				s.Link, s.Open = next, true
+				read++
 			}
 		}
 		if s.Fresh != 0 {

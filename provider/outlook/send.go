@@ -88,6 +88,10 @@ func (m *Mailbox) Stage(ctx context.Context, raw []byte, o provider.SendOptions)
 		m.discard(ctx, d.id())
 		return provider.Staged{}, notSent("Exchange would send as %s: the organisation must allow sending from aliases for %s (docs/setup-microsoft.md, \"Aliases\")", from[0].Addr, o.From)
 	}
+	if err := m.conceal(ctx, d, message.ParseHeader(rest).Bcc); err != nil {
+		m.discard(ctx, d.id())
+		return provider.Staged{}, m.unsent(err)
+	}
 	for _, f := range files {
 		if err := m.attach(ctx, d.id(), f); err != nil {
 			m.discard(ctx, d.id())
@@ -124,6 +128,30 @@ func (m *Mailbox) draft(ctx context.Context, raw []byte) (d *mail, err error) {
 		return nil
 	})
 	return d, err
+}
+
+// conceal sees to it that a draft has its blind recipients: that a Bcc in MIME is taken is from memory (facts 2.6), and nobody would notice if it weren't.
+func (m *Mailbox) conceal(ctx context.Context, d *mail, bcc []message.Address) error {
+	if len(bcc) == 0 || len(d.GetBccRecipients()) > 0 {
+		return nil
+	}
+	var rs []models.Recipientable
+	for _, a := range bcc {
+		r, e := models.NewRecipient(), models.NewEmailAddress()
+		e.SetAddress(ptr(a.Addr))
+		r.SetEmailAddress(e)
+		rs = append(rs, r)
+	}
+	patch := models.NewMessage()
+	patch.SetOdataType(nil)
+	patch.SetBccRecipients(rs)
+	return m.once(ctx, quota.Live, messageUpdate, func(ctx context.Context) error {
+		r, err := m.me.Messages().ByMessageId(string(d.id())).Patch(ctx, patch, nil)
+		if err == nil && (r == nil || len(r.GetBccRecipients()) == 0) {
+			err = errEmpty
+		}
+		return err
+	})
 }
 
 // discard throws a draft away that will not be sent. Where that fails it lies in Drafts, and nothing sends it.

@@ -5,6 +5,9 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -287,4 +290,44 @@ func TestSentVerySlowly(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Blind recipients get their copy, also from an Exchange that does not take them from the header.
+func TestBlindRecipients(t *testing.T) {
+	for name, takes := range map[string]bool{"taken": true, "not taken": false} {
+		w := newWorld(graphtest.Options{}, outlook.Options{})
+		w.between(func(r *http.Request) *http.Response {
+			if takes || r.Method != http.MethodPost || !strings.HasSuffix(r.URL.Path, "/me/messages") {
+				return nil
+			}
+			b, err := io.ReadAll(r.Body)
+			if err != nil {
+				t.Error(err)
+			}
+			raw, err := base64.StdEncoding.DecodeString(string(b))
+			if err != nil {
+				t.Error(err)
+			}
+			enc := base64.StdEncoding.EncodeToString(bytes.Replace(raw, []byte("Bcc: "), []byte("X-Was: "), 1))
+			r.Body, r.ContentLength = io.NopCloser(strings.NewReader(enc)), int64(len(enc))
+			return nil
+		})
+		box := w.open(t)
+		raw := []byte("From: Me <me@acme.example>\r\nTo: ada@sender.example\r\nSubject: offer\r\nMessage-ID: <blind@acme.example>\r\n\r\nOur offer.\r\n")
+		st, err := box.Stage(t.Context(), raw, provider.SendOptions{From: owner, Recipients: []string{"ada@sender.example", "bo@sender.example", "cy@sender.example"}, MessageID: "blind@acme.example"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := box.Release(t.Context(), st); err != nil {
+			t.Fatal(err)
+		}
+		got := w.srv.Sent()[0].Recipients
+		slices.Sort(got)
+		if !slices.Equal(got, []string{"ada@sender.example", "bo@sender.example", "cy@sender.example"}) {
+			t.Errorf("%s: it went to %v", name, got)
+		}
+		if n := len(w.calls("messages.update")); takes != (n == 0) {
+			t.Errorf("%s: %d updates", name, n)
+		}
+	}
 }
