@@ -3,28 +3,19 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
-	"time"
-
-	"golang.org/x/oauth2"
 
 	"github.com/intellicon/email-integration/emailint"
 	"github.com/intellicon/email-integration/examples/internal/walk"
-	"github.com/intellicon/email-integration/provider"
-	"github.com/intellicon/email-integration/provider/gmail"
 )
 
-// serve runs the host's web server: the engine's pages, and the host's own, to which the browser returns in the end.
-func (d *demo) serve(l net.Listener) (page walk.Page, end func()) {
-	page = walk.NewPage()
+// site is the host's web server: the engine's pages, and the host's own, to which the browser returns in the end.
+func (d *demo) site(page http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/email/", d.eng.Handler())
 	mux.Handle("GET /settings", page)
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
-	go srv.Serve(l)                     //nolint:errcheck // it ends with Close
-	return page, func() { srv.Close() } //nolint:errcheck // nobody is served any more
+	return mux
 }
 
 // connect signs in, or uses the token that is there.
@@ -63,15 +54,4 @@ func (d *demo) connect(ctx context.Context, base string, page walk.Page) (err er
 	d.conn = status.Connection
 	d.Say("%s signed in and allowed it; connection %d", d.conn.Address, d.conn.ID)
 	return nil
-}
-
-// ready opens a mailbox by an access token that somebody got elsewhere (-token): nobody signs in, and it ends when the token does. A host has no use for it.
-type ready struct{ gmail *gmail.Provider }
-
-// Name implements provider.Provider.
-func (ready) Name() string { return "gmail" }
-
-// Open implements provider.Provider.
-func (p ready) Open(ctx context.Context, credential []byte) (provider.Mailbox, error) {
-	return p.gmail.OpenToken(ctx, oauth2.StaticTokenSource(&oauth2.Token{AccessToken: string(credential)}))
 }

@@ -90,7 +90,7 @@ func run(ctx context.Context, args []string, env func(string) string, out io.Wri
 	if err != nil {
 		return fmt.Errorf("-listen: %w", err)
 	}
-	defer l.Close() //nolint:errcheck // the server has closed it
+	defer l.Close() //nolint:errcheck // the server may have closed it
 	base := "http://" + l.Addr().String() + "/email"
 
 	// The provider. For Microsoft's Graph the zero options do; NotifyURL and PushKey make mail arrive at once (world.options has them).
@@ -122,13 +122,13 @@ func run(ctx context.Context, args []string, env func(string) string, out io.Wri
 		Saved: d.saved.Put,
 	}
 	if d.Token != "" {
-		options.Providers, options.Apps = []provider.Provider{ready{d.outlook}}, nil
+		options.Providers, options.Apps = []provider.Provider{walk.ByToken("outlook", d.outlook.OpenToken)}, nil
 	}
 	if d.eng, err = emailint.New(options); err != nil {
 		return err
 	}
-	page, end := d.serve(l)
-	defer end()
+	page := walk.NewPage()
+	defer walk.Serve(l, d.site(page))()
 
 	start := time.Now()
 	if err := d.settings(ctx); err != nil {

@@ -14,10 +14,12 @@ import (
 	"syscall"
 )
 
-// Main runs an example until it ends. Ctrl-C and SIGTERM end its context; an error is printed in one line, and the program fails.
+// Main runs an example until it ends. Ctrl-C and SIGTERM end its context, the second one ends the program; an error is printed in one line, and the program
+// fails.
 func Main(name string, run func(ctx context.Context, args []string, out io.Writer) error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop)
 	if err := run(ctx, os.Args[1:], os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, Line(name, err))
 		os.Exit(1)

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
+	"sync"
+	"time"
 )
 
 // Page stands for the settings page of a host: the engine sends the browser there when a sign-in has ended, with ?connected= or ?problem=.
@@ -44,6 +47,17 @@ func (p Page) Wait(ctx context.Context) (connection int64, err error) {
 		return back.connection, back.err
 	case <-ctx.Done():
 		return 0, ctx.Err()
+	}
+}
+
+// Serve runs a web server until end is called.
+func Serve(l net.Listener, h http.Handler) (end func()) {
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
+	var wg sync.WaitGroup
+	wg.Go(func() { srv.Serve(l) }) //nolint:errcheck // it ends with Close
+	return func() {
+		srv.Close() //nolint:errcheck // nobody is served any more
+		wg.Wait()
 	}
 }
 

@@ -1,5 +1,5 @@
 // Package walk is what the examples do while they walk through a mailbox and what nobody needs to learn: the page to which a browser comes back, waiting,
-// counting, printing. It calls neither the engine nor a provider: what a host writes stands in the examples.
+// counting, printing. It never calls the engine: what a host writes stands in the examples.
 package walk
 
 import (
