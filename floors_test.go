@@ -158,7 +158,7 @@ func TestWhoCompilesGraph(t *testing.T) {
 		return string(out)
 	}
 	if got := graph(list("./emailint/...", "./provider/imap/...", "./provider/gmail/...", "./smtp", "./provider/outlook/graphtest", "./provider/outlook/internal/...",
-		"./examples/gmail", "./examples/quickstart")); len(got) > 0 {
+		"./examples/gmail", "./examples/quickstart", "./examples/internal/...")); len(got) > 0 {
 		t.Errorf("Graph is compiled without provider/outlook: %v", got)
 	}
 	if got := graph(list("-test", "./emailint", "./emailint/internal/crash", "./provider/gmail/...", "./provider/imap/...", "./provider/outlook/internal/...")); len(got) > 0 {

@@ -9,8 +9,8 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
-	"fmt"
 	"io"
 	"strings"
 	"time"
@@ -85,7 +85,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	if fs.NArg() == 0 {
-		return fmt.Errorf("name at least one message or mbox file")
+		return errors.New("name at least one message (.eml) or mbox file: explain -crm crm.json FILE…")
 	}
 	rules, err := inputs.Rules(*rulesFile)
 	if err != nil {

@@ -70,6 +70,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 			return err
 		}
 		defer world.Close()
+		fmt.Fprintf(out, "A mail server of this program's own, at %s\n", world.IMAP)
 		at := world.IMAP.(*net.TCPAddr)
 		c = imap.Config{Host: at.IP.String(), Port: at.Port, Username: mailworld.Owner, Password: mailworld.Password,
 			TLSConfig: &tls.Config{RootCAs: world.Roots}}

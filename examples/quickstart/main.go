@@ -138,6 +138,9 @@ func run(ctx context.Context, args []string) (err error) {
 			return err
 		}
 		defer d.server.Close()
+		if embedded && o.crm == "" && !o.json {
+			steps.Brought("mail server", d.server.IMAP.String())
+		}
 	}
 	return d.run(ctx, settings)
 }

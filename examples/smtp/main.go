@@ -69,6 +69,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 			return err
 		}
 		defer world.Close()
+		fmt.Fprintf(out, "A mail server of this program's own, at %s: nothing leaves this machine\n", world.SMTP)
 		at := world.SMTP.(*net.TCPAddr)
 		me, name = mailworld.Owner, "Nora Lind"
 		c = smtp.Config{Host: at.IP.String(), Port: at.Port, Encryption: smtp.SSL, Username: me, Password: mailworld.Password,

@@ -24,8 +24,8 @@ func (s Steps) Title(text string) { fmt.Fprintf(s.Out, "\n%s\n", text) } //nolin
 func (s Steps) Say(format string, args ...any) { fmt.Fprintf(s.Out, "   "+format+"\n", args...) } //nolint:errcheck // to a terminal
 
 // Brought says what a program brings along.
-func (s Steps) Brought(service, url string) {
-	fmt.Fprintf(s.Out, "A %s of this program's own, at %s: the mailbox of Nora Lind, who sells for Northwind Tools.\nA CRM in memory has some of her customers.\n", service, url) //nolint:errcheck // to a terminal
+func (s Steps) Brought(service, at string) {
+	fmt.Fprintf(s.Out, "A %s of this program's own, at %s: the mailbox of Nora Lind, who sells for Northwind Tools.\nA CRM in memory has some of her customers.\n", service, at) //nolint:errcheck // to a terminal
 }
 
 // Links prints with whose records an email is linked, and why.
