@@ -22,8 +22,11 @@ var floors = []struct {
 	{"provider/providertest", []string{"message", "provider"}},
 	{"provider/imap", []string{"message", "provider"}},
 	{"provider/gmail", []string{"message", "provider"}},
-	{"provider/gmail/gmailtest", nil}, // its reading of mail is its own
-	{"provider/outlook/graphtest", nil},
+	{"internal/fakemail", nil}, // how the fakes read mail is their own
+	{"internal/fakehttp", nil},
+	{"provider/gmail/gmailtest", []string{"internal/fakemail", "internal/fakehttp"}},
+	{"provider/outlook/graphtest", []string{"internal/fakemail", "internal/fakehttp"}},
+	{"emailint/emailinttest", []string{"message", "linker", "signature", "provider", "emailint", "internal/power", "internal/fakehttp"}},
 	{"provider/outlook", []string{"message", "provider"}},
 	{"provider", []string{"message"}},
 	{"smtp", []string{"message", "provider"}},
