@@ -20,10 +20,15 @@ func Main(name string, run func(ctx context.Context, args []string, out io.Write
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
-	if err := run(ctx, os.Args[1:], os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, Line(name, err))
-		os.Exit(1)
+	err := run(ctx, os.Args[1:], os.Stdout)
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		return
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		err = errors.New("interrupted")
 	}
+	fmt.Fprintln(os.Stderr, Line(name, err))
+	os.Exit(1)
 }
 
 // Line is an error in one line that begins with the program's name.
