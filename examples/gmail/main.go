@@ -113,10 +113,6 @@ func run(ctx context.Context, args []string, env func(string) string, out io.Wri
 		Session: func(*http.Request) (emailint.Session, error) {
 			return emailint.Session{ID: "this run", Org: organisation, User: "demo"}, nil
 		},
-		// Mail goes out by the mailbox itself.
-		Sender: func(_ context.Context, c emailint.Connection) (provider.Sender, error) {
-			return d.eng.MailboxSender(c), nil
-		},
 		Saved: d.saved.Put,
 	}
 	if d.Token != "" {

@@ -135,9 +135,6 @@ func run(ctx context.Context, out io.Writer) (err error) {
 			return smtp.New(smtp.Config{Host: s.Host, Port: s.Port, Encryption: smtp.Encryption(s.Encryption), Username: s.Username,
 				Password: smtp.Secret(s.Password), FromAddress: s.FromAddress, FromName: s.FromName, TLSConfig: &tls.Config{RootCAs: world.Roots}})
 		},
-		Sender: func(ctx context.Context, c emailint.Connection) (provider.Sender, error) {
-			return w.eng.SMTPSender(ctx, c.Org)
-		},
 	})
 	if err != nil {
 		return err
