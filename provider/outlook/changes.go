@@ -240,6 +240,11 @@ func (m *Mailbox) Changes(ctx context.Context, c provider.Cursor) (provider.Page
 		moved = true
 	}
 	page.More = len(cur.Queue) > 0 || slices.ContainsFunc(cur.Spots, func(s *spot) bool { return s.Open && !s.Off && !s.Bad })
+	for _, s := range cur.Spots {
+		if s.Listing && !s.Off {
+			page.Unfinished = append(page.Unfinished, s.ID)
+		}
+	}
 	page.Next = m.encodeCursor(cur)
 	return page, nil
 }

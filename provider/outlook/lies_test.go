@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -407,10 +408,16 @@ func TestLinksEndInTheMiddle(t *testing.T) {
 	late := w.user.Deliver(providertest.Mail("late", "x"), day0.AddDate(0, 0, 9), "inbox")
 	for range 5 {
 		b.follow()
+		if last := b.last[len(b.last)-1]; !slices.Equal(last.Unfinished, []string{w.user.Folder("inbox")}) {
+			t.Errorf("unfinished are %v", last.Unfinished)
+		}
 	}
 	b.lies("new mail", w.user, late, true)
 	short = false
 	b.follow()
+	if last := b.last[len(b.last)-1]; len(last.Unfinished) > 0 {
+		t.Errorf("unfinished are %v", last.Unfinished)
+	}
 	if len(b.in) != 21 {
 		t.Errorf("%d messages", len(b.in))
 	}

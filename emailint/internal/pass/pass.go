@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/intellicon/email-integration/emailint/internal/ident"
@@ -114,6 +115,9 @@ func (p *Pass) Live(ctx context.Context, each func(context.Context) error) error
 				return err
 			}
 			for f := range pos.Generations {
+				if slices.Contains(page.Unfinished, f) {
+					continue // a later pass lists the rest
+				}
 				if _, err := p.Store.Sweep(ctx, p.Lease, f); err != nil {
 					return err
 				}
