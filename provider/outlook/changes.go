@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -479,6 +480,15 @@ func (m *Mailbox) liesIn(ctx context.Context, id provider.ItemID, folder string)
 	return x.folder() == folder, nil
 }
 
+// getExactly is get, where it would matter that it is another message. Facts 2.3: an id lasts, and its bytes count.
+func (m *Mailbox) getExactly(ctx context.Context, l quota.Lane, id provider.ItemID, fields []string, expand ...string) (*mail, error) {
+	x, err := m.get(ctx, l, id, fields, expand...)
+	if err == nil && x.id() != id {
+		err = fmt.Errorf("outlook: %s: %w", messageGet, errOther)
+	}
+	return x, err
+}
+
 // get gets some fields of a message.
 func (m *Mailbox) get(ctx context.Context, l quota.Lane, id provider.ItemID, fields []string, expand ...string) (x *mail, err error) {
 	err = m.read(ctx, l, messageGet, func(ctx context.Context) error {
@@ -489,9 +499,6 @@ func (m *Mailbox) get(ctx context.Context, l quota.Lane, id provider.ItemID, fie
 		}
 		if x = mailOf(r); x == nil {
 			return errEmpty
-		}
-		if x.id() != id { // facts 2.3: an id lasts, and its bytes count
-			return errOther
 		}
 		return nil
 	})

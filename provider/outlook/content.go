@@ -101,9 +101,9 @@ func (m *Mailbox) together(ctx context.Context, l quota.Lane, id provider.ItemID
 
 // content reads one message. It may run several times at once.
 func (m *Mailbox) content(ctx context.Context, l quota.Lane, id provider.ItemID) (*message.Message, error) {
-	x, err := m.get(ctx, l, id, contentFields, attachmentFields, properties)
+	x, err := m.getExactly(ctx, l, id, contentFields, attachmentFields, properties)
 	if status(err) == 400 { // a server that is only like Graph
-		if x, err = m.get(ctx, l, id, contentFields); err == nil && x.GetHasAttachments() != nil && *x.GetHasAttachments() {
+		if x, err = m.getExactly(ctx, l, id, contentFields); err == nil && x.GetHasAttachments() != nil && *x.GetHasAttachments() {
 			var as []models.Attachmentable
 			as, err = m.attachments(ctx, l, id)
 			if err == nil {

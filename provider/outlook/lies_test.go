@@ -731,3 +731,30 @@ func TestCameAndLeft(t *testing.T) {
 		}
 	}
 }
+
+// An answer about another message than was asked for is none: its text is nobody's, and it is not changed in the other's place.
+func TestAnotherMessage(t *testing.T) {
+	w := newWorld(graphtest.Options{}, outlook.Options{})
+	other := w.user.Deliver(providertest.Mail("other", "secret"), day0, "inbox")
+	id := w.user.Deliver(providertest.Mail("a", "x"), day0, "inbox")
+	w.between(func(r *http.Request) *http.Response {
+		if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/messages/"+id) {
+			r.URL.Path, r.URL.RawPath = strings.ReplaceAll(r.URL.Path, id, other), ""
+		}
+		return nil
+	})
+	box := w.open(t)
+	if msg, err := box.Content(t.Context(), provider.ItemID(id)); err == nil || errors.Is(err, provider.ErrGone) {
+		t.Errorf("%+v, %v", msg, err)
+	}
+	target := provider.Target{Item: provider.ItemID(id), MessageID: "a@sender.example"}
+	if did, err := box.Archive(t.Context(), target); err == nil {
+		t.Errorf("%+v", did)
+	}
+	if did, err := box.Label(t.Context(), target, "CRM"); err == nil {
+		t.Errorf("%+v", did)
+	}
+	if m, _ := w.user.Message(other); m.Path != "Inbox" || len(m.Categories) > 0 {
+		t.Errorf("the other lies in %s, %v", m.Path, m.Categories)
+	}
+}
