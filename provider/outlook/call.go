@@ -247,12 +247,37 @@ func (m *Mailbox) once(ctx context.Context, l quota.Lane, meth method, f func(co
 	}
 	a := &answer{}
 	err := guarded(context.WithValue(cctx, answerKey{}, a), f)
+	late := cctx.Err() != nil && ctx.Err() == nil
 	cancel()
+	if (late || a.status == http.StatusGatewayTimeout) && (meth == messagesList || meth == folderMessages || meth == messagesDelta) {
+		m.shorten()
+	}
 	m.quota.Land(l)
 	for range a.again {
 		m.quota.Charge()
 	}
 	return m.classify(ctx, meth, err, a)
+}
+
+// pageSize is how many messages the next listing asks for.
+func (m *Mailbox) pageSize() int {
+	m.known.mu.Lock()
+	defer m.known.mu.Unlock()
+	return m.known.page
+}
+
+// shorten makes pages shorter where one took too long: it would every time.
+func (m *Mailbox) shorten() {
+	m.known.mu.Lock()
+	defer m.known.mu.Unlock()
+	m.known.page = max(m.known.page/2, min(m.p.o.PageSize, 5))
+}
+
+// lengthen makes them slowly longer again with each that was read.
+func (m *Mailbox) lengthen() {
+	m.known.mu.Lock()
+	defer m.known.mu.Unlock()
+	m.known.page = min(m.known.page+1+m.known.page/20, m.p.o.PageSize)
 }
 
 // guarded makes an error of a panic: the SDK reads what a server sent, and has met answers that it did not expect (facts 2.7: "panics when a collection

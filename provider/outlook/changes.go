@@ -532,7 +532,7 @@ func (m *Mailbox) deltaPage(ctx context.Context, s *spot) (ms []*mail, next, del
 	}
 	err = m.read(ctx, quota.Live, messagesDelta, func(ctx context.Context) error {
 		b := m.me.MailFolders().ByMailFolderId(s.ID).Messages().Delta()
-		cfg := &users.ItemMailFoldersItemMessagesDeltaRequestBuilderGetRequestConfiguration{Headers: prefer(m.p.o.PageSize)}
+		cfg := &users.ItemMailFoldersItemMessagesDeltaRequestBuilderGetRequestConfiguration{Headers: prefer(m.pageSize())}
 		if link != "" {
 			if err := m.checkLink(link); err != nil {
 				return err
@@ -548,6 +548,7 @@ func (m *Mailbox) deltaPage(ctx context.Context, s *spot) (ms []*mail, next, del
 		if r == nil || r.GetValue() == nil {
 			return errEmpty
 		}
+		m.lengthen()
 		ms = mails(r.GetValue())
 		next, delta = str(r.GetOdataNextLink()), str(r.GetOdataDeltaLink())
 		return m.goesOn(link, next, delta)

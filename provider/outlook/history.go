@@ -194,7 +194,8 @@ func (m *Mailbox) listPage(ctx context.Context, l quota.Lane, q listing, to time
 	if q.whole {
 		expand = []string{properties}
 	}
-	order, top := []string{"receivedDateTime desc"}, ptr(int32(m.p.o.PageSize)) //nolint:gosec // at most 1,000
+	order := []string{"receivedDateTime desc"}
+	top := func() *int32 { return ptr(int32(m.pageSize())) } //nolint:gosec // at most 1,000
 	var with *bool
 	if counted && q.whole {
 		with = ptr(true)
@@ -202,13 +203,14 @@ func (m *Mailbox) listPage(ctx context.Context, l quota.Lane, q listing, to time
 	if q.folder != "" {
 		err = m.read(ctx, l, folderMessages, func(ctx context.Context) error {
 			r, err := m.me.MailFolders().ByMailFolderId(q.folder).Messages().Get(ctx, &users.ItemMailFoldersItemMessagesRequestBuilderGetRequestConfiguration{
-				QueryParameters: &users.ItemMailFoldersItemMessagesRequestBuilderGetQueryParameters{Select: q.fields, Expand: expand, Filter: f, Orderby: order, Top: top, Count: with}})
+				QueryParameters: &users.ItemMailFoldersItemMessagesRequestBuilderGetQueryParameters{Select: q.fields, Expand: expand, Filter: f, Orderby: order, Top: top(), Count: with}})
 			if err != nil {
 				return err
 			}
 			if r == nil || r.GetValue() == nil {
 				return errEmpty
 			}
+			m.lengthen()
 			ms, next, count = mails(r.GetValue()), str(r.GetOdataNextLink()), number(r.GetOdataCount())
 			return nil
 		})
@@ -216,13 +218,14 @@ func (m *Mailbox) listPage(ctx context.Context, l quota.Lane, q listing, to time
 	}
 	err = m.read(ctx, l, messagesList, func(ctx context.Context) error {
 		r, err := m.me.Messages().Get(ctx, &users.ItemMessagesRequestBuilderGetRequestConfiguration{
-			QueryParameters: &users.ItemMessagesRequestBuilderGetQueryParameters{Select: q.fields, Expand: expand, Filter: f, Orderby: order, Top: top, Count: with}})
+			QueryParameters: &users.ItemMessagesRequestBuilderGetQueryParameters{Select: q.fields, Expand: expand, Filter: f, Orderby: order, Top: top(), Count: with}})
 		if err != nil {
 			return err
 		}
 		if r == nil || r.GetValue() == nil {
 			return errEmpty
 		}
+		m.lengthen()
 		ms, next, count = mails(r.GetValue()), str(r.GetOdataNextLink()), number(r.GetOdataCount())
 		return nil
 	})

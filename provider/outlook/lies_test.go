@@ -758,3 +758,76 @@ func TestAnotherMessage(t *testing.T) {
 		t.Errorf("the other lies in %s, %v", m.Path, m.Categories)
 	}
 }
+
+// Pages that are too long for the server, as it gives up on them, or on the way: they get shorter until it does not, and all is read.
+func TestSlowPages(t *testing.T) {
+	for name, answer := range map[string]func(*http.Request) *http.Response{
+		"a gateway gives up": func(*http.Request) *http.Response { return answers(504, "") },
+		"we give up":         func(r *http.Request) *http.Response { <-r.Context().Done(); return answers(500, "") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(graphtest.Options{}, outlook.Options{})
+				w.between(func(r *http.Request) *http.Response {
+					size, _ := strconv.Atoi(r.URL.Query().Get("$top"))
+					for _, p := range r.Header.Values("Prefer") {
+						if n, ok := strings.CutPrefix(p, "odata.maxpagesize="); ok && strings.Contains(r.URL.Path, "/messages/delta") {
+							size, _ = strconv.Atoi(n)
+						}
+					}
+					if size > 60 {
+						return answer(r)
+					}
+					return nil
+				})
+				w.opts.HTTPClient.Timeout = time.Minute
+				for i := range 200 {
+					w.user.Deliver(providertest.Mail(fmt.Sprint(i), "x"), time.Now().Add(-time.Duration(i)*time.Hour), "inbox")
+				}
+				time.Sleep(time.Hour)
+				box := w.open(t)
+				tries := 0
+				again := func(f func() error) {
+					t.Helper()
+					for f() != nil {
+						if tries++; tries > 50 {
+							t.Fatal("there is no end of errors")
+						}
+						time.Sleep(time.Minute)
+					}
+				}
+				b := &book{t: t, box: box, in: map[provider.ItemID]map[string]bool{}}
+				again(func() (err error) { b.cur, err = box.Start(t.Context()); return err })
+				id := w.user.Deliver(providertest.Mail("new", "x"), time.Now(), "inbox")
+				for more := true; more; {
+					again(func() error {
+						p, err := box.Changes(t.Context(), b.cur)
+						if err == nil {
+							b.note(p)
+							b.cur, more = p.Next, p.More
+						}
+						return err
+					})
+				}
+				b.lies(name, w.user, id, true)
+				got := map[provider.ItemID]bool{}
+				var c provider.Cursor
+				for more := true; more; {
+					again(func() error {
+						p, err := box.History(t.Context(), provider.Window{}, c)
+						if err == nil {
+							for _, it := range p.Items {
+								got[it.ID] = true
+							}
+							c, more = p.Next, p.More
+						}
+						return err
+					})
+				}
+				if len(got) != 201 {
+					t.Errorf("%d messages of history", len(got))
+				}
+			})
+		})
+	}
+}
