@@ -149,6 +149,9 @@ func (p *Pass) begin(ctx context.Context) error {
 			}
 		}
 	}
+	if err := p.Renew(ctx); err != nil { // opening the mailbox may have taken a while, and so does this
+		return err
+	}
 	start, err := p.Mailbox.Start(ctx)
 	if err != nil {
 		return fmt.Errorf("taking the first cursor: %w", err)
