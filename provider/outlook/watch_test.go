@@ -249,3 +249,38 @@ func TestPushOfMany(t *testing.T) {
 		}
 	}
 }
+
+// A subscription that can't be renewed is made anew, whatever the reason: it would be the same the next time. What may pass is no reason.
+func TestRenewalIsRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		fault graphtest.Fault
+		anew  bool
+	}{
+		"gone":              {graphtest.Fault{Status: 404, Code: "ResourceNotFound"}, true},
+		"gone, no words":    {graphtest.Fault{Status: 404, Bare: true}, true},
+		"another's":         {graphtest.Fault{Status: 403, Code: "AccessDenied"}, true},
+		"another's, so":     {graphtest.Fault{Status: 403, Code: "x"}, true},
+		"for what it is":    {graphtest.Fault{Status: 400, Code: "InvalidRequest"}, true},
+		"a server error":    {graphtest.ServerError, false},
+		"a limit":           {graphtest.Throttled, false},
+		"signed in no more": {graphtest.TokenRefused, false},
+	} {
+		w, _ := watching(graphtest.Options{})
+		had, err := w.prov.Watch(t.Context(), w.user.TokenSource(scopes...), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.srv.Fail("subscriptions.update", 2, c.fault)
+		got, err := w.prov.Watch(t.Context(), w.user.TokenSource(scopes...), had.Handle)
+		if c.anew != (err == nil) || c.anew && string(got.Handle) == string(had.Handle) {
+			t.Errorf("%s: %q, %v", name, got.Handle, err)
+		}
+		want := 1
+		if c.anew && c.fault.Status == 404 {
+			want = 2 // the fake has it still
+		}
+		if n := len(w.user.Subscriptions()); n != want {
+			t.Errorf("%s: there are %d", name, n)
+		}
+	}
+}
