@@ -47,7 +47,7 @@ type spot struct {
 	Bad   bool  `json:"x,omitempty"` // the server refused to list it
 	// Gone: it was not there when it was asked, though the folders' delta has not said so yet.
 	Gone bool `json:"g,omitempty"`
-	// Bare: only ids are asked for, as a page with more could not be read.
+	// Bare: only ids are asked for, as a page with more could not be read. A link keeps what was asked for, so it stays so until that ends.
 	Bare bool `json:"b,omitempty"`
 	// Listing: it is read from its beginning, and that isn't over.
 	Listing bool `json:"y,omitempty"`
@@ -374,7 +374,7 @@ func (m *Mailbox) ask(ctx context.Context, cur *cursor, page *provider.Page) err
 		if s.Open {
 			s.Ended++
 		}
-		s.Fresh = 0
+		s.Fresh, s.Bare = 0, false // what made a page unreadable may be gone
 		s.begin(true)
 		if s.Ended >= 3 { // links live shorter than the listing takes: one try a round, so that there is an end of it
 			s.Bad = true

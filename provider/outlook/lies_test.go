@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
 	"github.com/intellicon/email-integration/provider/outlook"
 	"github.com/intellicon/email-integration/provider/outlook/graphtest"
@@ -830,4 +831,51 @@ func TestSlowPages(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A folder of which a page could not be read tells ids alone; when its link ends it is tried in full again.
+func TestUnreadablePageThatPasses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(graphtest.Options{}, outlook.Options{})
+		poison := false
+		inbox := w.user.Folder("inbox")
+		w.rewrite(func(r *http.Request, body []byte) []byte {
+			if poison && strings.Contains(r.URL.Path, inbox) && bytes.Contains(body, []byte("singleValueExtendedProperties")) {
+				return []byte(`{"value":[{"id":"x","receivedDateTime":"no time at all"}]}`)
+			}
+			return body
+		})
+		b := newBook(t, w.open(t))
+		has := func(name string) (out message.Fields) {
+			t.Helper()
+			id := w.user.Deliver(providertest.Mail(name, "x"), time.Now(), "inbox")
+			b.follow()
+			for _, p := range b.last {
+				for _, it := range p.Items {
+					if it.ID == provider.ItemID(id) {
+						out = it.Envelope.Has
+					}
+				}
+			}
+			return out
+		}
+		if got := has("a"); got != message.HasHeader {
+			t.Fatalf("before: %v", got)
+		}
+		poison = true
+		if got := has("b"); got != 0 {
+			t.Errorf("unreadable: %v", got)
+		}
+		poison = false
+		if got := has("c"); got != 0 {
+			t.Errorf("its link: %v", got)
+		}
+		w.user.ExpireDelta("inbox")
+		if got := has("d"); got != message.HasHeader {
+			t.Errorf("afterwards: %v", got)
+		}
+		if len(b.in) != 4 {
+			t.Errorf("%d messages", len(b.in))
+		}
+	})
 }
