@@ -32,7 +32,8 @@ var floors = []struct {
 	{"internal/power", nil}, // how optional interfaces are found
 	{"emailint", []string{"message", "linker", "signature", "provider", "emailint", "internal/power"}},
 	{"emailint/internal/crash", []string{"message", "linker", "provider", "emailint", "internal/failpoint", "internal/power"}},
-	{"internal", []string{"message"}}, // what examples and bench share: an embedded mail server, mbox files
+	{"internal", []string{"message"}},                              // what examples and bench share: an embedded mail server, mbox files
+	{"internal/microsoft", []string{"provider/outlook/graphtest"}}, // what it published, for tests
 	{"internal/failpoint", []string{"message", "linker", "provider", "emailint", "internal/power"}},
 	{"internal/simulation", []string{"message", "linker", "provider", "emailint", "internal"}},
 	{"examples", []string{"message", "linker", "signature", "provider", "smtp", "emailint", "examples", "internal"}},
