@@ -10,6 +10,7 @@ import (
 
 	"github.com/intellicon/email-integration/emailint"
 	"github.com/intellicon/email-integration/emailint/emailinttest"
+	"github.com/intellicon/email-integration/internal/microsoft"
 	"github.com/intellicon/email-integration/linker"
 	"github.com/intellicon/email-integration/provider"
 	"github.com/intellicon/email-integration/provider/outlook"
@@ -31,7 +32,8 @@ func letter(from, id string, at time.Time) []byte {
 func TestEngineOverOutlook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const mails = 20_000
-		srv := graphtest.New(graphtest.Options{Latency: 100 * time.Millisecond})
+		srv := graphtest.New(graphtest.Options{Latency: 100 * time.Millisecond, Spec: microsoft.Spec()})
+		defer microsoft.Check(t, srv)
 		user := srv.AddUser(ownerAddress)
 		user.Folder("Customers")
 		user.Folder("Customers/Acme")
