@@ -360,6 +360,8 @@ var blunt = []tooth{
 		edits: []edit{{eraseGo, `if had.Spoken() {`, `if had.Spoken() && false {`}}},
 	{rule: "11l", profile: "people", seeds: 150, off: "words on a thread do not move up to a parent that comes late", promise: "R7|R3|R5",
 		edits: []edit{{threadGo, `return t.raise(org, messageID)`, `return nil`}}},
+	{rule: "11n", off: "a word on a thread that is taken back for one of its tops holds for mail that leads up to another, too", promise: "R7|R3|R5",
+		edits: []edit{{wordGo, `if w.back {`, `if w.back && w.seq < 0 {`}}},
 
 	{rule: "12a", off: "a copy with the fingerprint of what we sent and another Message-ID is another email", promise: "R7|R9|R6|R3",
 		edits: []edit{{identityGo, `(ours OR ? OR message_id IS NULL)`, `(? OR message_id IS NULL)`}}},

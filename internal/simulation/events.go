@@ -743,7 +743,7 @@ func (e word) do(h *caller) error {
 		}
 		said.Record = said.On.Record
 		for _, r := range w.truth.Records {
-			if e.say == SayForget && r != said.On && last(r) == last(said.On) {
+			if r != said.On && last(r) == last(said.On) {
 				said.Was = append(said.Was, r)
 			}
 		}
@@ -792,7 +792,7 @@ func (e word) do(h *caller) error {
 		}
 		return nil
 	}
-	if e.say == SayForget && e.thread {
+	if said.On != nil && e.thread {
 		o, err := w.observe()
 		if err != nil {
 			return err

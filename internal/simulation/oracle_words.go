@@ -109,18 +109,9 @@ func (k *oracle) saidOn(m *Mail, itself bool) map[*Record][]said {
 			e.word = unlink
 		case w.Say == SayLink && lives:
 			e.word = link
-		case w.Say == SayLink && e.sure:
-			// It took the place of what was said of the record before, and ended with it; what was said of those it was merged with stands.
-			entries[r] = slices.DeleteFunc(entries[r], func(x entry) bool { return x.on.Record == e.on.Record })
-			if len(entries[r]) > 0 {
-				continue
-			}
-		case w.Say == SayForget && e.sure:
-			// It takes back what was said of the record until then, and not what was said of one that was merged with it later. What was said on a thread
-			// that nobody knew to be the same it may take back or not.
-			for i := range entries[r] {
-				entries[r][i].sure = entries[r][i].sure && !slices.Contains(w.Apart, entries[r][i].at)
-			}
+		case e.sure:
+			// It takes back what was said until then of the record, or of one that was merged into it; so does a link that ended with its record. Not what was
+			// said of one that was merged with it later, nor what was said on a thread that nobody knew to be the same.
 			entries[r] = slices.DeleteFunc(entries[r], func(x entry) bool {
 				return !slices.Contains(w.Apart, x.at) && (x.on.Record == e.on.Record || slices.Contains(w.Was, x.on))
 			})

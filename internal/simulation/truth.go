@@ -102,9 +102,9 @@ type Word struct {
 	Record linker.Record // of a link, an unlink or a forget
 	On     *Record       // the same, as it was meant when it was said: a record made anew under its id is another
 	Say    Saying
-	Was    []*Record // of a forget: those that were merged into it by then
+	Was    []*Record // those that were merged into it by then
 
-	Apart   []int   // of a forget on a thread: earlier words, by their place in Words, on threads that nobody knew to be this one then
+	Apart   []int   // of one on a thread: earlier words, by their place in Words, on threads that nobody knew to be this one then
 	LetGo   []int64 // of a link: the mailboxes whose hold on the mail had ended by then, with their last copy
 	Decided []*Mail // of a drop: the mails that had a row with a decided fate before it was said
 

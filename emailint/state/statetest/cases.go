@@ -589,6 +589,58 @@ var cases = []testCase{
 		h.equal("below the parent, when it came", said("id-of-parent"), true)
 		h.equal("below the grandparent, when the parent came", said("id-of-grandparent"), true)
 	}},
+	{"WordsOfTwoTops", "a word on a thread with two tops that is taken back for one of them holds below the other alone", func(h *house) {
+		l := h.claim(h.connect("u").ID)
+		h.page(l, row("root"), row("both", "id-of-root", "id-of-unseen"), row("after", "id-of-both"))
+		said := func(below ...state.Hash) (words string) {
+			h.Helper()
+			for _, w := range h.thread(state.ThreadQuery{Cites: below}).Words {
+				words += fmt.Sprint(" ", w.Record, " ", w.Removed)
+			}
+			return words
+		}
+		say := func(id state.Hash, c state.Correction) {
+			h.Helper()
+			c.MessageID, c.Thread = id, true
+			h.ok(h.s.Correct(h.Context(), org, c))
+		}
+		no := bob
+		no.Removed = true
+		all := []state.Hash{"id-of-both", "id-of-unseen", "id-of-root"}
+		each := func(want ...string) {
+			h.Helper()
+			for i, id := range all {
+				h.equal("below "+string(id), said(id), want[i])
+			}
+		}
+		unlinked, bobs := fmt.Sprint(" ", bob.Record, " true"), fmt.Sprint(" ", bob.Record, " false")
+		say("id-of-both", state.Correction{Links: []linker.Link{no}})
+		each(unlinked, unlinked, unlinked)
+		say("id-of-root", state.Correction{Forget: []linker.Record{bob.Record}})
+		each("", unlinked, "")
+
+		// What was said of another record stays when the two are merged: it was not meant.
+		say("id-of-root", state.Correction{Links: []linker.Link{ada}})
+		h.change(state.Change{Merged: []state.Merge{{From: bob.Record, To: ada.Record}}})
+		adas := fmt.Sprint(" ", ada.Record, " false")
+		each(adas, fmt.Sprint(" ", ada.Record, " true"), adas)
+
+		// A link that took the place of an older word ends with its record, and the older one does not come back.
+		say("id-of-both", state.Correction{Forget: []linker.Record{ada.Record}})
+		each("", "", "")
+		say("id-of-both", state.Correction{Links: []linker.Link{no}})
+		say("id-of-root", state.Correction{Links: []linker.Link{bob}})
+		each(bobs, unlinked, bobs)
+		h.change(state.Change{Merged: []state.Merge{{From: bob.Record}}})
+		each("", unlinked, "")
+
+		// A drop that is taken back by Restore.
+		say("id-of-both", state.Correction{Drop: true})
+		say("id-of-root", state.Correction{Restore: true})
+		for i, want := range []bool{false, true, false} {
+			h.equal("dropped below "+string(all[i]), h.thread(state.ThreadQuery{Cites: all[i : i+1]}).ThreadDropped, want)
+		}
+	}},
 	{"OddText", "text out of mail is kept though it has NULs and is no UTF-8, and mail without ids has none", func(h *house) {
 		const odd = "a\x00b\xffc"
 		c := h.connect(odd)

@@ -275,6 +275,10 @@ func (t *tx) efface(org string, connection int64, had state.Email) error {
 
 // outlive keeps people's words on an Email by hash, where another mailbox has shown a mail that may be it and is not attached yet.
 func (t *tx) outlive(org string, connection int64, e state.Email) error {
+	seq, err := t.nextWord(org)
+	if err != nil {
+		return err
+	}
 	for _, h := range e.Aliases {
 		var shown bool
 		// A namesake, which has another author, date or subject, is not it.
@@ -285,16 +289,12 @@ func (t *tx) outlive(org string, connection int64, e state.Email) error {
 		if !shown {
 			continue
 		}
-		var seq int64
-		if err := t.row(`SELECT coalesce(max(seq), 0) FROM word WHERE org = ?`, org).Scan(&seq); err != nil {
-			return err
-		}
 		words := e.Person
 		if e.Dropped || e.Restored {
 			words = append(slices.Clone(words), linker.Link{Removed: e.Restored})
 		}
 		for i, l := range words {
-			if err := t.repeat(org, word{hash: h, seq: seq + 1 + int64(i), record: l.Record, no: l.Removed}); err != nil {
+			if err := t.repeat(org, word{hash: h, seq: seq + int64(i), record: l.Record, no: l.Removed}); err != nil {
 				return err
 			}
 		}

@@ -204,25 +204,27 @@ func (t *tx) ancestors(org string, from []state.Hash) (all, tops []state.Hash, e
 	return all, tops, nil
 }
 
-// tops returns the ids at the top of the threads of some rows: what they lead up to, or else the ids that they have themselves.
-func (t *tx) tops(org string, rows []state.Row, own []state.Hash) (tops []state.Hash, err error) {
+// tops returns the ids that some rows reach, their own among them, and those of these at the top of their threads: what they lead up to, or else
+// the ids that they have themselves.
+func (t *tx) tops(org string, rows []state.Row, own []state.Hash) (reached, tops []state.Hash, err error) {
 	root := len(rows) == 0
 	var cites []state.Hash
 	for _, r := range rows {
 		root = root || len(r.Cites) == 0
 		cites = append(cites, r.Cites...)
 	}
-	if _, tops, err = t.ancestors(org, cites); err != nil {
-		return nil, err
+	if reached, tops, err = t.ancestors(org, cites); err != nil {
+		return nil, nil, err
 	}
-	if root {
-		for _, h := range own {
-			if !slices.Contains(tops, h) {
-				tops = append(tops, h)
-			}
+	for _, h := range own {
+		if !slices.Contains(reached, h) {
+			reached = append(reached, h)
+		}
+		if root && !slices.Contains(tops, h) {
+			tops = append(tops, h)
 		}
 	}
-	return tops, nil
+	return reached, tops, nil
 }
 
 // markBelow makes the rows due that inherit from an Email, and returns how many.

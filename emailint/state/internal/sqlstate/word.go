@@ -9,30 +9,31 @@ import (
 	"github.com/intellicon/email-integration/linker"
 )
 
-// word is a row of the table of that name.
+// word is a row of the table of that name: something that a person said, at one of the ids on which it is kept.
 type word struct {
 	hash   state.Hash
-	seq    int64
+	seq    int64 // of the word: all its rows have it, and no other word
 	thread bool
 	record linker.Record // zero: it is dropped, or with no restored
 	no     bool
+	back   bool // it was taken back for all mail that leads up to this id, and may hold at others
 }
 
 func (w word) link() linker.Link {
 	return linker.Link{Record: w.record, By: linker.ByPerson, Removed: w.no}
 }
 
-// wordsOn returns the words on some hashes in the order in which they were said.
+// wordsOn returns the rows at some hashes in the order in which the words were said.
 func (t *tx) wordsOn(org string, hashes []state.Hash, thread bool) (out []word, err error) {
 	for _, h := range hashes {
 		if t.known.spoken.no(h) {
 			continue
 		}
 		ws, err := list(t, func(s scanner) (w word, err error) {
-			err = s.Scan(&w.seq, &w.record.Kind, &w.record.ID, &w.no)
+			err = s.Scan(&w.record.Kind, &w.record.ID, &w.seq, &w.no, &w.back)
 			w.hash, w.thread = h, thread
 			return w, err
-		}, `SELECT seq, kind, record, no FROM word WHERE org = ? AND hash = ? AND thread = ? ORDER BY kind, record`, org, []byte(h), thread)
+		}, `SELECT kind, record, seq, no, back FROM word WHERE org = ? AND hash = ? AND thread = ? ORDER BY kind, record, seq`, org, []byte(h), thread)
 		if err != nil {
 			return nil, err
 		}
@@ -42,18 +43,30 @@ func (t *tx) wordsOn(org string, hashes []state.Hash, thread bool) (out []word, 
 	return out, nil
 }
 
-// wordsAbout returns the words on a record.
+// counting leaves out what was taken back for a mail that leads up to the hashes of these rows.
+func counting(ws []word) []word {
+	var back []int64
+	for _, w := range ws {
+		if w.back {
+			back = append(back, w.seq)
+		}
+	}
+	return slices.DeleteFunc(ws, func(w word) bool { return slices.Contains(back, w.seq) })
+}
+
+// wordsAbout returns the rows of the words on a record.
 func (t *tx) wordsAbout(org string, r linker.Record) ([]word, error) {
 	return list(t, func(s scanner) (w word, err error) {
 		var hash []byte
-		err = s.Scan(&hash, &w.seq, &w.thread, &w.no)
+		err = s.Scan(&w.seq, &hash, &w.thread, &w.no, &w.back)
 		w.hash, w.record = state.Hash(hash), r
 		return w, err
-	}, `SELECT hash, seq, thread, no FROM word WHERE org = ? AND kind = ? AND record = ? ORDER BY hash, thread`, org, r.Kind, r.ID)
+	}, `SELECT seq, hash, thread, no, back FROM word WHERE org = ? AND kind = ? AND record = ? ORDER BY seq, hash, thread`, org, r.Kind, r.ID)
 }
 
+// unsay deletes a row.
 func (t *tx) unsay(org string, w word) error {
-	err := t.do(`DELETE FROM word WHERE org = ? AND hash = ? AND thread = ? AND kind = ? AND record = ?`, org, []byte(w.hash), w.thread, w.record.Kind, w.record.ID)
+	err := t.do(`DELETE FROM word WHERE org = ? AND hash = ? AND thread = ? AND kind = ? AND record = ? AND seq = ?`, org, []byte(w.hash), w.thread, w.record.Kind, w.record.ID, w.seq)
 	return err
 }
 
@@ -75,10 +88,10 @@ func (t *tx) keptNoMore(org string, h state.Hash) error {
 	return nil
 }
 
-// repeat stores a word with its place among the others, unless a later one stands there.
+// repeat stores a row with its word's place among the others. Where two of one word meet, that which takes it back stays.
 func (t *tx) repeat(org string, w word) error {
-	err := t.do(`INSERT INTO word (seq, org, hash, thread, kind, record, no) VALUES (?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT (org, hash, thread, kind, record) DO UPDATE SET seq = excluded.seq, no = excluded.no WHERE excluded.seq > word.seq`, w.seq, org, []byte(w.hash), w.thread, w.record.Kind, w.record.ID, w.no)
+	err := t.do(`INSERT INTO word (seq, org, hash, thread, kind, record, no, back) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (org, hash, thread, kind, record, seq) DO UPDATE SET back = word.back OR excluded.back`, w.seq, org, []byte(w.hash), w.thread, w.record.Kind, w.record.ID, w.no, w.back)
 	return err
 }
 
@@ -177,12 +190,13 @@ func (t *tx) words(org string, q state.ThreadQuery, out *state.Thread) error {
 		if err != nil {
 			return err
 		}
-		_, out.ThreadDropped = drop(ws)
+		_, out.ThreadDropped = drop(counting(ws))
 	}
 	ws, err := t.wordsOn(org, own, false)
 	if err != nil {
 		return err
 	}
+	ws = counting(ws)
 	said, dropped := drop(ws)
 	for _, l := range e.Person {
 		links = say(links, l)
@@ -264,12 +278,12 @@ func (s *Store) Correct(ctx context.Context, org string, c state.Correction) err
 			return errors.New("state: a correction names neither an email nor a Message-ID")
 		}
 		if c.Thread {
-			tops, err := t.tops(org, rows, start)
+			reached, tops, err := t.tops(org, rows, start)
 			if err != nil {
 				return err
 			}
 			if len(tops) > 0 {
-				if err := t.pronounce(org, tops, true, c); err != nil {
+				if err := t.pronounce(org, tops, reached, true, c); err != nil {
 					return err
 				}
 				// A copy of what we sent may be known by another id than that by which it was registered.
@@ -282,7 +296,7 @@ func (s *Store) Correct(ctx context.Context, org string, c state.Correction) err
 			}
 		}
 		if len(es) == 0 {
-			return t.pronounce(org, start, false, c)
+			return t.pronounce(org, start, start, false, c)
 		}
 		for _, e := range es {
 			if err := t.correct(org, e, c); err != nil {
@@ -348,35 +362,83 @@ func (t *tx) correct(org string, had state.Email, c state.Correction) error {
 	return t.wakeHolders(e.ID)
 }
 
-// pronounce stores a word by hashes.
-func (t *tx) pronounce(org string, hashes []state.Hash, thread bool, c state.Correction) error {
-	set := func(h state.Hash, r linker.Record, no bool) error {
-		err := t.do(`INSERT INTO word (seq, org, hash, thread, kind, record, no)
-			VALUES ((SELECT coalesce(max(seq), 0) + 1 FROM word WHERE org = ?1), ?1, ?2, ?3, ?4, ?5, ?6)
-			ON CONFLICT (org, hash, thread, kind, record) DO UPDATE SET seq = excluded.seq, no = excluded.no`, org, []byte(h), thread, r.Kind, r.ID, no)
-		return err
+// pronounce keeps words at some hashes, in place of what was said so far of the mail that they are said of: that stands at all that it reaches.
+func (t *tx) pronounce(org string, hashes, reached []state.Hash, thread bool, c state.Correction) error {
+	set := func(r linker.Record, no bool) error {
+		if err := t.retract(org, hashes, reached, thread, r); err != nil {
+			return err
+		}
+		w := word{thread: thread, record: r, no: no}
+		var err error
+		if w.seq, err = t.nextWord(org); err != nil {
+			return err
+		}
+		for _, w.hash = range hashes {
+			if err := t.repeat(org, w); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for _, r := range c.Forget {
+		if err := t.retract(org, hashes, reached, thread, r); err != nil {
+			return err
+		}
+	}
+	for _, l := range c.Links {
+		if err := set(l.Record, l.Removed); err != nil {
+			return err
+		}
+	}
+	if c.Drop || c.Restore {
+		if err := set(linker.Record{}, c.Restore); err != nil {
+			return err
+		}
 	}
 	for _, h := range hashes {
-		for _, r := range c.Forget {
-			if err := t.do(`DELETE FROM word WHERE org = ? AND hash = ? AND thread = ? AND kind = ? AND record = ?`, org, []byte(h), thread, r.Kind, r.ID); err != nil {
-				return err
-			}
-		}
-		for _, l := range c.Links {
-			if err := set(h, l.Record, l.Removed); err != nil {
-				return err
-			}
-		}
-		if c.Drop || c.Restore {
-			if err := set(h, linker.Record{}, c.Restore); err != nil {
-				return err
-			}
-		}
 		if _, err := t.markDue(org, `SELECT id FROM ledger WHERE message_id = ? AND org = ?`, []byte(h), org); err != nil {
 			return err
 		}
 	}
 	return t.markDescendants(org, hashes, 0, false, nil)
+}
+
+// retract ends what was said on a record of a mail that reaches some hashes, for all mail that leads up to some of them. A word that is kept at
+// others, too, holds there: a thread may have several tops, and not every mail leads up to all.
+func (t *tx) retract(org string, hashes, reached []state.Hash, thread bool, r linker.Record) error {
+	ws, err := t.wordsOn(org, reached, thread)
+	if err != nil {
+		return err
+	}
+	ws = slices.DeleteFunc(ws, func(w word) bool { return w.record != r })
+	for i, w := range ws {
+		if i > 0 && w.seq == ws[i-1].seq {
+			continue
+		}
+		rows, err := list(t, one[[]byte], `SELECT hash FROM word WHERE org = ? AND kind = ? AND record = ? AND seq = ? AND NOT back`, org, r.Kind, r.ID, w.seq)
+		if err != nil {
+			return err
+		}
+		elsewhere := slices.ContainsFunc(rows, func(h []byte) bool { return !slices.Contains(hashes, state.Hash(h)) })
+		for _, w.hash = range hashes {
+			w.back = true
+			if !elsewhere {
+				err = t.unsay(org, w)
+			} else {
+				err = t.repeat(org, w)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// nextWord is the place of a new word: behind all that were said.
+func (t *tx) nextWord(org string) (seq int64, err error) {
+	err = t.row(`SELECT coalesce(max(seq), 0) + 1 FROM word WHERE org = ?`, org).Scan(&seq)
+	return seq, err
 }
 
 // raise takes the words on a thread up from an id that is no longer its only top.

@@ -151,9 +151,10 @@ CREATE TABLE word (                       -- what people said of a thread, by th
   org TEXT COLLATE "C" NOT NULL, hash BYTEA NOT NULL, thread BOOLEAN NOT NULL,
   kind TEXT COLLATE "C" NOT NULL, record TEXT COLLATE "C" NOT NULL, -- both '': it is dropped, or restored
   no BOOLEAN NOT NULL,                    -- "not this record"; not dropped
-  PRIMARY KEY (org, hash, thread, kind, record)
+  back BOOLEAN NOT NULL,                  -- taken back for all that leads up to this hash; it may hold at others
+  PRIMARY KEY (org, hash, thread, kind, record, seq)
 );
-CREATE INDEX word_record ON word (org, kind, record);
+CREATE INDEX word_record ON word (org, kind, record, seq);
 CREATE INDEX word_thread ON word (org) WHERE thread;
 CREATE INDEX link_email ON link (email);
 

@@ -147,9 +147,10 @@ CREATE TABLE word (                       -- what people said of a thread, by th
   org TEXT NOT NULL, hash BLOB NOT NULL, thread INTEGER NOT NULL,
   kind TEXT NOT NULL, record TEXT NOT NULL, -- both '': it is dropped, or restored
   no INTEGER NOT NULL,                    -- "not this record"; not dropped
-  PRIMARY KEY (org, hash, thread, kind, record)
+  back INTEGER NOT NULL,                  -- taken back for all that leads up to this hash; it may hold at others
+  PRIMARY KEY (org, hash, thread, kind, record, seq)
 ) WITHOUT ROWID;
-CREATE INDEX word_record ON word (org, kind, record, hash, thread, seq, no); -- with all that is asked for: else the primary key is read instead
+CREATE INDEX word_record ON word (org, kind, record, seq, hash, thread, no, back); -- with all that is asked for: else the primary key is read instead
 CREATE INDEX word_thread ON word (org) WHERE thread;
 CREATE INDEX link_email ON link (email);
 

@@ -151,9 +151,10 @@ CREATE TABLE word (                       -- what people said of a thread, by th
   org TEXT COLLATE "C" NOT NULL, hash BYTEA NOT NULL, thread BOOLEAN NOT NULL,
   kind TEXT COLLATE "C" NOT NULL, record TEXT COLLATE "C" NOT NULL, -- both '': it is dropped, or restored
   no BOOLEAN NOT NULL,                    -- "not this record"; not dropped
-  PRIMARY KEY (org, hash, thread, kind, record)
+  back BOOLEAN NOT NULL,                  -- taken back for all that leads up to this hash; it may hold at others
+  PRIMARY KEY (org, hash, thread, kind, record, seq)
 );
-CREATE INDEX word_record ON word (org, kind, record);
+CREATE INDEX word_record ON word (org, kind, record, seq);
 CREATE INDEX word_thread ON word (org) WHERE thread;
 CREATE INDEX link_email ON link (email);
 
@@ -258,4 +259,4 @@ SELECT nextval(pg_get_serial_sequence('run', 'id'));
 INSERT INTO schema_version (number) VALUES ('1');
 INSERT INTO secret (org, name, value) VALUES ('acme', 'password', E'\\x7365616c6564');
 INSERT INTO user_settings (org, owner, settings, version) VALUES ('acme', 'u', E'\\x7b2262223a317d', '1');
-INSERT INTO word (seq, org, hash, thread, kind, record, no) VALUES ('1', 'acme', E'\\x6e6f626f6479', 'true', '', '', 'false');
+INSERT INTO word (seq, org, hash, thread, kind, record, no, back) VALUES ('1', 'acme', E'\\x6e6f626f6479', 'true', '', '', 'false', 'false');
