@@ -1,16 +1,27 @@
 // Package emailint is the engine a CRM embeds: it reads mailboxes into a ledger, links every mail to the host's records, keeps
 // them in step, sends, and can say of every mail where it is and why.
 //
-// What a host brings: a CRMStore (four methods; emailinttest.TestCRMStore checks it), a state.Store to remember in
-// (emailint/state/sqlite or emailint/state/postgres), sealing and index keys, and the providers it wants (provider/imap, provider/gmail).
+// What a host brings: a CRMStore (four methods; emailinttest.TestCRMStore checks it, examples/sqlstore is one to copy), a state.Store to remember in
+// (emailint/state/sqlite or emailint/state/postgres), sealing and index keys, and the providers it wants (provider/imap, provider/gmail, provider/outlook). A CRMStore
+// may have more: Remover, AddressLister, ChangeLister, SignatureValues.
 //
-// In order of use: New, Settings and PatchSettings, Declare for emails that the CRM has from another integration, Connect or Handler (for services where people sign in), or Adopt, Run or Sync, Wake, Status, Explain, Reconcile, Send, Undo and Mutations for what rules of the
-// inbox did; RecordsChanged when the CRM's records change, Correct when a person knows better, Disconnect or Erase when a mailbox is to go. As is the engine for one
-// person, who may not do everything.
+// In order of use:
+//
+//   - New makes the engine. Settings and PatchSettings are an organisation's settings page; Declare tells of emails that the CRM has from another integration.
+//   - Connect connects a mailbox by its password, Handler (or Consent and Finish) by a sign-in of its owner, Adopt by a token that the host has already.
+//   - Run works on all mailboxes until its context ends; Sync on one, for hosts with a queue of their own. Wake says that there may be mail.
+//   - Status, Explain and Reconcile say how far a mailbox is, where a mail is and why, and whether any is missing.
+//   - Send sends what smtp.Compose made. Mutations and Undo are for what rules of the inbox did.
+//   - RecordsChanged says that the CRM's records changed, Correct that a person knows better.
+//   - Pause and Resume, Retry; Disconnect or Erase when a mailbox is to go.
+//   - As is the engine for one person, who may not do everything: for the handlers of a host's pages.
 //
 // What the engine promises: a cursor never passes a message without a row in the ledger; a CRM that is down, hangs, panics or
 // refuses single mails delays and loses nothing; an email is saved under one id however many mailboxes hold it; mail that moved
 // is not taken for deleted; a rule of the inbox acts once on new mail and can be undone; a person's correction is never undone.
+//
+// What it does not do: it stores no subject, address or text of mail that links to nothing, deletes no mail in a mailbox, and does not send again what may have been
+// sent. Who is who the host knows: an organisation and a user are the strings that it names.
 package emailint
 
 import (
@@ -30,19 +41,22 @@ import (
 	"github.com/intellicon/email-integration/provider"
 )
 
-// The nouns a host shares with the engine.
+// What a host implements: CRMStore, and what it likes of the others. Package crm has their methods, in one place with what they promise.
 type (
-	CRMStore    = crm.Store
-	Remover     = crm.Remover
-	NewContact  = crm.NewContact
-	Email       = crm.Email
-	EmailState  = crm.EmailState
-	EmailsError = crm.EmailsError
+	CRMStore      = crm.Store         // Find, CreateContacts, SaveEmails, UpdateEmails
+	Remover       = crm.Remover       // optional: emails can leave the CRM
+	AddressLister = crm.AddressLister // optional: whose mail is read first (SyncSettings.PeopleFirst)
+	ChangeLister  = crm.ChangeLister  // optional: changes that RecordsChanged may not have told
+)
 
-	ChangeLister  = crm.ChangeLister
-	RecordChange  = crm.RecordChange
-	ChangeKind    = crm.ChangeKind
-	AddressLister = crm.AddressLister
+// What a host is handed, and hands over.
+type (
+	Email        = crm.Email       // a message with its links and holders
+	EmailState   = crm.EmailState  // what may change of one
+	EmailsError  = crm.EmailsError // which emails of a call failed
+	NewContact   = crm.NewContact  // an unknown sender
+	RecordChange = crm.RecordChange
+	ChangeKind   = crm.ChangeKind
 )
 
 // What happened to a record.
@@ -68,7 +82,7 @@ type Options struct {
 	Keys      []Key  // the first seals, all open
 	IndexKey  []byte // at least 32 random bytes; the ledger's hashes are keyed by it, and it can't be changed
 	Providers []provider.Provider
-	// Sender opens what sends for a connection: Engine.MailboxSender where the service itself does, or a mail server. nil: Send is refused.
+	// Sender opens what sends for a connection; nil: Engine.DefaultSender.
 	Sender func(ctx context.Context, c Connection) (provider.Sender, error)
 
 	// Defaults are what an organisation has that saved no settings; nil: DefaultSettings. They have no secrets: these are in Apps and SMTP.

@@ -75,10 +75,7 @@ func newGmailWorld(t *testing.T, o gmailtest.Options, s emailint.Settings, befor
 	}
 	w.opts = emailint.Options{State: w.st, CRM: w.crm, BaseURL: base, HTTP: w.srv.Client(), Providers: []provider.Provider{gmail.New(&conf)},
 		Apps: map[string]emailint.App{"gmail": {ClientID: app, ClientSecret: "app-secret", RedirectURI: redirect}},
-		Keys: []emailint.Key{{ID: "k", Secret: make([]byte, 32)}}, IndexKey: make([]byte, 32),
-		Sender: func(_ context.Context, c emailint.Connection) (provider.Sender, error) {
-			return w.eng.MailboxSender(c), nil
-		}}
+		Keys: []emailint.Key{{ID: "k", Secret: make([]byte, 32)}}, IndexKey: make([]byte, 32)}
 	if w.eng, err = emailint.New(w.opts); err != nil {
 		t.Fatal(err)
 	}

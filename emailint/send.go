@@ -41,9 +41,6 @@ const giveUp = 10 * time.Minute
 // Sending.State: sent; failed; staged or queued when it is tried again by Run; unknown when the answer was lost and nobody can
 // say, in which case it is never sent again blindly. A second call with the same Key returns what became of the first.
 func (e *Engine) Send(ctx context.Context, org string, m Outgoing) (Sending, error) {
-	if e.o.Sender == nil {
-		return Sending{}, errors.New("emailint: sending: Options.Sender is not set")
-	}
 	if m.Key == "" {
 		return Sending{}, errors.New("emailint: sending: the idempotency key is missing")
 	}
@@ -126,7 +123,7 @@ func (e *Engine) dispatch(ctx context.Context, org string, row state.Outgoing) (
 	if err != nil {
 		return row, err
 	}
-	s, err := e.o.Sender(ctx, c)
+	s, err := e.sendsBy(ctx, c)
 	if err != nil {
 		// Postponed, so that it doesn't stand in the way of others.
 		return e.o.State.OutboxStep(context.WithoutCancel(ctx), org, row.Key, row.State, row.State,
@@ -257,9 +254,6 @@ func (e *Engine) deliverSent(ctx context.Context, org string, row state.Outgoing
 // Outbox works once on what is due: messages to send or to look up, copies to file in Sent. Run does so by itself every few
 // seconds; a host with a queue of its own calls it. Several may at the same time.
 func (e *Engine) Outbox(ctx context.Context) error {
-	if e.o.Sender == nil {
-		return nil
-	}
 	if err := e.observing(ctx); errors.Is(err, ErrObserving) {
 		return nil
 	} else if err != nil {

@@ -15,9 +15,8 @@ type SMTPServer interface {
 	Test(ctx context.Context) error
 }
 
-// SMTPSender opens the mail server of an organisation's settings, for Options.Sender: mailboxes whose service does not send by itself send by it.
-// An error where none is set up.
-func (e *Engine) SMTPSender(ctx context.Context, org string) (SMTPServer, error) {
+// smtpSender opens the mail server of an organisation's settings. An error where none is set up.
+func (e *Engine) smtpSender(ctx context.Context, org string) (provider.Sender, error) {
 	s, saved, err := e.settings(ctx, org)
 	if err == nil && s.SMTP.Host == "" {
 		err = &provider.NeedsAction{Who: provider.Admin, Reason: "no mail server is set up: enter it in the settings"}

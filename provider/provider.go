@@ -1,5 +1,15 @@
 // Package provider is the contract a mail service fulfils. It is for those who add a service, and for hosts that
 // want to read a mailbox without the engine. The suites in providertest say what an implementation should do.
+//
+// A Provider opens a Mailbox by a credential; an Authorizer is one whose users sign in by OAuth. Start, then History for what there was and Changes for what comes;
+// Content reads a message. A Sender stages a mail, releases it, and looks up what became of it.
+//
+// What a service can besides is an interface of its own, which whoever calls looks for: of a Provider, Authorizer, Watcher and Pusher (news by notification), of a
+// Mailbox, Waiter and Poller (news by waiting), Archiver, Labeler, SentFiler, Signer, Searcher, Prefetcher, HistoryReader and Bounded. Something that wraps a Mailbox has an
+// Unwrap that returns it, and is taken for what the other is.
+//
+// Errors: *NeedsAction asks somebody to act, *SignInError is a refused sign-in, *RateLimitError says when to come back, ErrGone that a message is gone, ErrUnsupported that
+// the service has no such thing. Everything else may pass.
 package provider
 
 import (

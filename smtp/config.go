@@ -1,5 +1,6 @@
 // Package smtp sends mail through a user's own mail server. It is for hosts whose users send by SMTP: Sender sends
-// what was composed, Test says which step of a configuration fails, and Compose renders a message.
+// what was composed, Test says which step of a configuration fails, and Compose renders a message,
+// also one that the engine sends by Gmail or Graph.
 //
 // It never sends over a connection that is not encrypted, and it never repeats a message whose fate is unknown.
 package smtp

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/oauth2"
+
+	"github.com/intellicon/email-integration/internal/fakehttp"
 )
 
 // AuthKind is whose habits an AuthServer has, where services differ: who gets a refresh token, what becomes of it when it is used, and
@@ -222,45 +224,12 @@ func (s *AuthServer) RevokeURL() string {
 // Client reaches the server through memory, and nothing else: a request that is meant for another host is an error, and redirects are
 // handed back.
 func (s *AuthServer) Client() *http.Client {
-	return &http.Client{
-		Transport:     inMemory{s},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-}
-
-type inMemory struct{ s *AuthServer }
-
-func (m inMemory) RoundTrip(r *http.Request) (resp *http.Response, err error) {
-	if r.Body != nil {
-		defer r.Body.Close()
-	}
-	if u, e := url.Parse(m.s.Issuer()); e != nil || r.URL.Scheme != u.Scheme || r.URL.Host != u.Host {
-		return nil, fmt.Errorf("emailinttest: %s://%s is not the authorization server", r.URL.Scheme, r.URL.Host)
-	}
-	if err := r.Context().Err(); err != nil {
-		return nil, err
-	}
-	in := r.Clone(r.Context())
-	if in.Body == nil {
-		in.Body = http.NoBody
-	}
-	rec := httptest.NewRecorder()
-	defer func() {
-		switch p := recover(); {
-		case p == nil:
-		case p != http.ErrAbortHandler:
-			panic(p)
-		default:
-			// As a real connection: whoever gave up hears of that, everybody else that it ended.
-			if resp, err = nil, r.Context().Err(); err == nil {
-				err = io.ErrUnexpectedEOF
-			}
+	return fakehttp.Transport{Handler: s, Refuse: func(at *url.URL) error {
+		if u, err := url.Parse(s.Issuer()); err != nil || at.Scheme != u.Scheme || at.Host != u.Host {
+			return fmt.Errorf("emailinttest: %s://%s is not the authorization server", at.Scheme, at.Host)
 		}
-	}()
-	m.s.ServeHTTP(rec, in)
-	resp = rec.Result()
-	resp.Request = r
-	return resp, nil
+		return nil
+	}}.Client()
 }
 
 // Visit is a browser that is sent to a consent URL and comes back: callback is where the server sends it, with a code or an error. A page

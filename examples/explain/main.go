@@ -9,26 +9,21 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
-	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/intellicon/email-integration/emailint/emailinttest"
 	"github.com/intellicon/email-integration/examples/internal/inputs"
+	"github.com/intellicon/email-integration/examples/internal/program"
 	"github.com/intellicon/email-integration/internal/mbox"
 	"github.com/intellicon/email-integration/linker"
 	"github.com/intellicon/email-integration/message"
 )
 
-func main() {
-	if err := run(context.Background(), os.Args[1:], os.Stdout); err != nil {
-		fmt.Fprintln(os.Stderr, "explain:", err)
-		os.Exit(1)
-	}
-}
+func main() { program.Main("explain", run) }
 
 type address struct {
 	Name    string `json:"name"`
@@ -85,11 +80,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	crmFile := fs.String("crm", "", "JSON file of contacts, accounts, leads and opportunities")
 	rulesFile := fs.String("rules", "", "JSON file of linker.Rules; what it leaves out is as in DefaultRules")
 	own := fs.String("own", "", "own addresses, separated by commas")
+	fs.SetOutput(out)
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
 	if fs.NArg() == 0 {
-		return fmt.Errorf("name at least one message or mbox file")
+		return errors.New("name at least one message (.eml) or mbox file: explain -crm crm.json FILE…")
 	}
 	rules, err := inputs.Rules(*rulesFile)
 	if err != nil {
@@ -111,6 +107,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 			return err
 		}
 		for _, raw := range raws {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
 			mails = append(mails, &mail{file: f, msg: message.Parse(raw)})
 		}
 	}

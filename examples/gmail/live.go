@@ -10,54 +10,18 @@ import (
 
 	"github.com/intellicon/email-integration/emailint"
 	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/examples/internal/walk"
 	"github.com/intellicon/email-integration/internal/mailworld"
 	"github.com/intellicon/email-integration/message"
-	"github.com/intellicon/email-integration/provider/gmail"
-	"github.com/intellicon/email-integration/provider/gmail/gmailtest"
 	"github.com/intellicon/email-integration/signature"
 	"github.com/intellicon/email-integration/smtp"
 )
-
-// world is the Gmail that comes along: Nora's mailbox, an app, and a topic with a subscription that posts to the host.
-type world struct {
-	srv  *gmailtest.Server
-	nora *gmailtest.User
-	app  gmailtest.App
-	end  func()
-}
-
-const topic = "gmail"
-
-func newWorld(base string) *world {
-	w := &world{srv: gmailtest.New(gmailtest.Options{})}
-	_, w.end = w.srv.Listen()
-	w.nora = w.srv.AddUser(mailworld.Owner)
-	w.app = gmailtest.App{ID: "northwind-crm.apps.example", Secret: "s3cret", Redirects: []string{base + "/oauth/gmail/callback"}}
-	w.srv.Register(w.app)
-	w.srv.Subscribe(gmailtest.Subscription{Topic: w.srv.Topic(topic), Endpoint: base + "/push/gmail", ServiceAccount: w.account()})
-	labels := map[string]string{"INBOX": "INBOX", "Sent": "SENT", "Junk": "SPAM", "Archive": gmailtest.Archived}
-	for _, m := range mailworld.Mails(time.Now(), 1) {
-		w.nora.Deliver(m.Raw, m.At, labels[m.Folder])
-	}
-	return w
-}
-
-func (w *world) account() string { return "push@" + w.srv.Project() + ".iam.gserviceaccount.com" }
-
-// options point the provider at it; with Google, all but Topic and the two of push stay as they are.
-func (w *world) options(base string) gmail.Options {
-	e := w.srv.Endpoint()
-	return gmail.Options{BaseURL: w.srv.URL(), AuthURL: e.AuthURL, TokenURL: e.TokenURL, RevokeURL: w.srv.RevokeURL(), KeysURL: w.srv.KeysURL(),
-		Topic: w.srv.Topic(topic), PushAudience: base + "/push/gmail", PushAccount: w.account()}
-}
 
 const signatureTemplate = `<p><b>{{user_name}}</b><br>{{user_title}}, {{company_name}}<br>{{user_email}}</p>`
 
 // live runs the engine while a mail arrives, and answers it.
 func (d *demo) live(ctx context.Context) error {
-	for len(d.saved) > 0 {
-		<-d.saved
-	}
+	d.saved.Drain()
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	var wg sync.WaitGroup
@@ -65,13 +29,12 @@ func (d *demo) live(ctx context.Context) error {
 	defer wg.Wait()
 	defer cancel()
 
-	d.title("A mail arrives: \"Can we sign today?\"")
+	d.Title("A mail arrives: \"Can we sign today?\"")
 	st, err := d.eng.Status(ctx, organisation, d.conn.ID)
 	if err != nil {
 		return err
 	}
-	_, until := d.world.nora.Watched()
-	d.say("real time: %s, until %s", st.Connection.RealTime, until.Format("2006-01-02"))
+	d.Say("real time: %s, until %s", st.Connection.RealTime, st.Connection.Watch.Expires.Format("2006-01-02"))
 	// Google tells at most once a second of a mailbox, and drops the rest: what comes right after another waits for the next look.
 	if ns := d.world.srv.Notifications(); len(ns) > 0 {
 		select {
@@ -81,53 +44,45 @@ func (d *demo) live(ctx context.Context) error {
 		}
 	}
 	now := time.Now()
-	id := fmt.Sprintf("live.%d@acme-pumps.example", now.UnixNano())
-	at := d.world.nora.Deliver([]byte("From: Maria Keller <maria.keller@acme-pumps.example>\r\nTo: "+mailworld.Owner+"\r\nSubject: Can we sign today?\r\nDate: "+
-		now.Format(time.RFC1123Z)+"\r\nMessage-ID: <"+id+">\r\n\r\nHello Nora,\r\n\r\nI have the pen ready.\r\n"), now, "INBOX", "UNREAD")
-	got, err := d.await(ctx, id)
+	question, id := walk.Question(now)
+	at := d.world.nora.Deliver(question, now, "INBOX", "UNREAD")
+	got, err := d.saved.Await(ctx, id)
 	if err != nil {
 		return err
 	}
-	d.say("Google told of it, and it is linked after %s:", time.Since(now).Round(time.Millisecond))
-	d.links(got)
+	d.Say("A push told of it, and it is linked after %s:", time.Since(now).Round(time.Millisecond))
+	d.Links(d.mem.CRM, organisation, got)
 	if err := d.ruled(ctx, at); err != nil {
 		return err
 	}
 	d.units("that mail, its label and the archive")
 
-	d.title("The answer, by a draft of Gmail's")
+	d.Title("The answer, by a draft of Gmail's")
 	reply, err := d.answer(ctx, got)
 	if err != nil {
 		return err
 	}
-	d.links(reply)
+	d.Links(d.mem.CRM, organisation, reply)
 	d.units("the answer")
-	d.title("In all")
-	d.say("%d quota units; the Gmail counted %d", d.used, d.world.nora.Units())
+	d.Title("In all")
+	d.Say("%d quota units by our count, %d by that Gmail's", d.used, d.world.nora.Units())
 	return nil
 }
 
 // ruled waits until the rules of the inbox have acted on a message.
 func (d *demo) ruled(ctx context.Context, id string) error {
-	for tick := time.NewTicker(20 * time.Millisecond); ; {
+	err := walk.Until(ctx, "both rules have acted", func() (bool, error) {
 		log, err := d.eng.Mutations(ctx, organisation, d.conn.ID, 0, 100)
-		if err != nil {
-			return err
-		}
 		done := 0
 		for _, m := range log {
 			if m.State == state.IntentDone {
 				done++
 			}
 		}
-		if done == 2 {
-			break
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return fmt.Errorf("the rules did not act within a minute: %v", log)
-		}
+		return done == 2, err
+	})
+	if err != nil {
+		return err
 	}
 	m, ok := d.world.nora.Message(id)
 	if !ok {
@@ -142,7 +97,7 @@ func (d *demo) ruled(ctx context.Context, id string) error {
 		has = append(has, l)
 	}
 	slices.Sort(has)
-	d.say("the rules labelled and archived it; its labels are now: %s", strings.Join(has, ", "))
+	d.Say("the rules labelled and archived it; its labels are now: %s", strings.Join(has, ", "))
 	return nil
 }
 
@@ -182,26 +137,7 @@ func (d *demo) answer(ctx context.Context, to emailint.Email) (emailint.Email, e
 	if m.ThreadID == to.Message.Thread {
 		where = "the thread of the question"
 	}
-	d.say("The answer is %s, to %s, in %s", s.State, strings.Join(sent[0].Recipients, ", "), where)
-	d.say("Gmail gave it the Message-ID <%s>: answers to it find the deal", message.ParseHeader(sent[0].Raw).MessageID)
-	return d.await(ctx, id)
-}
-
-func (d *demo) links(e emailint.Email) {
-	for _, l := range e.Links {
-		d.say("   -> %s %s, by %s: %s", l.Kind, d.mem.CRM.Name(organisation, l.Record), l.By, l.Evidence)
-	}
-}
-
-func (d *demo) await(ctx context.Context, id string) (emailint.Email, error) {
-	for {
-		select {
-		case e := <-d.saved:
-			if e.Message.MessageID == id {
-				return e, nil
-			}
-		case <-ctx.Done():
-			return emailint.Email{}, fmt.Errorf("the mail <%s> was not linked within a minute", id)
-		}
-	}
+	d.Say("The answer is %s, to %s, in %s", s.State, strings.Join(sent[0].Recipients, ", "), where)
+	d.Say("Gmail gave it the Message-ID <%s>: answers to it find the deal", message.ParseHeader(sent[0].Raw).MessageID)
+	return d.saved.Await(ctx, id)
 }

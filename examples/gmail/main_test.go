@@ -3,13 +3,14 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"net"
-	"os"
+	"io"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/intellicon/email-integration/examples/internal/program"
+	"github.com/intellicon/email-integration/examples/internal/walk/walktest"
 	"github.com/intellicon/email-integration/internal/mailworld"
 	"github.com/intellicon/email-integration/provider/gmail/gmailtest"
 )
@@ -42,14 +43,6 @@ func server(t *testing.T, o gmailtest.Options) (*gmailtest.Server, *gmailtest.Us
 	return srv, u
 }
 
-func file(t *testing.T, name, text string) string {
-	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
 // At another server with a ready token, with and without a CRM; a second run with the same state adds nothing.
 func TestReadyToken(t *testing.T) {
 	srv, u := server(t, gmailtest.Options{})
@@ -70,7 +63,7 @@ func TestReadyToken(t *testing.T) {
 	if all.Messages != 100 || all.Dispositions["unread"] != 0 || all.Emails != 0 || all.Completeness != 1 || all.Units < 2000 {
 		t.Errorf("without a CRM: %+v", all)
 	}
-	crm := file(t, "crm.json", mailworld.CRM)
+	crm := walktest.File(t, "crm.json", mailworld.CRM)
 	srv, u = server(t, gmailtest.Options{})
 	first := object("-crm", crm, "-state", state)
 	if first.Messages != 100 || first.Emails == 0 || first.Dispositions["unread"] == 0 || first.Units >= all.Units {
@@ -88,18 +81,11 @@ func TestReadyToken(t *testing.T) {
 // By OAuth at another server: the browser goes where the program says.
 func TestOAuthElsewhere(t *testing.T) {
 	srv, _ := server(t, gmailtest.Options{})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := l.Addr().String() // free in a moment
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	at := walktest.Free(t)
 	srv.Register(gmailtest.App{ID: "id", Secret: "secret", Redirects: []string{"http://" + at + "/email/oauth/gmail/callback"}})
 	e := srv.Endpoint()
-	out := &browser{}
-	err = run(t.Context(), []string{"-api", srv.URL(), "-auth-url", e.AuthURL, "-token-url", e.TokenURL, "-listen", at}, func(k string) string {
+	out := &walktest.Browser{T: t}
+	err := run(t.Context(), []string{"-api", srv.URL(), "-auth-url", e.AuthURL, "-token-url", e.TokenURL, "-listen", at}, func(k string) string {
 		return map[string]string{"GOOGLE_CLIENT_ID": "id", "GOOGLE_CLIENT_SECRET": "secret"}[k]
 	}, out)
 	if err != nil || !strings.Contains(out.String(), "Completeness: 100.0 %") {
@@ -122,7 +108,7 @@ func TestPartialServers(t *testing.T) {
 			var out bytes.Buffer
 			err := run(t.Context(), []string{"-api", srv.URL(), "-token", u.Token(gmailtest.ScopeModify), "-listen", "127.0.0.1:0"}, nothing, &out)
 			switch {
-			case need && (err == nil || !strings.Contains(line(err), "the server does not have "+method) || strings.Contains(line(err), "\n")):
+			case need && (err == nil || !strings.Contains(program.Line("gmail", err), "the server does not have "+method) || strings.Contains(program.Line("gmail", err), "\n")):
 				t.Errorf("without %s (%d): %v", method, status, err)
 			case !need && (err != nil || !strings.Contains(out.String(), "Completeness: 100.0 %")):
 				t.Errorf("without %s (%d): %v\n%s", method, status, err, &out)
@@ -131,28 +117,16 @@ func TestPartialServers(t *testing.T) {
 	}
 }
 
+// inputs.ParseService has the other wrong calls.
 func TestWrongCalls(t *testing.T) {
-	for _, c := range []struct{ args, env, want string }{
-		{"-since x", "", "-since"},
-		{"-api http://127.0.0.1:1/", "", "-api needs a way in"},
-		{"-api http://127.0.0.1:1/ -auth-url http://127.0.0.1:1/a -token-url http://127.0.0.1:1/t", "", "GOOGLE_CLIENT_ID"},
-		{"-auth-url http://127.0.0.1:1/a", "", "name it"},
-		{"-api http://gmail.example/ -token t", "", "neither https nor on this machine"},
-		{"-state x", "", "-state"},
-		{"extra", "", "no flag"},
-		{"-crm nowhere.json", "", "nowhere.json"},
-		{"-listen nowhere:x", "", "-listen"},
-		{"", "id", "GOOGLE_CLIENT_SECRET"},
+	for _, c := range []struct{ args, want string }{
+		{"extra", "no flag"},
+		{"-api http://gmail.example/ -token t -listen 127.0.0.1:0", "neither https nor on this machine"},
+		{"-crm nowhere.json", "nowhere.json"},
+		{"-listen nowhere:x", "-listen"},
 	} {
-		var out bytes.Buffer
-		args := strings.Fields(c.args)
-		if !strings.Contains(c.args, "-listen") && strings.Contains(c.args, "-token ") {
-			args = append(args, "-listen", "127.0.0.1:0")
-		}
-		err := run(t.Context(), args, func(k string) string {
-			return map[string]string{"GOOGLE_CLIENT_ID": c.env}[k]
-		}, &out)
-		if err == nil || !strings.Contains(line(err), c.want) {
+		err := run(t.Context(), strings.Fields(c.args), nothing, io.Discard)
+		if err == nil || !strings.Contains(program.Line("gmail", err), c.want) {
 			t.Errorf("%s: %v", c.args, err)
 		}
 	}

@@ -15,50 +15,26 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/intellicon/email-integration/examples/internal/inputs"
+	"github.com/intellicon/email-integration/examples/internal/program"
 	"github.com/intellicon/email-integration/internal/mailworld"
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
 	"github.com/intellicon/email-integration/provider/imap"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	switch err := run(ctx, os.Args[1:], os.Stdout); {
-	case errors.Is(err, flag.ErrHelp):
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "imap:", strings.ReplaceAll(strings.TrimPrefix(err.Error(), "imap: "), "\n", "; "))
-		os.Exit(1)
-	}
-}
+func main() { program.Main("imap", run) }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	fs := flag.NewFlagSet("imap", flag.ContinueOnError)
-	fs.SetOutput(io.Discard)
 	since := fs.String("since", "30d", "how far back: 30d, or all")
 	n := fs.Int("n", 10, "how many of the newest mails to print")
-	server := ""
-	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		server, args = args[0], args[1:]
-	}
-	if err := fs.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintln(out, "usage: imap [imaps://user@host:port] [-since 30d|all] [-n N]")
-			fs.SetOutput(out)
-			fs.PrintDefaults()
-		}
+	server, err := program.Parse(fs, "imap [imaps://user@host:port] [-since 30d|all] [-n N]", args, out)
+	if err != nil {
 		return err
-	}
-	if server == "" && fs.NArg() == 1 {
-		server = fs.Arg(0)
-	} else if fs.NArg() > 0 {
-		return fmt.Errorf("%q is one argument too many; see -help", fs.Arg(0))
 	}
 	if *n < 1 {
 		return fmt.Errorf("-n: %d is no number of mails", *n)
@@ -94,6 +70,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 			return err
 		}
 		defer world.Close()
+		fmt.Fprintf(out, "A mail server of this program's own, at %s\n", world.IMAP)
 		at := world.IMAP.(*net.TCPAddr)
 		c = imap.Config{Host: at.IP.String(), Port: at.Port, Username: mailworld.Owner, Password: mailworld.Password,
 			TLSConfig: &tls.Config{RootCAs: world.Roots}}

@@ -9,51 +9,18 @@ import (
 
 	"github.com/intellicon/email-integration/emailint"
 	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/examples/internal/walk"
 	"github.com/intellicon/email-integration/internal/mailworld"
 	"github.com/intellicon/email-integration/message"
-	"github.com/intellicon/email-integration/provider/outlook"
-	"github.com/intellicon/email-integration/provider/outlook/graphtest"
 	"github.com/intellicon/email-integration/signature"
 	"github.com/intellicon/email-integration/smtp"
 )
-
-// world is the Graph that comes along: Nora's mailbox, and an app that her administrator has allowed.
-type world struct {
-	srv  *graphtest.Server
-	nora *graphtest.User
-	app  graphtest.App
-	end  func()
-}
-
-func newWorld(base string) *world {
-	w := &world{srv: graphtest.New(graphtest.Options{})}
-	_, w.end = w.srv.Listen()
-	w.nora = w.srv.AddUser(mailworld.Owner)
-	w.app = graphtest.App{ID: "northwind-crm", Secret: "s3cret", Redirects: []string{base + "/oauth/outlook/callback"}}
-	w.srv.Register(w.app)
-	w.srv.AllowApp(w.nora.Tenant, w.app.ID, graphtest.ScopeReadWrite, graphtest.ScopeSend, graphtest.ScopeSettingsWrite, graphtest.ScopeUser)
-	for _, m := range mailworld.Mails(time.Now(), 1) {
-		folder := map[string]string{"INBOX": "inbox", "Sent": "sentitems", "Junk": "junkemail", "Archive": "archive"}[m.Folder]
-		w.nora.Deliver(m.Raw, m.At, w.nora.Folder(folder))
-	}
-	return w
-}
-
-// options point the provider at it; with Microsoft, all but the last three stay as they are.
-func (w *world) options(base string) outlook.Options {
-	e := w.srv.Endpoint("{tenant}")
-	open := strings.NewReplacer("%7B", "{", "%7D", "}")
-	return outlook.Options{BaseURL: w.srv.URL(), AuthURL: open.Replace(e.AuthURL), TokenURL: open.Replace(e.TokenURL), ColorCategories: true,
-		NotifyURL: base + "/push/outlook", PushKey: []byte("outlook example push key")}
-}
 
 const signatureTemplate = `<p><b>{{user_name}}</b><br>{{user_title}}, {{company_name}}<br>{{user_email}}</p>`
 
 // live runs the engine while a mail arrives, and answers it.
 func (d *demo) live(ctx context.Context) error {
-	for len(d.saved) > 0 {
-		<-d.saved
-	}
+	d.saved.Drain()
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	var wg sync.WaitGroup
@@ -61,68 +28,60 @@ func (d *demo) live(ctx context.Context) error {
 	defer wg.Wait()
 	defer cancel()
 
-	d.title("A mail arrives: \"Can we sign today?\"")
+	d.Title("A mail arrives: \"Can we sign today?\"")
 	st, err := d.eng.Status(ctx, organisation, d.conn.ID)
 	if err != nil {
 		return err
 	}
-	d.say("real time: %s, until %s", st.Connection.RealTime, st.Connection.Watch.Expires.Format("2006-01-02"))
+	d.Say("real time: %s, until %s", st.Connection.RealTime, st.Connection.Watch.Expires.Format("2006-01-02"))
 	// Graph shows times in whole seconds: what came in the second of connecting would be history.
 	now := time.Now().Add(time.Second)
-	id := fmt.Sprintf("live.%d@acme-pumps.example", now.UnixNano())
+	question, id := walk.Question(now)
 	begun := time.Now()
-	at := d.world.nora.Deliver([]byte("From: Maria Keller <maria.keller@acme-pumps.example>\r\nTo: "+mailworld.Owner+"\r\nSubject: Can we sign today?\r\nDate: "+
-		now.Format(time.RFC1123Z)+"\r\nMessage-ID: <"+id+">\r\n\r\nHello Nora,\r\n\r\nI have the pen ready.\r\n"), now, "inbox")
-	got, err := d.await(ctx, id)
+	at := d.world.nora.Deliver(question, now, "inbox")
+	got, err := d.saved.Await(ctx, id)
 	if err != nil {
 		return err
 	}
-	d.say("Graph told of it, and it is linked after %s:", time.Since(begun).Round(time.Millisecond))
-	d.links(got)
+	d.Say("A notification told of it, and it is linked after %s:", time.Since(begun).Round(time.Millisecond))
+	d.Links(d.mem.CRM, organisation, got)
 	if err := d.ruled(ctx, at); err != nil {
 		return err
 	}
-	d.requests("that mail, its category and the archive")
+	d.made.say(d.Steps, "that mail, its category and the archive")
 
-	d.title("The answer, by a draft in Outlook")
+	d.Title("The answer, by a draft in Outlook")
 	reply, err := d.answer(ctx, got)
 	if err != nil {
 		return err
 	}
-	d.links(reply)
-	d.requests("the answer")
-	d.title("In all")
-	d.say("%d requests", d.used)
+	d.Links(d.mem.CRM, organisation, reply)
+	d.made.say(d.Steps, "the answer")
+	d.Title("In all")
+	d.Say("%d requests", d.made.said)
 	return nil
 }
 
 // ruled waits until the rules of the inbox have acted on a message.
 func (d *demo) ruled(ctx context.Context, id string) error {
-	for tick := time.NewTicker(20 * time.Millisecond); ; {
+	err := walk.Until(ctx, "both rules have acted", func() (bool, error) {
 		log, err := d.eng.Mutations(ctx, organisation, d.conn.ID, 0, 100)
-		if err != nil {
-			return err
-		}
 		done := 0
 		for _, m := range log {
 			if m.State == state.IntentDone {
 				done++
 			}
 		}
-		if done == 2 {
-			break
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return fmt.Errorf("the rules did not act within a minute: %v", log)
-		}
+		return done == 2, err
+	})
+	if err != nil {
+		return err
 	}
 	m, ok := d.world.nora.Message(id)
 	if !ok {
 		return fmt.Errorf("message %s is gone", id)
 	}
-	d.say("the rules categorised and archived it; it lies in %s, with the categories: %s", m.Path, strings.Join(m.Categories, ", "))
+	d.Say("the rules categorised and archived it; it lies in %s, with the categories: %s", m.Path, strings.Join(m.Categories, ", "))
 	return nil
 }
 
@@ -157,26 +116,7 @@ func (d *demo) answer(ctx context.Context, to emailint.Email) (emailint.Email, e
 	if len(sent) != 1 {
 		return emailint.Email{}, fmt.Errorf("%d mails were sent", len(sent))
 	}
-	d.say("The answer is %s, to %s", s.State, strings.Join(sent[0].Recipients, ", "))
-	d.say("its References: %s", strings.Join(message.ParseHeader(sent[0].Raw).References, ", "))
-	return d.await(ctx, id)
-}
-
-func (d *demo) links(e emailint.Email) {
-	for _, l := range e.Links {
-		d.say("   -> %s %s, by %s: %s", l.Kind, d.mem.CRM.Name(organisation, l.Record), l.By, l.Evidence)
-	}
-}
-
-func (d *demo) await(ctx context.Context, id string) (emailint.Email, error) {
-	for {
-		select {
-		case e := <-d.saved:
-			if e.Message.MessageID == id {
-				return e, nil
-			}
-		case <-ctx.Done():
-			return emailint.Email{}, fmt.Errorf("the mail <%s> was not linked within a minute", id)
-		}
-	}
+	d.Say("The answer is %s, to %s", s.State, strings.Join(sent[0].Recipients, ", "))
+	d.Say("It stands in the thread of the question, by its References: %s", strings.Join(message.ParseHeader(sent[0].Raw).References, ", "))
+	return d.saved.Await(ctx, id)
 }

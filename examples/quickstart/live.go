@@ -10,16 +10,19 @@ import (
 	"github.com/schollz/progressbar/v3"
 
 	"github.com/intellicon/email-integration/emailint"
+	"github.com/intellicon/email-integration/examples/internal/walk"
 	"github.com/intellicon/email-integration/internal/mailworld"
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/signature"
 	"github.com/intellicon/email-integration/smtp"
 )
 
+var steps = walk.Steps{Out: os.Stdout}
+
 const signatureTemplate = `<p><b>{{user_name}}</b><br>{{user_title}}, {{company_name}}<br>Phone: {{user_phone}}<br>{{user_email}}</p>`
 
 // live runs the engine while a mail arrives, and answers it.
-func (d *demo) live(ctx context.Context, eng *emailint.Engine, conn emailint.Connection, saved <-chan emailint.Email) error {
+func (d *demo) live(ctx context.Context, eng *emailint.Engine, conn emailint.Connection, saved walk.Saved) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	var wg sync.WaitGroup
@@ -31,9 +34,8 @@ func (d *demo) live(ctx context.Context, eng *emailint.Engine, conn emailint.Con
 	}
 
 	now := time.Now()
-	id := fmt.Sprintf("live.%d@acme-pumps.example", now.UnixNano())
-	mail := mailworld.Mail{Folder: "INBOX", At: now, Raw: []byte("From: Maria Keller <maria.keller@acme-pumps.example>\r\nTo: " +
-		mailworld.Owner + "\r\nSubject: Can we sign today?\r\nDate: " + now.Format(time.RFC1123Z) + "\r\nMessage-ID: <" + id + ">\r\n\r\nHello Nora,\r\n\r\nI have the pen ready.\r\n")}
+	question, id := walk.Question(now)
+	mail := mailworld.Mail{Folder: "INBOX", At: now, Raw: question}
 	if err := d.mem.Keep(mail); err != nil {
 		return err
 	}
@@ -41,14 +43,12 @@ func (d *demo) live(ctx context.Context, eng *emailint.Engine, conn emailint.Con
 		return err
 	}
 	fmt.Printf("\nA mail arrives: %q ...\n", "Can we sign today?")
-	got, err := await(ctx, saved, id)
+	got, err := saved.Await(ctx, id)
 	if err != nil {
 		return err
 	}
 	fmt.Printf("  linked after %s:\n", time.Since(now).Round(time.Millisecond))
-	for _, l := range got.Links {
-		fmt.Printf("      -> %s %s, by %s: %s\n", l.Kind, d.mem.CRM.Name(organisation, l.Record), l.By, l.Evidence)
-	}
+	steps.Links(d.mem.CRM, organisation, got)
 
 	tmpl, err := signature.Parse(signatureTemplate)
 	if err != nil {
@@ -76,14 +76,12 @@ func (d *demo) live(ctx context.Context, eng *emailint.Engine, conn emailint.Con
 		fmt.Printf(" (%s)", s.Error)
 	}
 	fmt.Println(":")
-	reply, err := await(ctx, saved, replyID)
+	reply, err := saved.Await(ctx, replyID)
 	if err != nil {
 		return err
 	}
 	fmt.Println(indent(message.Parse(raw).Text))
-	for _, l := range reply.Links {
-		fmt.Printf("      -> %s %s, by %s: %s\n", l.Kind, d.mem.CRM.Name(organisation, l.Record), l.By, l.Evidence)
-	}
+	steps.Links(d.mem.CRM, organisation, reply)
 	return nil
 }
 
@@ -115,19 +113,6 @@ func indent(s string) string {
 		}
 	}
 	return out
-}
-
-func await(ctx context.Context, saved <-chan emailint.Email, id string) (emailint.Email, error) {
-	for {
-		select {
-		case e := <-saved:
-			if e.Message.MessageID == id {
-				return e, nil
-			}
-		case <-ctx.Done():
-			return emailint.Email{}, fmt.Errorf("the mail <%s> was not linked within a minute", id)
-		}
-	}
 }
 
 // bar shows how far the import is, on standard error.

@@ -15,20 +15,18 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"os"
-	"os/signal"
-	"path/filepath"
 	"strconv"
-	"strings"
-	"syscall"
 	"time"
 
 	"github.com/intellicon/email-integration/emailint"
-	"github.com/intellicon/email-integration/emailint/emailinttest"
 	"github.com/intellicon/email-integration/emailint/state/sqlite"
 	"github.com/intellicon/email-integration/examples/internal/inputs"
 	"github.com/intellicon/email-integration/examples/internal/memory"
+	"github.com/intellicon/email-integration/examples/internal/program"
+	"github.com/intellicon/email-integration/examples/internal/walk"
 	"github.com/intellicon/email-integration/internal/mailworld"
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
@@ -37,12 +35,7 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "quickstart:", strings.ReplaceAll(err.Error(), "\n", "; "))
-		os.Exit(1)
-	}
+	program.Main("quickstart", func(ctx context.Context, args []string, _ io.Writer) error { return run(ctx, args) })
 }
 
 const organisation = "demo"
@@ -62,7 +55,7 @@ type demo struct {
 	owner  message.Address
 }
 
-func run(ctx context.Context, args []string) error {
+func run(ctx context.Context, args []string) (err error) {
 	var o options
 	fs := flag.NewFlagSet("quickstart", flag.ContinueOnError)
 	fs.StringVar(&o.state, "state", "", "file that holds everything between runs; without it nothing is kept")
@@ -76,11 +69,10 @@ func run(ctx context.Context, args []string) error {
 	fs.BoolVar(&o.json, "json", false, "print one JSON object")
 	fs.StringVar(&o.dump, "dump", "", "after the import write every ledger row and every email to this file, one JSON object a line, sorted")
 	fs.BoolVar(&o.write, "write", false, "with -imap (and -smtp) or -mbox: send a signed note to yourself")
-	if err := fs.Parse(args); err != nil {
+	if extra, err := program.Parse(fs, "quickstart [flags]", args, os.Stdout); err != nil {
 		return err
-	}
-	if fs.NArg() > 0 {
-		return fmt.Errorf("%q is no flag; see -help", fs.Arg(0))
+	} else if extra != "" {
+		return fmt.Errorf("%q is no flag; see -help", extra)
 	}
 	if o.imap != "" && o.mbox != "" {
 		return errors.New("-imap and -mbox name two mailboxes: give one")
@@ -92,7 +84,6 @@ func run(ctx context.Context, args []string) error {
 
 	// All input is read before anything is written.
 	settings := emailint.DefaultSettings()
-	var err error
 	if settings.Rules, err = inputs.Rules(o.rules); err != nil {
 		return err
 	}
@@ -107,17 +98,14 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	crm := emailinttest.NewMemCRM()
-	switch {
-	case o.crm != "":
-		err = crm.LoadFile(organisation, o.crm)
-	case o.imap == "" && o.mbox == "":
-		err = crm.Load(organisation, []byte(mailworld.CRM))
-		settings.Rules.Leads, settings.Rules.Opportunities = true, true
-		settings.Rules.OwnDomains = append(settings.Rules.OwnDomains, "northwind-tools.example")
-	}
+	embedded := o.imap == "" && o.mbox == ""
+	crm, err := memory.CRM(organisation, o.crm, embedded)
 	if err != nil {
 		return err
+	}
+	if embedded && o.crm == "" {
+		settings.Rules.Leads, settings.Rules.Opportunities = true, true
+		settings.Rules.OwnDomains = append(settings.Rules.OwnDomains, "northwind-tools.example")
 	}
 	var mails []mailworld.Mail
 	if o.mbox != "" {
@@ -141,24 +129,18 @@ func run(ctx context.Context, args []string) error {
 		}
 	}
 
-	if o.state == "" {
-		dir, err := os.MkdirTemp("", "quickstart")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(dir)
-		o.state = filepath.Join(dir, "state.db")
-	}
-	d.state = o.state
 	if d.mem, err = memory.Open(ctx, o.state, organisation, crm); err != nil {
 		return err
 	}
-	defer d.mem.DB.Close()
+	defer func() { err = errors.Join(err, d.mem.Close()) }()
 	if d.imap == "" {
 		if err := d.embed(ctx, mails); err != nil {
 			return err
 		}
 		defer d.server.Close()
+		if embedded && o.crm == "" && !o.json {
+			steps.Brought("mail server", d.server.IMAP.String())
+		}
 	}
 	return d.run(ctx, settings)
 }
@@ -252,12 +234,12 @@ func split(a net.Addr) (string, int) {
 // run imports, reports, and where it may, shows a mail arriving and a reply.
 func (d *demo) run(ctx context.Context, settings emailint.Settings) error {
 	start := time.Now()
-	st, err := sqlite.Open(ctx, d.state)
+	st, err := sqlite.Open(ctx, d.mem.Path)
 	if err != nil {
 		return err
 	}
 	defer st.Close()
-	saved := make(chan emailint.Email, 1024)
+	saved := walk.NewSaved()
 	bar := newBar(!d.json)
 	var eng *emailint.Engine
 	eng, err = emailint.New(emailint.Options{
@@ -266,12 +248,7 @@ func (d *demo) run(ctx context.Context, settings emailint.Settings) error {
 		Keys: []emailint.Key{{ID: "demo", Secret: []byte("quickstart key, 32 bytes long...")}}, IndexKey: []byte("quickstart index key, 32 bytes.."),
 		Providers: []provider.Provider{imap.New(&imap.Options{TLSConfig: d.box.TLSConfig})},
 		Sender:    d.sender,
-		Saved: func(_ string, e emailint.Email) {
-			select {
-			case saved <- e:
-			default:
-			}
-		},
+		Saved:     saved.Put,
 		Progress: func(org string, id int64) {
 			if s, err := eng.Status(ctx, org, id); err == nil {
 				bar.show(s)
@@ -328,7 +305,7 @@ func (d *demo) run(ctx context.Context, settings emailint.Settings) error {
 		}
 	}
 	if d.json {
-		return r.writeJSON(os.Stdout)
+		return walk.WriteJSON(os.Stdout, r)
 	}
 	r.write(os.Stdout)
 	timeline(os.Stdout, d.mem.CRM)
@@ -338,9 +315,7 @@ func (d *demo) run(ctx context.Context, settings emailint.Settings) error {
 		}
 		return nil
 	}
-	for len(saved) > 0 {
-		<-saved
-	}
+	saved.Drain()
 	return d.live(ctx, eng, conn, saved)
 }
 

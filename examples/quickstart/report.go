@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -9,6 +8,7 @@ import (
 
 	"github.com/intellicon/email-integration/emailint"
 	"github.com/intellicon/email-integration/emailint/emailinttest"
+	"github.com/intellicon/email-integration/examples/internal/walk"
 	"github.com/intellicon/email-integration/linker"
 )
 
@@ -69,24 +69,9 @@ func newReport(st emailint.Status, proof emailint.Reconciliation, crm *emailintt
 	return r
 }
 
-func (r report) writeJSON(w io.Writer) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	return enc.Encode(r)
-}
-
-var meaning = map[string]string{
-	"linked": "in the CRM", "unmatched": "nobody we know takes part", "excluded": "kept out by a rule",
-	"internal": "among own people", "automated": "written by a machine, matches nobody", "pending": "not decided yet",
-	"draft": "a draft", "spam": "in junk", "trash": "in trash", "unread": "listed, not read", "failed": "could not be read, tried again",
-	"gone": "left before it was read",
-}
-
 func (r report) write(w io.Writer) {
 	fmt.Fprintf(w, "\n%d messages read in %.1f s; every one has a fate:\n", r.Messages, r.Seconds)
-	for _, f := range sortedKeys(r.Dispositions) {
-		fmt.Fprintf(w, "  %6d  %-10s %s\n", r.Dispositions[f], f, meaning[f])
-	}
+	walk.Steps{Out: w}.Fates(r.Dispositions)
 	fmt.Fprintf(w, "\n%d emails saved with %d links:", r.Emails, r.Links)
 	for _, by := range []linker.How{linker.ByAddress, linker.ByDomain, linker.ByThread, linker.ByRelated} {
 		fmt.Fprintf(w, " %d by %s;", r.LinksBy[string(by)], by)
@@ -94,15 +79,6 @@ func (r report) write(w io.Writer) {
 	fmt.Fprintf(w, " %d contacts created, %d duplicates.\n", r.ContactsCreated, r.Duplicates)
 	fmt.Fprintf(w, "Compared with the mailbox: it holds %d, of which %d are read; %d are linked and %d of these delivered.\nCompleteness: %.1f %%\n",
 		r.Mailbox.Listed, r.Mailbox.Read, r.Mailbox.Linked, r.Mailbox.Delivered, 100*r.Completeness)
-}
-
-func sortedKeys(m map[string]int) []string {
-	var ks []string
-	for k := range m {
-		ks = append(ks, k)
-	}
-	slices.SortFunc(ks, func(a, b string) int { return m[b] - m[a] })
-	return ks
 }
 
 // timeline prints the mails of one record, and some links with their reasons.
@@ -138,8 +114,6 @@ func timeline(w io.Writer, crm *emailinttest.MemCRM) {
 			from = e.Message.From[0].Addr
 		}
 		fmt.Fprintf(w, "  %s  %-36.36s %s\n", e.When.Format("2006-01-02 15:04"), from, e.Message.Subject)
-		for _, l := range e.Links {
-			fmt.Fprintf(w, "      -> %s %s, by %s: %s\n", l.Kind, crm.Name(organisation, l.Record), l.By, l.Evidence)
-		}
+		walk.Steps{Out: w}.Links(crm, organisation, e)
 	}
 }

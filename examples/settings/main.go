@@ -15,13 +15,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
-	"os"
-	"os/signal"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -29,6 +29,7 @@ import (
 	"github.com/intellicon/email-integration/emailint"
 	"github.com/intellicon/email-integration/emailint/emailinttest"
 	"github.com/intellicon/email-integration/emailint/state/sqlite"
+	"github.com/intellicon/email-integration/examples/internal/program"
 	"github.com/intellicon/email-integration/internal/mailworld"
 	"github.com/intellicon/email-integration/linker"
 	"github.com/intellicon/email-integration/provider"
@@ -43,12 +44,7 @@ const (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, os.Stdout); err != nil {
-		fmt.Fprintln(os.Stderr, "settings:", err)
-		os.Exit(1)
-	}
+	program.Main("settings", func(ctx context.Context, _ []string, out io.Writer) error { return run(ctx, out) })
 }
 
 // crm is the host's CRM: it also knows what stands in a signature.
@@ -115,7 +111,7 @@ func run(ctx context.Context, out io.Writer) (err error) {
 	// The host's web server: the engine's Handler below /email, and everything else is the host's own pages.
 	mux := http.NewServeMux()
 	mux.HandleFunc("/settings", func(rw http.ResponseWriter, r *http.Request) {
-		fmt.Fprintf(rw, "%s%s", r.URL.Query().Get("connected"), r.URL.Query().Get("problem")) //nolint:errcheck // to a browser of ours
+		fmt.Fprint(rw, r.URL.RawQuery) //nolint:errcheck // to a browser of ours
 	})
 	site := httptest.NewServer(mux)
 	defer site.Close()
@@ -138,9 +134,6 @@ func run(ctx context.Context, out io.Writer) (err error) {
 		SMTP: func(s emailint.SMTP) (emailint.SMTPServer, error) {
 			return smtp.New(smtp.Config{Host: s.Host, Port: s.Port, Encryption: smtp.Encryption(s.Encryption), Username: s.Username,
 				Password: smtp.Secret(s.Password), FromAddress: s.FromAddress, FromName: s.FromName, TLSConfig: &tls.Config{RootCAs: world.Roots}})
-		},
-		Sender: func(ctx context.Context, c emailint.Connection) (provider.Sender, error) {
-			return w.eng.SMTPSender(ctx, c.Org)
 		},
 	})
 	if err != nil {
@@ -343,13 +336,21 @@ func (w *walk) connect(ctx context.Context) error {
 		}
 		defer res.Body.Close() //nolint:errcheck // it was read
 		text, err := io.ReadAll(res.Body)
-		w.say("the settings page is told: %s", text)
+		if err != nil {
+			return err
+		}
+		told, err := url.ParseQuery(string(text))
+		for _, k := range slices.Sorted(maps.Keys(told)) {
+			w.say("the settings page is told %s: %s", k, told.Get(k))
+		}
 		return err
 	}
+	w.say("she says no:")
 	w.auth.Refuse("access_denied", "")
 	if err := visit(); err != nil {
 		return err
 	}
+	w.say("she says yes:")
 	w.auth.SignIn(emailinttest.AuthUser{Subject: "nora-at-google", Address: owner})
 	if err := visit(); err != nil {
 		return err
@@ -447,18 +448,9 @@ func (w *walk) inbox(ctx context.Context) error {
 		return err
 	}
 	for _, s := range w.box.Look(id) {
-		w.say("it lies in %d folders that are an inbox, with the labels %q", inboxes(s.Folders), s.Labels)
+		w.say("it is in the inbox: %v; labels it has: %d", slices.ContainsFunc(s.Folders, func(f provider.Folder) bool { return f.Role == provider.RoleInbox }), len(s.Labels))
 	}
 	return w.tell(ctx, "his machine's", robot)
-}
-
-func inboxes(fs []provider.Folder) (n int) {
-	for _, f := range fs {
-		if f.Role == provider.RoleInbox {
-			n++
-		}
-	}
-	return n
 }
 
 func (w *walk) pace(ctx context.Context) error {
@@ -562,6 +554,6 @@ func (w *walk) disconnect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.say("the service confirmed that the access ends: %v; the CRM keeps %d emails", receipt.Revoked, len(w.crm.Emails(org)))
+	w.say("the service confirmed that the access ends: %v; the CRM keeps its %d emails", receipt.Revoked, len(w.crm.Emails(org)))
 	return nil
 }

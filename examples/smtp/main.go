@@ -16,11 +16,9 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/signal"
-	"strings"
-	"syscall"
 
 	"github.com/intellicon/email-integration/examples/internal/inputs"
+	"github.com/intellicon/email-integration/examples/internal/program"
 	"github.com/intellicon/email-integration/internal/mailworld"
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
@@ -30,39 +28,16 @@ import (
 
 const template = `<p><b>{{user_name}}</b><br>{{user_title}}, {{company_name}}<br>Phone: {{user_phone}}<br>{{user_email}}</p>`
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	switch err := run(ctx, os.Args[1:], os.Stdout); {
-	case errors.Is(err, flag.ErrHelp):
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "smtp:", strings.ReplaceAll(strings.TrimPrefix(err.Error(), "smtp: "), "\n", "; "))
-		os.Exit(1)
-	}
-}
+func main() { program.Main("smtp", run) }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	fs := flag.NewFlagSet("smtp", flag.ContinueOnError)
-	fs.SetOutput(io.Discard)
 	to := fs.String("to", "", "address to send to")
 	sender := fs.String("from", "", "address to send from; the user of the URL, where that is one")
 	test := fs.Bool("test", false, "only test the server, send nothing")
-	server := ""
-	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		server, args = args[0], args[1:]
-	}
-	if err := fs.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintln(out, "usage: smtp [smtp://user@host:587 -to addr [-from addr] [-test]]")
-			fs.SetOutput(out)
-			fs.PrintDefaults()
-		}
+	server, err := program.Parse(fs, "smtp [smtp://user@host:587 -to addr [-from addr] [-test]]", args, out)
+	if err != nil {
 		return err
-	}
-	if server == "" && fs.NArg() == 1 {
-		server = fs.Arg(0)
-	} else if fs.NArg() > 0 {
-		return fmt.Errorf("%q is one argument too many; see -help", fs.Arg(0))
 	}
 
 	me, name := *sender, ""
@@ -94,6 +69,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 			return err
 		}
 		defer world.Close()
+		fmt.Fprintf(out, "A mail server of this program's own, at %s: nothing leaves this machine\n", world.SMTP)
 		at := world.SMTP.(*net.TCPAddr)
 		me, name = mailworld.Owner, "Nora Lind"
 		c = smtp.Config{Host: at.IP.String(), Port: at.Port, Encryption: smtp.SSL, Username: me, Password: mailworld.Password,

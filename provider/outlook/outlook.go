@@ -19,7 +19,7 @@
 // All calls go through github.com/microsoftgraph/msgraph-sdk-go (users, subscriptions, models) on an HTTP client of ours, but bytes of attachments and uploads,
 // which the SDK would hold in memory. Compiling it costs minutes and gigabytes once: import this package only where it is needed
 // (docs/setup-microsoft.md, "What it costs to compile"). Any server that speaks the same protocol will do (Options.BaseURL); what one lacks is a *MissingError that names it. Tested on graphtest alone: how
-// Microsoft itself behaves was read, in the documents that our notes on services ("facts") name, and not tried. Not known there, and guessed on the safe side: how
+// Microsoft itself behaves was read in the company's documents, and not tried ("facts 1.6" in comments is a section of notes on these: CONTRIBUTING.md). Not known there, and guessed on the safe side: how
 // the ten minutes are windowed (here any ten), whether listings carry whole transport headers (one that looks cut is not believed), whether the
 // folders' delta tells of folders that got mail (all are asked now and then), how long a draft is still shown after it was sent (Options.SendSettle).
 package outlook

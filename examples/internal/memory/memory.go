@@ -6,7 +6,10 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	_ "modernc.org/sqlite" // the driver
@@ -19,55 +22,83 @@ import (
 
 // Memory is a CRM, a journal of calls that is replayed at the start, and the embedded mailbox. It is an emailint.CRMStore and AddressLister.
 type Memory struct {
-	DB  *sql.DB
-	CRM *emailinttest.MemCRM
-	org string
+	Path string // of the file
+	CRM  *emailinttest.MemCRM
+	db   *sql.DB
+	dir  string // to be removed in the end, or ""
+	org  string
 }
 
-// Open opens the file, and replays what it has into the CRM of one organisation.
-func Open(ctx context.Context, path, org string, crm *emailinttest.MemCRM) (*Memory, error) {
+// CRM is the CRM of one organisation: the records of a file, without one those of the embedded world (own), or none.
+func CRM(org, file string, own bool) (crm *emailinttest.MemCRM, err error) {
+	crm = emailinttest.NewMemCRM()
+	switch {
+	case file != "":
+		err = crm.LoadFile(org, file)
+	case own:
+		err = crm.Load(org, []byte(mailworld.CRM))
+	}
+	return crm, err
+}
+
+// Open opens the file, and replays what it has into the CRM of one organisation. "" is a file that goes with Close.
+func Open(ctx context.Context, path, org string, crm *emailinttest.MemCRM) (m *Memory, err error) {
+	dir := ""
+	if path == "" {
+		if dir, err = os.MkdirTemp("", "emailint-example"); err != nil {
+			return nil, err
+		}
+		path = filepath.Join(dir, "state.db")
+	}
 	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)")
 	if err != nil {
 		return nil, err
 	}
 	db.SetMaxOpenConns(1)
-	m := &Memory{db, crm, org}
+	m = &Memory{path, crm, db, dir, org}
 	for _, q := range []string{
 		`CREATE TABLE IF NOT EXISTS demo_crm (id INTEGER PRIMARY KEY, call TEXT NOT NULL, args BLOB NOT NULL)`,
 		`CREATE TABLE IF NOT EXISTS demo_mail (id INTEGER PRIMARY KEY, folder TEXT NOT NULL, at INTEGER NOT NULL, raw BLOB NOT NULL)`,
 		`CREATE TABLE IF NOT EXISTS demo_world (key TEXT PRIMARY KEY, value TEXT NOT NULL)`,
 	} {
 		if _, err := db.ExecContext(ctx, q); err != nil {
-			db.Close()
-			return nil, fmt.Errorf("opening %s: %w", path, err)
+			return nil, errors.Join(fmt.Errorf("opening %s: %w", path, err), m.Close())
 		}
 	}
 	if err := m.replay(ctx); err != nil {
-		db.Close()
-		return nil, fmt.Errorf("reading the CRM in %s: %w", path, err)
+		return nil, errors.Join(fmt.Errorf("reading the CRM in %s: %w", path, err), m.Close())
 	}
 	return m, nil
 }
 
+// Close closes the file. The engine's state in it is closed before.
+func (m *Memory) Close() error {
+	err := m.db.Close()
+	if m.dir != "" {
+		err = errors.Join(err, os.RemoveAll(m.dir))
+	}
+	return err
+}
+
 // Value returns what is stored under key, storing fresh the first time.
 func (m *Memory) Value(ctx context.Context, key, fresh string) (string, error) {
-	if _, err := m.DB.ExecContext(ctx, `INSERT INTO demo_world VALUES (?, ?) ON CONFLICT DO NOTHING`, key, fresh); err != nil {
+	if _, err := m.db.ExecContext(ctx, `INSERT INTO demo_world VALUES (?, ?) ON CONFLICT DO NOTHING`, key, fresh); err != nil {
 		return "", err
 	}
 	var v string
-	err := m.DB.QueryRowContext(ctx, `SELECT value FROM demo_world WHERE key = ?`, key).Scan(&v)
+	err := m.db.QueryRowContext(ctx, `SELECT value FROM demo_world WHERE key = ?`, key).Scan(&v)
 	return v, err
 }
 
 // Keep stores a mail that arrived while the demo ran.
 func (m *Memory) Keep(mail mailworld.Mail) error {
-	_, err := m.DB.Exec(`INSERT INTO demo_mail (folder, at, raw) VALUES (?, ?, ?)`, mail.Folder, mail.At.UnixNano(), mail.Raw)
+	_, err := m.db.Exec(`INSERT INTO demo_mail (folder, at, raw) VALUES (?, ?, ?)`, mail.Folder, mail.At.UnixNano(), mail.Raw)
 	return err
 }
 
 // Mails returns what Keep stored.
 func (m *Memory) Mails(ctx context.Context) ([]mailworld.Mail, error) {
-	rows, err := m.DB.QueryContext(ctx, `SELECT folder, at, raw FROM demo_mail ORDER BY id`)
+	rows, err := m.db.QueryContext(ctx, `SELECT folder, at, raw FROM demo_mail ORDER BY id`)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +117,7 @@ func (m *Memory) Mails(ctx context.Context) ([]mailworld.Mail, error) {
 }
 
 func (m *Memory) replay(ctx context.Context) error {
-	rows, err := m.DB.QueryContext(ctx, `SELECT call, args FROM demo_crm ORDER BY id`)
+	rows, err := m.db.QueryContext(ctx, `SELECT call, args FROM demo_crm ORDER BY id`)
 	if err != nil {
 		return err
 	}
@@ -134,7 +165,7 @@ func (m *Memory) journal(ctx context.Context, call string, args any) error {
 	if err != nil {
 		return err
 	}
-	_, err = m.DB.ExecContext(ctx, `INSERT INTO demo_crm (call, args) VALUES (?, ?)`, call, b)
+	_, err = m.db.ExecContext(ctx, `INSERT INTO demo_crm (call, args) VALUES (?, ?)`, call, b)
 	return err
 }
 

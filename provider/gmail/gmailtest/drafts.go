@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"google.golang.org/api/gmail/v1"
+
+	"github.com/intellicon/email-integration/internal/fakemail"
 )
 
 // draft is a draft: its id lasts, that of its message does not.
@@ -115,7 +117,7 @@ func (c *call) staged() (raw []byte, thread string, e *apiError) {
 	if raw, e = c.content(in.Message.Raw, maxSend); e != nil {
 		return nil, "", e
 	}
-	thread, e = c.user.threadFor(parseHeader(raw), in.Message.ThreadId)
+	thread, e = c.user.threadFor(fakemail.ParseHeader(raw), in.Message.ThreadId)
 	return raw, thread, e
 }
 

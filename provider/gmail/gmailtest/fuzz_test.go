@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/intellicon/email-integration/internal/fakemail"
 )
 
 // A search and what it excludes are the whole mailbox, and nothing is in both.
@@ -40,18 +42,18 @@ func FuzzTree(f *testing.F) {
 	f.Add([]byte("Content-Transfer-Encoding: base64\r\nContent-Type: text/html; charset=x\r\n\r\n!!!!"))
 	f.Add([]byte(" x\r\n:\r\n"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		root := parseTree(raw)
-		root.plain()
-		var each func(*part)
-		each = func(p *part) {
-			if root.find(p.id) != p {
-				t.Fatalf("part %q is not found", p.id)
+		root := fakemail.Parse(raw)
+		plain(root)
+		var each func(*fakemail.Part)
+		each = func(p *fakemail.Part) {
+			if root.Find(p.ID) != p {
+				t.Fatalf("part %q is not found", p.ID)
 			}
-			for _, c := range p.parts {
+			for _, c := range p.Parts {
 				each(c)
 			}
 		}
 		each(root)
-		rewrite(raw, []string{"Subject"}, field{"X", "y"})
+		fakemail.Rewrite(raw, []string{"Subject"}, fakemail.Field{Name: "X", Value: "y"})
 	})
 }

@@ -9,6 +9,8 @@ import (
 	"sort"
 	"strings"
 	"time"
+
+	"github.com/intellicon/email-integration/internal/fakemail"
 )
 
 // mail is a message in a mailbox.
@@ -18,7 +20,7 @@ type mail struct {
 	at         time.Time // internalDate, whole milliseconds (facts 1.5)
 	raw        []byte
 	historyID  uint64
-	header     header
+	header     fakemail.Header
 	messageID  string // without angle brackets
 	text       string // of the body, for snippets and words
 	terms      map[string]string
@@ -59,8 +61,8 @@ const alone = "alone"
 // put adds a message with labels. An empty thread is the one it answers, or one of its own. The caller holds Server.mu.
 func (u *User) put(raw []byte, at time.Time, labels []string, thread string) *mail {
 	m := &mail{id: u.s.newID(), labels: slices.Clone(labels), at: at.Truncate(time.Millisecond), raw: slices.Clone(raw)}
-	m.header = parseHeader(m.raw)
-	m.messageID = strings.Trim(strings.TrimSpace(m.header.get("Message-ID")), "<>")
+	m.header = fakemail.ParseHeader(m.raw)
+	m.messageID = strings.Trim(strings.TrimSpace(m.header.Get("Message-ID")), "<>")
 	if m.thread = thread; thread == "" {
 		m.thread = u.threadOf(m.header)
 	}
@@ -83,10 +85,10 @@ func (m *mail) before(at time.Time, id string) bool {
 }
 
 // threadOf finds the thread that a message belongs to by what it answers and its subject (facts 1.7).
-func (u *User) threadOf(h header) string {
-	for _, id := range slices.Backward(slices.Concat(h.ids("References"), h.ids("In-Reply-To"))) {
+func (u *User) threadOf(h fakemail.Header) string {
+	for _, id := range slices.Backward(slices.Concat(fakemail.IDs(h.Get("References")), fakemail.IDs(h.Get("In-Reply-To")))) {
 		for _, o := range u.byHeader[id] {
-			if sameSubject(o.header.get("Subject"), h.get("Subject")) {
+			if sameSubject(o.header.Get("Subject"), h.Get("Subject")) {
 				return o.thread
 			}
 		}
@@ -98,7 +100,7 @@ func (u *User) threadOf(h header) string {
 func sameSubject(a, b string) bool { return bareSubject(a) == bareSubject(b) }
 
 func bareSubject(s string) string {
-	s = strings.ToLower(strings.TrimSpace(decodeWords(s)))
+	s = strings.ToLower(strings.TrimSpace(fakemail.DecodeWords(s)))
 	for {
 		rest := s
 		for _, p := range []string{"re:", "fwd:", "fw:", "aw:"} {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"google.golang.org/api/gmail/v1"
+
+	"github.com/intellicon/email-integration/internal/fakemail"
 )
 
 // listMessages is users.messages.list.
@@ -134,10 +136,10 @@ func (c *call) view(m *mail, format string) (*gmail.Message, *apiError) {
 	switch format {
 	case "minimal": // "ids, labels, snippet, internalDate, no headers"
 	case "metadata": // "+headers", and "no MIME tree"
-		root := parseTree(m.raw)
-		w.Payload = &gmail.MessagePart{MimeType: root.kind, Headers: c.wireHeader(m.header, c.query["metadataHeaders"])}
+		root := fakemail.Parse(m.raw)
+		w.Payload = &gmail.MessagePart{MimeType: root.Kind, Headers: c.wireHeader(m.header, c.query["metadataHeaders"])}
 	case "", "full":
-		w.Payload = c.wirePart(m, parseTree(m.raw))
+		w.Payload = c.wirePart(m, fakemail.Parse(m.raw))
 	case "raw":
 		w.Raw = c.s.encode(m.raw)
 	default:
@@ -147,11 +149,11 @@ func (c *call) view(m *mail, format string) (*gmail.Message, *apiError) {
 }
 
 // wireHeader writes fields; of these names, or all.
-func (c *call) wireHeader(h header, names []string) []*gmail.MessagePartHeader {
+func (c *call) wireHeader(h fakemail.Header, names []string) []*gmail.MessagePartHeader {
 	var out []*gmail.MessagePartHeader
 	for _, f := range h {
-		if len(names) == 0 || slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, f.name) }) {
-			out = append(out, &gmail.MessagePartHeader{Name: f.name, Value: c.s.wireValue(f)})
+		if len(names) == 0 || slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, f.Name) }) {
+			out = append(out, &gmail.MessagePartHeader{Name: f.Name, Value: c.s.wireValue(f)})
 		}
 	}
 	return out
@@ -159,12 +161,12 @@ func (c *call) wireHeader(h header, names []string) []*gmail.MessagePartHeader {
 
 // wireValue is a field's value. That encoded words come decoded is from memory, and that names are quoted then where they must be is a guess;
 // Options.EncodedHeaders leaves them.
-func (s *Server) wireValue(f field) string {
-	if s.opts.EncodedHeaders || !strings.Contains(f.value, "=?") {
-		return f.value
+func (s *Server) wireValue(f fakemail.Field) string {
+	if s.opts.EncodedHeaders || !strings.Contains(f.Value, "=?") {
+		return f.Value
 	}
-	if slices.ContainsFunc([]string{"From", "To", "Cc", "Bcc", "Reply-To", "Sender"}, func(n string) bool { return strings.EqualFold(n, f.name) }) {
-		if as, err := addressParser.ParseList(f.value); err == nil {
+	if slices.ContainsFunc([]string{"From", "To", "Cc", "Bcc", "Reply-To", "Sender"}, func(n string) bool { return strings.EqualFold(n, f.Name) }) {
+		if as, err := fakemail.AddressParser.ParseList(f.Value); err == nil {
 			var out []string
 			for _, a := range as {
 				switch {
@@ -179,34 +181,34 @@ func (s *Server) wireValue(f field) string {
 			return strings.Join(out, ", ")
 		}
 	}
-	return decodeWords(f.value)
+	return fakemail.DecodeWords(f.Value)
 }
 
 // wirePart writes the tree. Facts 1.5: "base64url bodies, big parts as attachmentId".
-func (c *call) wirePart(m *mail, p *part) *gmail.MessagePart {
-	w := &gmail.MessagePart{PartId: p.id, MimeType: p.kind, Filename: p.filename, Headers: c.wireHeader(p.header, nil), Body: &gmail.MessagePartBody{Size: int64(len(p.body))}}
+func (c *call) wirePart(m *mail, p *fakemail.Part) *gmail.MessagePart {
+	w := &gmail.MessagePart{PartId: p.ID, MimeType: p.Kind, Filename: p.Filename, Headers: c.wireHeader(p.Header, nil), Body: &gmail.MessagePartBody{Size: int64(len(p.Body))}}
 	w.ForceSendFields, w.Body.ForceSendFields = []string{"PartId", "Filename"}, []string{"Size"}
 	switch {
-	case len(p.parts) > 0:
-		for _, child := range p.parts {
+	case len(p.Parts) > 0:
+		for _, child := range p.Parts {
 			w.Parts = append(w.Parts, c.wirePart(m, child))
 		}
-		if p.kind != "message/rfc822" {
+		if p.Kind != "message/rfc822" {
 			w.Body.Size = 0
 			break
 		}
 		fallthrough
-	case p.filename != "", len(p.body) > c.s.opts.InlineBody:
+	case p.Filename != "", len(p.Body) > c.s.opts.InlineBody:
 		w.Body.AttachmentId = c.attachmentID(m, p)
 	default:
-		w.Body.Data = c.s.encode(p.body)
+		w.Body.Data = c.s.encode(p.Body)
 	}
 	return w
 }
 
 // attachmentID is another at each get (facts 1.5: "not stable between gets"). It is good for an hour.
-func (c *call) attachmentID(m *mail, p *part) string {
-	return "ANGjdJ8" + b64.EncodeToString(fmt.Appendf(nil, "%d %s %d %s", c.s.next(), m.id, c.s.now().Unix(), p.id))
+func (c *call) attachmentID(m *mail, p *fakemail.Part) string {
+	return "ANGjdJ8" + b64.EncodeToString(fmt.Appendf(nil, "%d %s %d %s", c.s.next(), m.id, c.s.now().Unix(), p.ID))
 }
 
 // getAttachment is users.messages.attachments.get.
@@ -224,16 +226,16 @@ func (c *call) getAttachment() (any, *apiError) {
 	if at, err := strconv.ParseInt(f[2], 10, 64); err != nil || c.s.now().Sub(time.Unix(at, 0)) > time.Hour {
 		return nil, invalid("Invalid attachment token")
 	}
-	p := parseTree(m.raw).find(f[3])
+	p := fakemail.Parse(m.raw).Find(f[3])
 	if p == nil {
 		return nil, notFound()
 	}
-	return &gmail.MessagePartBody{Size: int64(len(p.body)), Data: c.s.encode(p.body)}, nil
+	return &gmail.MessagePartBody{Size: int64(len(p.Body)), Data: c.s.encode(p.Body)}, nil
 }
 
 func (m *mail) body() string {
 	if m.text == "" {
-		m.text = parseTree(m.raw).plain()
+		m.text = plain(fakemail.Parse(m.raw))
 	}
 	return m.text
 }

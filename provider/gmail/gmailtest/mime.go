@@ -1,302 +1,41 @@
 package gmailtest
 
 import (
-	"bufio"
-	"bytes"
-	"encoding/base64"
-	"fmt"
-	"io"
-	"mime"
-	"mime/multipart"
-	"mime/quotedprintable"
-	netmail "net/mail"
-	"regexp"
 	"strings"
 
-	"golang.org/x/text/encoding/htmlindex"
+	"github.com/intellicon/email-integration/internal/fakemail"
 )
-
-// This is the server's own reading of mail, by the standard library, so that what reads through it is not compared with itself.
-
-// header is the fields of a message or part in their order, unfolded.
-type header []field
-
-type field struct{ name, value string }
-
-// parseHeader reads fields up to the first empty line. A line that is no field is skipped.
-func parseHeader(raw []byte) header {
-	h, _ := cut(raw)
-	return h
-}
-
-// cut reads fields and returns what follows them.
-func cut(raw []byte) (h header, body []byte) {
-	for len(raw) > 0 {
-		line, rest, _ := bytes.Cut(raw, []byte("\n"))
-		raw = rest
-		line = bytes.TrimSuffix(line, []byte("\r"))
-		if len(line) == 0 {
-			return h, raw
-		}
-		if (line[0] == ' ' || line[0] == '\t') && len(h) > 0 {
-			h[len(h)-1].value += " " + strings.TrimSpace(string(line))
-			continue
-		}
-		if name, value, ok := strings.Cut(string(line), ":"); ok && name != "" && !strings.ContainsAny(name, " \t") {
-			h = append(h, field{name, strings.TrimSpace(value)})
-		}
-	}
-	return h, nil
-}
-
-func (h header) get(name string) string {
-	for _, f := range h {
-		if strings.EqualFold(f.name, name) {
-			return f.value
-		}
-	}
-	return ""
-}
-
-func (h header) all(name string) []string {
-	var vs []string
-	for _, f := range h {
-		if strings.EqualFold(f.name, name) {
-			vs = append(vs, f.value)
-		}
-	}
-	return vs
-}
-
-var idForm = regexp.MustCompile(`<([^<>\s]+)>`)
-
-// ids are the Message-IDs in a field.
-func (h header) ids(name string) []string {
-	var ids []string
-	for _, m := range idForm.FindAllStringSubmatch(h.get(name), -1) {
-		ids = append(ids, m[1])
-	}
-	return ids
-}
-
-// addresses are those of all fields of a name.
-func (h header) addresses(names ...string) []*netmail.Address {
-	var as []*netmail.Address
-	for _, n := range names {
-		for _, v := range h.all(n) {
-			l, err := addressParser.ParseList(v)
-			if err != nil { // a list that net/mail refuses: what looks like an address is one
-				for _, a := range addressForm.FindAllString(v, -1) {
-					l = append(l, &netmail.Address{Address: a})
-				}
-			}
-			as = append(as, l...)
-		}
-	}
-	return as
-}
-
-var (
-	words         = &mime.WordDecoder{CharsetReader: charsetReader}
-	addressParser = &netmail.AddressParser{WordDecoder: words}
-	addressForm   = regexp.MustCompile(`[^\s<>,;:"()]+@[^\s<>,;:"()]+`)
-)
-
-func charsetReader(charset string, r io.Reader) (io.Reader, error) {
-	e, err := htmlindex.Get(charset)
-	if err != nil {
-		return nil, err
-	}
-	return e.NewDecoder().Reader(r), nil
-}
-
-func decodeWords(v string) string {
-	if d, err := words.DecodeHeader(v); err == nil {
-		return d
-	}
-	return v
-}
-
-// part is a node of the MIME tree.
-type part struct {
-	id       string // "" at the root, then "0", "1", "1.0" (from memory)
-	kind     string // text/plain
-	filename string
-	header   header
-	body     []byte // decoded; text as UTF-8
-	parts    []*part
-}
-
-// maxDepth bounds the tree.
-const maxDepth = 20
-
-// parseTree reads a message.
-func parseTree(raw []byte) *part { return parsePart(raw, "", 0) }
-
-func parsePart(raw []byte, id string, depth int) *part {
-	h, body := cut(raw)
-	p := &part{id: id, header: h}
-	kind, params, err := mime.ParseMediaType(h.get("Content-Type"))
-	if err != nil || !strings.Contains(kind, "/") {
-		kind, params = "text/plain", nil // RFC 2045, 5.2
-	}
-	p.kind = kind
-	_, disposition, _ := mime.ParseMediaType(h.get("Content-Disposition"))
-	if p.filename = decodeWords(disposition["filename"]); p.filename == "" {
-		p.filename = decodeWords(params["name"])
-	}
-	if strings.HasPrefix(kind, "multipart/") && depth < maxDepth && params["boundary"] != "" {
-		for i, b := range splitParts(body, params["boundary"]) {
-			p.parts = append(p.parts, parsePart(b, child(id, i), depth+1))
-		}
-		return p
-	}
-	p.body = decodeBody(body, h.get("Content-Transfer-Encoding"))
-	if kind == "message/rfc822" && depth < maxDepth {
-		p.parts = []*part{parsePart(p.body, child(id, 0), depth+1)}
-		return p
-	}
-	if strings.HasPrefix(kind, "text/") && p.filename == "" {
-		// Seen in practice (openclaw/gogcli#446): text comes as UTF-8 whatever the part's Content-Type says, and that says what it did.
-		if r, err := charsetReader(params["charset"], bytes.NewReader(p.body)); err == nil {
-			if b, err := io.ReadAll(r); err == nil {
-				p.body = b
-			}
-		}
-	}
-	return p
-}
-
-func child(id string, i int) string {
-	if id == "" {
-		return fmt.Sprint(i)
-	}
-	return fmt.Sprintf("%s.%d", id, i)
-}
-
-// splitParts returns the parts of a multipart body, each with its header.
-func splitParts(body []byte, boundary string) [][]byte {
-	var out [][]byte
-	r := multipart.NewReader(bytes.NewReader(body), boundary)
-	for {
-		p, err := r.NextRawPart()
-		if err != nil {
-			return out
-		}
-		var b bytes.Buffer
-		for k, vs := range p.Header {
-			for _, v := range vs {
-				fmt.Fprintf(&b, "%s: %s\r\n", k, v)
-			}
-		}
-		b.WriteString("\r\n")
-		_, err = io.Copy(&b, p)
-		out = append(out, b.Bytes())
-		if err != nil {
-			return out
-		}
-	}
-}
-
-func decodeBody(b []byte, encoding string) []byte {
-	switch strings.ToLower(strings.TrimSpace(encoding)) {
-	case "base64":
-		clean := bytes.Map(func(r rune) rune {
-			if r == '\r' || r == '\n' || r == ' ' || r == '\t' {
-				return -1
-			}
-			return r
-		}, b)
-		out := make([]byte, base64.StdEncoding.DecodedLen(len(clean)))
-		n, _ := base64.StdEncoding.Decode(out, clean) // what comes before an odd byte counts
-		return out[:n]
-	case "quoted-printable":
-		out, _ := io.ReadAll(quotedprintable.NewReader(bytes.NewReader(b)))
-		return out
-	}
-	return b
-}
-
-// find returns the part with an id.
-func (p *part) find(id string) *part {
-	if p.id == id {
-		return p
-	}
-	for _, c := range p.parts {
-		if f := c.find(id); f != nil {
-			return f
-		}
-	}
-	return nil
-}
 
 // plain is the text of a message, of HTML without its tags.
-func (p *part) plain() string {
-	if len(p.parts) > 0 {
-		for _, c := range p.parts {
-			if t := c.plain(); t != "" {
+func plain(p *fakemail.Part) string {
+	if len(p.Parts) > 0 {
+		for _, c := range p.Parts {
+			if t := plain(c); t != "" {
 				return t
 			}
 		}
 		return ""
 	}
 	switch {
-	case p.filename != "":
+	case p.Filename != "":
 		return ""
-	case p.kind == "text/plain":
-		return strings.Join(strings.Fields(string(p.body)), " ")
-	case p.kind == "text/html":
-		return strings.Join(strings.Fields(tag.ReplaceAllString(string(p.body), " ")), " ")
+	case p.Kind == "text/plain":
+		return strings.Join(strings.Fields(string(p.Body)), " ")
+	case p.Kind == "text/html":
+		return strings.Join(strings.Fields(fakemail.Tag.ReplaceAllString(string(p.Body), " ")), " ")
 	}
 	return ""
 }
 
-var tag = regexp.MustCompile(`(?s)<(style|script)\b.*?</(style|script)>|<[^>]*>`)
-
 // attached reports whether any part has a file name.
-func (p *part) attached() bool {
-	if p.filename != "" {
+func attached(p *fakemail.Part) bool {
+	if p.Filename != "" {
 		return true
 	}
-	for _, c := range p.parts {
-		if c.attached() {
+	for _, c := range p.Parts {
+		if attached(c) {
 			return true
 		}
 	}
 	return false
-}
-
-// rewrite makes a message of another: fields of these names are left out, and those are put before the others.
-func rewrite(raw []byte, drop []string, first ...field) []byte {
-	var b bytes.Buffer
-	for _, f := range first {
-		fmt.Fprintf(&b, "%s: %s\r\n", f.name, f.value)
-	}
-	r := bufio.NewReader(bytes.NewReader(raw))
-	dropping := false
-	for {
-		line, err := r.ReadBytes('\n')
-		bare := bytes.TrimRight(line, "\r\n")
-		if len(bare) == 0 {
-			b.WriteString("\r\n")
-			break
-		}
-		if bare[0] != ' ' && bare[0] != '\t' {
-			name, _, _ := strings.Cut(string(bare), ":")
-			dropping = false
-			for _, d := range drop {
-				dropping = dropping || strings.EqualFold(name, d)
-			}
-		}
-		if !dropping {
-			b.Write(bare)
-			b.WriteString("\r\n")
-		}
-		if err != nil {
-			b.WriteString("\r\n")
-			return b.Bytes()
-		}
-	}
-	_, _ = io.Copy(&b, r) // memory
-	return b.Bytes()
 }

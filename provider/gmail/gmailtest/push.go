@@ -7,10 +7,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/intellicon/email-integration/internal/fakehttp"
 )
 
 // Subscription is a push subscription to a topic.
@@ -177,23 +178,11 @@ func (d *delivery) push(s *Server) bool {
 	if !d.sub.NoToken {
 		r.Header.Set("Authorization", "Bearer "+s.PushToken(d.sub.claims()))
 	}
-	if d.sub.Handler != nil {
-		r.RequestURI = r.URL.RequestURI()
-		w := httptest.NewRecorder()
-		func() {
-			defer func() {
-				if p := recover(); p == http.ErrAbortHandler {
-					w.Code = 0
-				} else if p != nil {
-					panic(p)
-				}
-			}()
-			d.sub.Handler.ServeHTTP(w, r)
-		}()
-		return slices.Contains(taken, w.Code)
-	}
 	c := d.sub.Client
-	if c == nil {
+	switch {
+	case d.sub.Handler != nil:
+		c = fakehttp.Transport{Handler: d.sub.Handler}.Client()
+	case c == nil:
 		c = http.DefaultClient
 	}
 	resp, err := c.Do(r)

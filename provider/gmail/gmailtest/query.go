@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/intellicon/email-integration/internal/fakemail"
 )
 
 // pst is where a day begins in a search. Facts 1.5: dates "mean midnight PST".
@@ -219,7 +221,7 @@ func (u *User) operand(p *queryParser, op, v string) matcher {
 		return never
 	case "has:":
 		if strings.EqualFold(v, "attachment") {
-			return func(m *mail) bool { return parseTree(m.raw).attached() }
+			return func(m *mail) bool { return attached(fakemail.Parse(m.raw)) }
 		}
 		return never
 	case "larger:", "size:", "smaller:":
@@ -254,7 +256,7 @@ func (u *User) operand(p *queryParser, op, v string) matcher {
 // dated is what after: and before: compare: internalDate or, if the test wants it, the Date header. Facts 1.5: it "is disputed".
 func (m *mail) dated(s *Server) time.Time {
 	if s.opts.SearchByDate {
-		if t, err := parseDate(m.header.get("Date")); err == nil {
+		if t, err := parseDate(m.header.Get("Date")); err == nil {
 			return t
 		}
 	}
@@ -342,11 +344,11 @@ func (m *mail) termsOf(field string) string {
 	if field == "" {
 		t = m.body()
 		for _, n := range []string{"Subject", "From", "To", "Cc"} {
-			t += " \n" + strings.Join(m.header.all(n), " ")
+			t += " \n" + strings.Join(m.header.All(n), " ")
 		}
-		t = decodeWords(t)
+		t = fakemail.DecodeWords(t)
 	} else {
-		t = decodeWords(strings.Join(m.header.all(field), " , "))
+		t = fakemail.DecodeWords(strings.Join(m.header.All(field), " , "))
 	}
 	t = wordsOf(t)
 	m.terms[field] = t

@@ -10,6 +10,8 @@ import (
 	netmail "net/mail"
 
 	"google.golang.org/api/gmail/v1"
+
+	"github.com/intellicon/email-integration/internal/fakemail"
 )
 
 // maxRecipients is how many a message may have that is sent by the API (facts 1.6).
@@ -41,7 +43,7 @@ func (c *call) sendMessage() (any, *apiError) {
 	if e != nil {
 		return nil, e
 	}
-	thread, e := c.user.threadFor(parseHeader(raw), in.ThreadId)
+	thread, e := c.user.threadFor(fakemail.ParseHeader(raw), in.ThreadId)
 	if e != nil {
 		return nil, e
 	}
@@ -55,9 +57,9 @@ func (c *call) sendMessage() (any, *apiError) {
 // send sends a message as the user, in that thread. The caller holds Server.mu.
 func (u *User) send(raw []byte, thread string) (*mail, *apiError) {
 	s := u.s
-	h := parseHeader(raw)
+	h := fakemail.ParseHeader(raw)
 	var rcpts []string
-	for _, a := range h.addresses("To", "Cc", "Bcc") { // facts 1.7: "Recipients come from To/Cc/Bcc headers in the raw message"
+	for _, a := range h.Addresses("To", "Cc", "Bcc") { // facts 1.7: "Recipients come from To/Cc/Bcc headers in the raw message"
 		if !slices.Contains(rcpts, a.Address) {
 			rcpts = append(rcpts, a.Address)
 		}
@@ -72,7 +74,7 @@ func (u *User) send(raw []byte, thread string) (*mail, *apiError) {
 		return nil, e
 	}
 	raw = u.stamp(raw, h)
-	seen := rewrite(raw, []string{"Bcc"}) // facts 1.7: "Bcc is removed on delivery"
+	seen := fakemail.Rewrite(raw, []string{"Bcc"}) // facts 1.7: "Bcc is removed on delivery"
 	now := s.now()
 	labels := []string{"SENT"}
 	to := map[*User]bool{}
@@ -112,7 +114,7 @@ func (u *User) rationed() *apiError {
 
 // threadFor is the thread that a message is sent or staged in. Facts 1.7: it "needs all three": threadId, References and In-Reply-To, and the
 // subject; else it stands alone. Another mailbox's threadId is 404.
-func (u *User) threadFor(h header, thread string) (string, *apiError) {
+func (u *User) threadFor(h fakemail.Header, thread string) (string, *apiError) {
 	if thread == "" {
 		return alone, nil
 	}
@@ -122,8 +124,8 @@ func (u *User) threadFor(h header, thread string) (string, *apiError) {
 			continue
 		}
 		found = true
-		cited := slices.Concat(h.ids("References"), h.ids("In-Reply-To"))
-		if len(h.ids("References")) > 0 && len(h.ids("In-Reply-To")) > 0 && slices.Contains(cited, m.messageID) && sameSubject(m.header.get("Subject"), h.get("Subject")) {
+		cited := slices.Concat(fakemail.IDs(h.Get("References")), fakemail.IDs(h.Get("In-Reply-To")))
+		if len(fakemail.IDs(h.Get("References"))) > 0 && len(fakemail.IDs(h.Get("In-Reply-To"))) > 0 && slices.Contains(cited, m.messageID) && sameSubject(m.header.Get("Subject"), h.Get("Subject")) {
 			return thread, nil
 		}
 	}
@@ -134,15 +136,15 @@ func (u *User) threadFor(h header, thread string) (string, *apiError) {
 }
 
 // stamp is what Gmail does to a message that it sends.
-func (u *User) stamp(raw []byte, h header) []byte {
+func (u *User) stamp(raw []byte, h fakemail.Header) []byte {
 	s := u.s
 	// Facts 1.7: the API replaces the Message-ID "and does not keep the original in a header".
 	drop := []string{"Message-ID"}
-	add := []field{{"Message-ID", fmt.Sprintf("<CAF%s@mail.gmail.com>", s.mint("+"+short(u.Address)+"-"))}}
-	if h.get("Date") == "" {
-		add = append(add, field{"Date", s.now().UTC().Format(time.RFC1123Z)})
+	add := []fakemail.Field{{Name: "Message-ID", Value: fmt.Sprintf("<CAF%s@mail.gmail.com>", s.mint("+"+short(u.Address)+"-"))}}
+	if h.Get("Date") == "" {
+		add = append(add, fakemail.Field{Name: "Date", Value: s.now().UTC().Format(time.RFC1123Z)})
 	}
-	from := h.addresses("From")
+	from := h.Addresses("From")
 	if len(from) != 1 || !u.sendsAs(from[0].Address) {
 		// Facts 1.7: "otherwise Gmail silently rewrites From to the account".
 		a := netmail.Address{Address: u.Address}
@@ -150,9 +152,9 @@ func (u *User) stamp(raw []byte, h header) []byte {
 			a.Name = from[0].Name
 		}
 		drop = append(drop, "From")
-		add = append(add, field{"From", a.String()})
+		add = append(add, fakemail.Field{Name: "From", Value: a.String()})
 	}
-	return rewrite(raw, drop, add...)
+	return fakemail.Rewrite(raw, drop, add...)
 }
 
 // sendsAs reports whether mail may be from that address (facts 1.7: the primary, or an alias "with verificationStatus accepted").
@@ -165,7 +167,7 @@ func (u *User) sendsAs(address string) bool {
 // Send is a person who sends a message in the web interface; a reply is in the thread that it answers.
 func (u *User) Send(raw []byte) (id string, err error) {
 	u.s.mu.Lock()
-	m, e := u.send(raw, u.threadOf(parseHeader(raw)))
+	m, e := u.send(raw, u.threadOf(fakemail.ParseHeader(raw)))
 	u.s.mu.Unlock()
 	if e != nil {
 		return "", e
@@ -195,13 +197,13 @@ func (c *call) insertMessage() (any, *apiError) {
 		otherwise = "dateHeader"
 	}
 	if v := c.query.Get("internalDateSource"); v == "dateHeader" || v == "" && otherwise == "dateHeader" {
-		if t, err := parseDate(parseHeader(raw).get("Date")); err == nil {
+		if t, err := parseDate(fakemail.ParseHeader(raw).Get("Date")); err == nil {
 			at = t
 		}
 	}
 	thread := ""
 	if in.ThreadId != "" {
-		if thread, e = c.user.threadFor(parseHeader(raw), in.ThreadId); e != nil {
+		if thread, e = c.user.threadFor(fakemail.ParseHeader(raw), in.ThreadId); e != nil {
 			return nil, e
 		}
 	}

@@ -2,7 +2,6 @@ package gmailtest
 
 import (
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/intellicon/email-integration/internal/fakehttp"
 )
 
 // Options of a Server; the zero value is what Google's documentation says of a new project.
@@ -151,51 +152,21 @@ func (s *Server) Listen() (baseURL string, end func()) {
 }
 
 // Client reaches the server through memory and nothing else. It hands redirects back.
-func (s *Server) Client() *http.Client {
-	return &http.Client{Transport: s.Transport(), CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-}
+func (s *Server) Client() *http.Client { return s.transport().Client() }
 
 // Transport reaches the server through memory, by its own address and by Google's host names. Any other host is an error.
-func (s *Server) Transport() http.RoundTripper { return inMemory{s} }
+func (s *Server) Transport() http.RoundTripper { return s.transport() }
 
 // Google's host names, of the API (G-disc, facts 1.5), of OAuth (facts 1.2) and of the keys that facts 1.3 speak of.
 var googleHosts = []string{"gmail.googleapis.com", "www.googleapis.com", "oauth2.googleapis.com", "accounts.google.com", "openidconnect.googleapis.com"}
 
-type inMemory struct{ s *Server }
-
-// RoundTrip implements http.RoundTripper.
-func (m inMemory) RoundTrip(r *http.Request) (resp *http.Response, err error) {
-	if r.Body != nil {
-		defer r.Body.Close()
-	}
-	if u, e := url.Parse(m.s.URL()); e != nil || r.URL.Host != u.Host && !slices.Contains(googleHosts, r.URL.Host) {
-		return nil, fmt.Errorf("gmailtest: %s://%s is not this Gmail", r.URL.Scheme, r.URL.Host)
-	}
-	if err := r.Context().Err(); err != nil {
-		return nil, err
-	}
-	in := r.Clone(r.Context())
-	in.RequestURI, in.Host = r.URL.RequestURI(), r.URL.Host
-	if in.Body == nil {
-		in.Body = http.NoBody
-	}
-	rec := httptest.NewRecorder()
-	defer func() {
-		switch p := recover(); {
-		case p == nil:
-		case p != http.ErrAbortHandler:
-			panic(p)
-		default:
-			// As a real connection: whoever gave up hears of that, everybody else that it ended.
-			if resp, err = nil, r.Context().Err(); err == nil {
-				err = io.ErrUnexpectedEOF
-			}
+func (s *Server) transport() fakehttp.Transport {
+	return fakehttp.Transport{Handler: s, Refuse: func(at *url.URL) error {
+		if u, err := url.Parse(s.URL()); err != nil || at.Host != u.Host && !slices.Contains(googleHosts, at.Host) {
+			return fmt.Errorf("gmailtest: %s://%s is not this Gmail", at.Scheme, at.Host)
 		}
-	}()
-	m.s.ServeHTTP(rec, in)
-	resp = rec.Result()
-	resp.Request = r
-	return resp, nil
+		return nil
+	}}
 }
 
 // Call is a request to the API as the Server saw it. The parts of a batch are Calls of their own.

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/intellicon/email-integration/internal/fakemail"
 )
 
 // newDraft is an empty draft.
@@ -44,7 +46,7 @@ func (c *call) readMIME() (*mail, *apiError) {
 	if err != nil || len(raw) == 0 {
 		return nil, badRequest("ErrorMimeContentInvalidBase64String", "Invalid base64 string for MIME content.")
 	}
-	h := parseHeader(raw)
+	h := fakemail.ParseHeader(raw)
 	if len(h) == 0 {
 		return nil, badRequest("ErrorMimeContentInvalid", "The MIME content is invalid.")
 	}
@@ -54,7 +56,7 @@ func (c *call) readMIME() (*mail, *apiError) {
 	m.sent = m.received
 	if m.messageID == "" {
 		m.messageID = c.user.newMessageID()
-		m.raw = rewrite(m.raw, nil, field{"Message-ID", "<" + m.messageID + ">"})
+		m.raw = fakemail.Rewrite(m.raw, nil, fakemail.Field{Name: "Message-ID", Value: "<" + m.messageID + ">"})
 	}
 	return m, nil
 }
@@ -242,7 +244,7 @@ func (u *User) Draft(raw []byte) (id string) {
 	m.draft, m.read, m.headers = true, true, nil
 	if m.messageID == "" {
 		m.messageID = u.newMessageID()
-		m.raw = rewrite(m.raw, nil, field{"Message-ID", "<" + m.messageID + ">"})
+		m.raw = fakemail.Rewrite(m.raw, nil, fakemail.Field{Name: "Message-ID", Value: "<" + m.messageID + ">"})
 	}
 	u.put(m, u.folder("drafts"))
 	u.s.mu.Unlock()

@@ -6,6 +6,8 @@ import (
 	"sort"
 	"strings"
 	"time"
+
+	"github.com/intellicon/email-integration/internal/fakemail"
 )
 
 // mail is a message in a mailbox.
@@ -29,7 +31,7 @@ type mail struct {
 	deliveryReceipt, readReceipt        bool
 	flag                                map[string]any
 	categories                          []string
-	headers                             header            // the internet headers that there are; of drafts the x- ones that were given
+	headers                             fakemail.Header   // the internet headers that there are; of drafts the x- ones that were given
 	refs, inReplyTo                     string            // of drafts and what was sent
 	properties                          map[string]string // further extended ones, by id in lower case
 	changed                             map[string]uint64 // property -> newest change
@@ -101,33 +103,33 @@ func (f *feed) add(e event) {
 func newMail(raw []byte, at time.Time) *mail {
 	m := &mail{raw: slices.Clone(raw), received: at.UTC().Truncate(time.Second), importance: "normal", inference: "focused", categories: []string{}}
 	m.createdAt, m.sent = m.received, m.received
-	m.readHeader(parseHeader(m.raw))
+	m.readHeader(fakemail.ParseHeader(m.raw))
 	m.flag = map[string]any{"flagStatus": "notFlagged"}
 	return m
 }
 
 // readHeader takes from a message's header what Exchange takes.
-func (m *mail) readHeader(h header) {
+func (m *mail) readHeader(h fakemail.Header) {
 	m.headers = h
-	m.messageID = strings.Trim(strings.TrimSpace(h.get("Message-ID")), "<>")
-	m.subject = decodeWords(h.get("Subject"))
-	m.from, m.sender = first(h.recipients("From")), first(h.recipients("Sender"))
+	m.messageID = strings.Trim(strings.TrimSpace(h.Get("Message-ID")), "<>")
+	m.subject = fakemail.DecodeWords(h.Get("Subject"))
+	m.from, m.sender = first(recipients(h, "From")), first(recipients(h, "Sender"))
 	if m.sender == nil {
 		m.sender = m.from
 	}
-	m.to, m.cc, m.bcc, m.replyTo = h.recipients("To"), h.recipients("Cc"), h.recipients("Bcc"), h.recipients("Reply-To")
-	if t, err := parseDate(h.get("Date")); err == nil {
+	m.to, m.cc, m.bcc, m.replyTo = recipients(h, "To"), recipients(h, "Cc"), recipients(h, "Bcc"), recipients(h, "Reply-To")
+	if t, err := parseDate(h.Get("Date")); err == nil {
 		m.sent = t.UTC().Truncate(time.Second)
 	}
-	m.refs, m.inReplyTo = h.get("References"), h.get("In-Reply-To")
-	switch v := strings.ToLower(h.get("Importance")); v {
+	m.refs, m.inReplyTo = h.Get("References"), h.Get("In-Reply-To")
+	switch v := strings.ToLower(h.Get("Importance")); v {
 	case "low", "high":
 		m.importance = v
 	}
-	if b, err := base64.StdEncoding.DecodeString(h.get("Thread-Index")); err == nil && len(b) >= 22 {
+	if b, err := base64.StdEncoding.DecodeString(h.Get("Thread-Index")); err == nil && len(b) >= 22 {
 		m.index = b
 	}
-	if h.get("List-Unsubscribe") != "" || h.get("List-Id") != "" {
+	if h.Get("List-Unsubscribe") != "" || h.Get("List-Id") != "" {
 		m.inference = "other"
 	}
 }
@@ -296,7 +298,7 @@ func (u *User) thread(m *mail) {
 	if m.conversation != "" {
 		return
 	}
-	for _, id := range slices.Backward(append(ids(m.refs), ids(m.inReplyTo)...)) {
+	for _, id := range slices.Backward(append(fakemail.IDs(m.refs), fakemail.IDs(m.inReplyTo)...)) {
 		parents := u.byHeader[id]
 		if len(parents) == 0 {
 			continue

@@ -2,10 +2,11 @@ package graphtest
 
 import (
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/intellicon/email-integration/internal/fakemail"
 )
 
 // Facts 2.5 and 2.6: recipients of a message, and what it may measure. The mailbox's own limit, often 35 MB, is Options.MaxMessage.
@@ -224,16 +225,16 @@ func (u *User) depart(m *mail) *apiError {
 	m.from = &recipient{address{name, from}}
 	m.sender = m.from
 	if m.raw != nil {
-		h := parseHeader(m.raw)
+		h := fakemail.ParseHeader(m.raw)
 		if changed {
-			m.raw = rewrite(m.raw, []string{"From", "Sender", "Message-ID"}, field{"From", addressList(some(m.from))}, field{"Message-ID", "<" + id + ">"})
+			m.raw = fakemail.Rewrite(m.raw, []string{"From", "Sender", "Message-ID"}, fakemail.Field{Name: "From", Value: addressList(some(m.from))}, fakemail.Field{Name: "Message-ID", Value: "<" + id + ">"})
 		}
-		if h.get("Date") == "" || s.opts.RestampDates {
-			m.raw = rewrite(m.raw, []string{"Date"}, field{"Date", m.sent.Format(time.RFC1123Z)})
+		if h.Get("Date") == "" || s.opts.RestampDates {
+			m.raw = fakemail.Rewrite(m.raw, []string{"Date"}, fakemail.Field{Name: "Date", Value: m.sent.Format(time.RFC1123Z)})
 		}
 	}
 	u.thread(m)
-	seen := rewrite(m.mime(), []string{"Bcc"}) // Bcc works, and nobody sees it
+	seen := fakemail.Rewrite(m.mime(), []string{"Bcc"}) // Bcc works, and nobody sees it
 	s.outgoing = append(s.outgoing, Outgoing{From: u.Address, Recipients: rcpts, MessageID: id, Raw: seen, At: now})
 	for _, o := range s.users {
 		if o.closed == nil && !o.disabled && slices.ContainsFunc(rcpts, o.owns) {
@@ -250,7 +251,7 @@ func (u *User) Send(raw []byte) (id string, err error) {
 	m.read, m.headers = true, nil
 	if m.messageID == "" {
 		m.messageID = u.newMessageID()
-		m.raw = rewrite(m.raw, nil, field{"Message-ID", "<" + m.messageID + ">"})
+		m.raw = fakemail.Rewrite(m.raw, nil, fakemail.Field{Name: "Message-ID", Value: "<" + m.messageID + ">"})
 	}
 	e := u.sendNew(m, true)
 	u.s.mu.Unlock()
@@ -259,28 +260,4 @@ func (u *User) Send(raw []byte) (id string, err error) {
 		return "", e
 	}
 	return m.immutable, nil
-}
-
-// serveInMemory lets a handler answer a request.
-func serveInMemory(h http.Handler, r *http.Request) (status int, header http.Header, body []byte) {
-	r.RequestURI = r.URL.RequestURI()
-	if r.Body == nil {
-		r.Body = http.NoBody
-	}
-	w := httptest.NewRecorder()
-	aborted := false
-	func() {
-		defer func() {
-			if p := recover(); p == http.ErrAbortHandler {
-				aborted = true
-			} else if p != nil {
-				panic(p)
-			}
-		}()
-		h.ServeHTTP(w, r)
-	}()
-	if aborted {
-		return 0, nil, nil
-	}
-	return w.Code, w.Result().Header, w.Body.Bytes()
 }

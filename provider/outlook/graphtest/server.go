@@ -1,11 +1,9 @@
 package graphtest
 
 import (
-	"bytes"
 	"crypto/sha512"
 	"encoding/base64"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -13,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/intellicon/email-integration/internal/fakehttp"
 )
 
 // Options of a Server; the zero value is what Microsoft's documentation says of a new tenant and a new app.
@@ -193,71 +193,28 @@ func (s *Server) Listen() (baseURL string, end func()) {
 }
 
 // Client reaches the server through memory and nothing else. It hands redirects back.
-func (s *Server) Client() *http.Client {
-	return &http.Client{Transport: s.Transport(), CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-}
+func (s *Server) Client() *http.Client { return s.transport().Client() }
 
 // Transport reaches the server through memory, by its own addresses and by Microsoft's host names. Any other host is an error.
-func (s *Server) Transport() http.RoundTripper { return inMemory{s} }
+func (s *Server) Transport() http.RoundTripper { return s.transport() }
 
 // Microsoft's host names: of the API (facts 2.7), of Entra (2.1) and of uploads (2.6).
 var microsoftHosts = []string{"graph.microsoft.com", "login.microsoftonline.com", "outlook.office.com"}
 
-type inMemory struct{ s *Server }
-
-// RoundTrip implements http.RoundTripper.
-func (m inMemory) RoundTrip(r *http.Request) (resp *http.Response, err error) {
-	// As a real transport: the body is sent whatever becomes of it, and has the length that was said.
-	body := []byte{}
-	if r.Body != nil {
-		b, err := io.ReadAll(r.Body)
-		if e := r.Body.Close(); err == nil {
-			err = e
-		}
-		if err != nil {
-			return nil, err
-		}
-		if body = b; r.ContentLength > 0 && r.ContentLength != int64(len(b)) {
-			return nil, fmt.Errorf("graphtest: ContentLength=%d with Body length %d", r.ContentLength, len(b))
-		}
-	}
-	if !m.s.answersTo(r.URL.Host) {
-		return nil, fmt.Errorf("graphtest: %s://%s is not this Graph", r.URL.Scheme, r.URL.Host)
-	}
-	if err := r.Context().Err(); err != nil {
-		return nil, err
-	}
-	in := r.Clone(r.Context())
-	in.RequestURI, in.Host = r.URL.RequestURI(), r.URL.Host
-	in.Body = io.NopCloser(bytes.NewReader(body))
-	rec := httptest.NewRecorder()
-	defer func() {
-		switch p := recover(); {
-		case p == nil:
-		case p != http.ErrAbortHandler:
-			panic(p)
-		default:
-			// As a real connection: whoever gave up hears of that, everybody else that it ended.
-			if resp, err = nil, r.Context().Err(); err == nil {
-				err = io.ErrUnexpectedEOF
+func (s *Server) transport() fakehttp.Transport {
+	return fakehttp.Transport{Handler: s, Refuse: func(at *url.URL) error {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, b := range []string{s.base, s.outlook} {
+			if u, err := url.Parse(b); err == nil && u.Host == at.Host {
+				return nil
 			}
 		}
-	}()
-	m.s.ServeHTTP(rec, in)
-	resp = rec.Result()
-	resp.Request = r
-	return resp, nil
-}
-
-func (s *Server) answersTo(host string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, b := range []string{s.base, s.outlook} {
-		if u, err := url.Parse(b); err == nil && u.Host == host {
-			return true
+		if !slices.Contains(microsoftHosts, at.Host) {
+			return fmt.Errorf("graphtest: %s://%s is not this Graph", at.Scheme, at.Host)
 		}
-	}
-	return slices.Contains(microsoftHosts, host)
+		return nil
+	}}
 }
 
 // Call is a request to the API as the Server saw it. The parts of a batch are Calls of their own.

@@ -106,6 +106,9 @@ func LoadSpec(file string) (*Spec, error) {
 	return s, nil
 }
 
+// maxDepth is how deep schemas are looked into: some hold themselves.
+const maxDepth = 20
+
 func (s *Spec) compile(v *schema, depth int) error {
 	if v == nil || depth > maxDepth {
 		return nil

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/intellicon/email-integration/internal/fakemail"
 )
 
 // load reads the body and the attachments of a message that came as MIME.
@@ -19,21 +21,21 @@ func (m *mail) load() {
 	m.files = nil
 	html, plain := "", ""
 	haveHTML, havePlain := false, false
-	for _, p := range parseTree(m.raw).leaves() {
-		disposition := strings.ToLower(p.header.get("Content-Disposition"))
-		attached := p.filename != "" || strings.HasPrefix(disposition, "attachment") || p.kind == "message/rfc822" || !strings.HasPrefix(p.kind, "text/")
+	for _, p := range fakemail.Parse(m.raw).Leaves() {
+		disposition := strings.ToLower(p.Header.Get("Content-Disposition"))
+		attached := p.Filename != "" || strings.HasPrefix(disposition, "attachment") || p.Kind == "message/rfc822" || !strings.HasPrefix(p.Kind, "text/")
 		switch {
-		case !attached && p.kind == "text/html":
-			html += string(p.body)
+		case !attached && p.Kind == "text/html":
+			html += string(p.Body)
 			haveHTML = true
-		case !attached && p.kind == "text/plain":
-			plain += string(p.body)
+		case !attached && p.Kind == "text/plain":
+			plain += string(p.Body)
 			havePlain = true
 		default:
-			f := &file{name: p.filename, kind: p.kind, data: p.body, modified: m.received, item: p.kind == "message/rfc822",
-				contentID: strings.Trim(p.header.get("Content-ID"), "<>"), inline: strings.HasPrefix(disposition, "inline")}
+			f := &file{name: p.Filename, kind: p.Kind, data: p.Body, modified: m.received, item: p.Kind == "message/rfc822",
+				contentID: strings.Trim(p.Header.Get("Content-ID"), "<>"), inline: strings.HasPrefix(disposition, "inline")}
 			if f.name == "" && f.item {
-				f.name = decodeWords(parseHeader(p.body).get("Subject"))
+				f.name = fakemail.DecodeWords(fakemail.ParseHeader(p.Body).Get("Subject"))
 			}
 			m.files = append(m.files, f)
 		}
@@ -134,7 +136,7 @@ var properties = map[string]func(*call, *mail) any{
 	"internetMessageHeaders": func(_ *call, m *mail) any {
 		hs := []map[string]string{}
 		for _, f := range m.headers {
-			hs = append(hs, map[string]string{"name": f.name, "value": f.value})
+			hs = append(hs, map[string]string{"name": f.Name, "value": f.Value})
 		}
 		if len(hs) == 0 {
 			return absent // facts 2.3: "Drafts and many sent items have none"
@@ -309,9 +311,9 @@ func (m *mail) property(id string) (string, bool) {
 		}
 		h := m.headers
 		if m.raw != nil {
-			h = parseHeader(m.raw)
+			h = fakemail.ParseHeader(m.raw)
 		}
-		vs := h.all(name)
+		vs := h.All(name)
 		if len(vs) == 0 {
 			return "", false
 		}

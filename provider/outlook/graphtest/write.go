@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/intellicon/email-integration/internal/fakemail"
 )
 
 // maxCustom is how many headers of an app's own a message may have (facts 2.6).
@@ -139,7 +141,7 @@ var setters = map[string]func(*call, *mail, json.RawMessage) error{
 			if strings.ContainsAny(h.Name+h.Value, "\r\n") {
 				return badRequest("InvalidInternetMessageHeader", "The internet message header '%s' is invalid.", h.Name)
 			}
-			m.headers = append(m.headers, field{h.Name, h.Value})
+			m.headers = append(m.headers, fakemail.Field{Name: h.Name, Value: h.Value})
 		}
 		return nil
 	},
@@ -216,7 +218,7 @@ func (m *mail) unpack() {
 	if m.raw == nil {
 		return
 	}
-	m.headers = m.extra(parseHeader(m.raw))
+	m.headers = m.extra(fakemail.ParseHeader(m.raw))
 	m.raw = nil
 }
 
@@ -224,9 +226,9 @@ func (m *mail) unpack() {
 var written = []string{"From", "Sender", "To", "Cc", "Bcc", "Reply-To", "Subject", "Message-ID", "Date", "In-Reply-To", "References", "Importance", "Thread-Index", "Thread-Topic",
 	"MIME-Version", "Content-Type", "Content-Transfer-Encoding", "Content-Disposition", "Content-ID"}
 
-func (m *mail) extra(h header) header {
-	return slices.DeleteFunc(slices.Clone(h), func(f field) bool {
-		return slices.ContainsFunc(written, func(w string) bool { return strings.EqualFold(w, f.name) })
+func (m *mail) extra(h fakemail.Header) fakemail.Header {
+	return slices.DeleteFunc(slices.Clone(h), func(f fakemail.Field) bool {
+		return slices.ContainsFunc(written, func(w string) bool { return strings.EqualFold(w, f.Name) })
 	})
 }
 
@@ -262,7 +264,7 @@ func (m *mail) mime() []byte {
 		put("Importance", m.importance)
 	}
 	for _, f := range m.headers {
-		put(f.name, oneLine(f.value))
+		put(f.Name, oneLine(f.Value))
 	}
 	put("MIME-Version", "1.0")
 	kind := "text/plain"

@@ -61,14 +61,9 @@ const (
 func engineOf(st state.Store, host crm.Store, graph, auth, token string, now func() time.Time) (*emailint.Engine, error) {
 	p := outlook.New(&outlook.Options{BaseURL: graph, AuthURL: auth, TokenURL: token, HTTPClient: &http.Client{}, Now: now, PageSize: 20, FullRound: time.Nanosecond, SendSettle: time.Millisecond,
 		Requests: 1 << 40, UploadBytes: 1 << 50})
-	var eng *emailint.Engine
-	eng, err := emailint.New(emailint.Options{State: st, CRM: host, BaseURL: base, Now: now, Worker: "the process", Providers: []provider.Provider{p},
+	return emailint.New(emailint.Options{State: st, CRM: host, BaseURL: base, Now: now, Worker: "the process", Providers: []provider.Provider{p},
 		Apps: map[string]emailint.App{"outlook": {ClientID: "crm", ClientSecret: "app-secret", RedirectURI: redirect}},
-		Keys: []emailint.Key{{ID: "k", Secret: make([]byte, 32)}}, IndexKey: make([]byte, 32),
-		Sender: func(_ context.Context, c emailint.Connection) (provider.Sender, error) {
-			return eng.MailboxSender(c), nil
-		}})
-	return eng, err
+		Keys: []emailint.Key{{ID: "k", Secret: make([]byte, 32)}}, IndexKey: make([]byte, 32)})
 }
 
 // Told is what a life tells before each of its passes, and Wish what it is to do in it.
