@@ -152,10 +152,11 @@ type killWorld struct {
 	repaired int
 	folders  int
 
-	// The kill of this life: at which call of the CRM it comes, 0: at none, and how.
+	// The kill of this life: at which call of the CRM it comes, 0: at none; how and where, for people.
 	calls, at int
 	how       moment
-	kill      chan string
+	where     string
+	kill      chan struct{}
 	over      chan struct{} // closed with the test
 }
 
@@ -235,22 +236,23 @@ func (w *killWorld) happen() {
 func (w *killWorld) called(do func()) {
 	w.mu.Lock()
 	w.calls++
-	hit, how := w.calls == w.at, w.how
+	hit, how, life := w.calls == w.at, w.how, w.kill
 	w.mu.Unlock()
 	if !hit || how != before {
 		do()
 	}
 	if hit {
-		w.shoot("call of the CRM")
+		shoot(life)
 		if how != behind {
 			<-w.over // nobody waits for the answer any more
 		}
 	}
 }
 
-func (w *killWorld) shoot(what string) {
+// shoot kills the life of that channel. One that is dead by now is no other's concern.
+func shoot(life chan struct{}) {
 	select {
-	case w.kill <- what:
+	case life <- struct{}{}:
 	default: // it is on its way
 	}
 }
@@ -259,25 +261,33 @@ func (w *killWorld) shoot(what string) {
 func (w *killWorld) arm() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.kill, w.calls, w.at, w.passes = make(chan string, 1), 0, 0, 0
+	w.kill, w.calls, w.at, w.passes = make(chan struct{}, 1), 0, 0, 0
 	w.ahead.Add(int64(11 * time.Minute)) // what the last one was in the middle of is looked after
 	if w.busy {
 		w.happen()
 	}
 	w.how = moment(w.rand.IntN(3))
-	if w.rand.IntN(4) == 0 {
-		w.at = 1 + w.rand.IntN(8)
-		return
-	}
-	f := graphtest.Fault{Reached: func() { w.shoot("request") }, After: w.how != before}
+	life := w.kill
+	f := graphtest.Fault{Reached: func() { shoot(life) }, After: w.how != before}
 	if w.how != behind {
 		f.Wait = w.over
 	}
-	w.srv.FailEvery(1+w.rand.IntN([]int{15, 60}[w.rand.IntN(2)]), f)
+	switch w.rand.IntN(3) {
+	case 0: // at the Nth request
+		w.where = "a request"
+		w.srv.FailEvery(1+w.rand.IntN([]int{15, 60}[w.rand.IntN(2)]), f)
+	case 1: // at one that changes something, which each pass has
+		m := []string{"messages.create", "messages.send", "messages.move", "messages.update"}[w.rand.IntN(4)]
+		w.where = m
+		w.srv.Fail(m, 1, f)
+	case 2:
+		w.where = "a call of the CRM"
+		w.at = 1 + w.rand.IntN(8)
+	}
 }
 
 func (w *killWorld) disarm() {
-	w.srv.FailEvery(0, graphtest.Fault{})
+	w.srv.Calm()
 	w.mu.Lock()
 	w.at = 0
 	w.mu.Unlock()
@@ -354,15 +364,11 @@ func killAgainAndAgain(t *testing.T, address string, kills, seed int) {
 	}
 	for n := range kills {
 		w.arm()
-		on := "request"
-		if w.at > 0 {
-			on = "call of the CRM"
-		}
 		if !run() {
 			t.Fatalf("life %d ended by itself, though there is more to come", n)
 		}
 		w.disarm()
-		hit[fmt.Sprintf("%s a %s", w.how, on)]++
+		hit[w.how.String()+" "+w.where]++
 		l, err := look(t.Context(), address)
 		if err != nil {
 			t.Fatal(err)
