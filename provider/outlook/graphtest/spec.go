@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Spec is an OpenAPI document (3.0) of Graph, such as Microsoft publishes. Of the paths that it has, requests and answers are checked by it: their
@@ -21,6 +22,7 @@ type Spec struct {
 	schemas map[string]*schema
 	re      map[string]*regexp.Regexp
 	shared  map[string]parameter // components/parameters
+	named   sync.Map             // *schema -> map[string]bool: names of properties in lower case
 }
 
 // beyond are properties that Graph has, and Microsoft's document of 2022-03 not: it was cut to what types of mail it names.
@@ -293,8 +295,13 @@ func (s *Spec) check(sc *schema, v any, at string, depth int) (wrong []string) {
 
 // strangers are names that an object may not have.
 func (s *Spec) strangers(sc *schema, m map[string]any, at string) (wrong []string) {
-	known := map[string]bool{}
-	s.names(sc, known, 0)
+	v, ok := s.named.Load(sc)
+	if !ok {
+		names := map[string]bool{}
+		s.names(sc, names, 0)
+		v, _ = s.named.LoadOrStore(sc, names)
+	}
+	known := v.(map[string]bool)
 	if len(known) == 0 {
 		return nil
 	}
