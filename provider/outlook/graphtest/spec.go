@@ -172,7 +172,14 @@ func (s *Spec) Request(method, path string, query url.Values, header http.Header
 	case o == nil:
 		return true, []string{method + " " + path + " is no method of it"}
 	}
-	wrong = s.options(o, query)
+	asked := o
+	if i := strings.LastIndex(path, "/"); i > 0 && method == http.MethodGet && strings.HasPrefix(strings.ToLower(path[i+1:]), "delta") {
+		// Functions have no parameters in the document; a delta takes those of the listing (facts 2.2).
+		if list, _ := s.find(method, path[:i]); list != nil {
+			asked = list
+		}
+	}
+	wrong = s.options(asked, query)
 	switch {
 	case o.RequestBody == nil && len(body) > 0:
 		return true, append(wrong, "it has no body")
@@ -186,7 +193,7 @@ func (s *Spec) Request(method, path string, query url.Values, header http.Header
 	return true, append(wrong, s.check(o.RequestBody.Content["application/json"].Schema, v, "body", 0)...)
 }
 
-// options checks the query. Of functions, which have no parameters in the document, it knows none.
+// options checks the query.
 func (s *Spec) options(o *operation, query url.Values) (wrong []string) {
 	known := map[string]*schema{}
 	for _, p := range o.Parameters {
@@ -202,7 +209,7 @@ func (s *Spec) options(o *operation, query url.Values) (wrong []string) {
 	}
 	for name := range query {
 		// Facts 2.2: a link's own token is Graph's business.
-		if !strings.HasPrefix(name, "$") || strings.EqualFold(name, "$skiptoken") {
+		if !strings.HasPrefix(name, "$") || strings.EqualFold(name, "$skiptoken") || strings.EqualFold(name, "$deltatoken") {
 			continue
 		}
 		sc, ok := known[strings.ToLower(name)]

@@ -67,6 +67,8 @@ func TestAnswersFitTheDescription(t *testing.T) {
 		"$select has no recievedDateTime":  {"GET /me/messages?$select=id,recievedDateTime", ``},
 		"$orderby has no receivedDateTime": {"GET /me/messages?$orderby=receivedDateTime down", ``},
 		"$expand has no attachment":        {"GET /me/messages/x?$expand=singleValueExtendedProperties($filter=id eq 'a, b'),attachment", ``},
+		"$select has no subjects":          {"GET /me/mailFolders/x/messages/delta()?$select=id,subjects", ``},
+		"$select has no displayName2":      {"GET /me/mailFolders/delta%28%29?$select=id,displayName2", ``},
 		"there is no $page":                {"GET /me/messages?$page=2", ``},
 	} {
 		verb, path, _ := strings.Cut(try[0], " ")
