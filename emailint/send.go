@@ -250,28 +250,3 @@ func (e *Engine) deliverSent(ctx context.Context, org string, row state.Outgoing
 	full := map[int64]crm.Email{m.ID: {Message: *mail, Outbound: true, When: row.Created}}
 	return d.Send(ctx, []state.Email{m}, full)
 }
-
-// Outbox works once on what is due: messages to send or to look up, copies to file in Sent. Run does so by itself every few
-// seconds; a host with a queue of its own calls it. Several may at the same time.
-func (e *Engine) Outbox(ctx context.Context) error {
-	if err := e.observing(ctx); errors.Is(err, ErrObserving) {
-		return nil
-	} else if err != nil {
-		return err
-	}
-	return errors.Join(e.outbox(ctx), e.copies(ctx))
-}
-
-func (e *Engine) outbox(ctx context.Context) error {
-	rows, err := e.o.State.OutboxDue(ctx, "", e.o.Now(), 20)
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, row := range rows {
-		if _, err := e.dispatch(ctx, row.Org, row); err != nil && !errors.Is(err, state.ErrStale) {
-			errs = append(errs, fmt.Errorf("sending %s: %w", row.Key, err))
-		}
-	}
-	return errors.Join(errs...)
-}

@@ -7,6 +7,9 @@ import (
 	"github.com/intellicon/email-integration/provider"
 )
 
+// OutboxTurn is how many rows of one mailbox OutboxDue and CopiesDue return at most: what waits of others is not behind all of them.
+const OutboxTurn = 5
+
 // OutState is the state of an outgoing message.
 type OutState string
 
