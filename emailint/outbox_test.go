@@ -2,6 +2,7 @@ package emailint_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -81,4 +82,67 @@ func TestSlowMailServerHoldsUpItsOwn(t *testing.T) {
 			}
 		}
 	})
+}
+
+// drafting counts what is staged, and lets somebody else at the outbox meanwhile.
+type drafting struct {
+	recorder
+	staged    *atomic.Int64
+	meanwhile func()
+}
+
+func (s *drafting) Stage(ctx context.Context, raw []byte, o provider.SendOptions) (provider.Staged, error) {
+	s.staged.Add(1)
+	s.meanwhile()
+	return s.recorder.Stage(ctx, raw, o)
+}
+
+// Of two workers one stages a mail: the draft of the other would be left over in the mailbox.
+func TestOneWorkerStages(t *testing.T) {
+	var staged atomic.Int64
+	down := true
+	var w *emailinttest.World
+	meanwhile := func() {
+		if n := staged.Load(); n > 2 {
+			t.Fatalf("staged %d times", n) // and it would go on
+		}
+		if err := w.Engine.Outbox(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	w = emailinttest.New(t, emailinttest.WithOptions(func(o *emailint.Options) {
+		o.Sender = func(context.Context, emailint.Connection) (provider.Sender, error) {
+			if down {
+				return nil, errors.New("down")
+			}
+			return &drafting{staged: &staged, meanwhile: meanwhile}, nil
+		}
+	}))
+	send := func(key string) emailint.Sending {
+		t.Helper()
+		s, err := w.Engine.Send(t.Context(), emailinttest.Org, emailint.Outgoing{Connection: w.Connection.ID, Key: key, From: emailinttest.Owner, Recipients: []string{"ada@customer.example"},
+			Raw: []byte("From: owner@example.com\r\nTo: ada@customer.example\r\nSubject: " + key + "\r\nMessage-ID: <" + key + "@x>\r\nDate: Mon, 2 Mar 2026 09:00:00 +0000\r\n\r\nx\r\n")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	send("later")
+	down = false
+	if s := send("at once"); s.State != state.OutSent {
+		t.Errorf("it is %s: %s", s.State, s.Error)
+	}
+	if n := staged.Load(); n != 1 {
+		t.Errorf("staged %d times", n)
+	}
+	w.Advance(time.Hour)
+	if err := w.Engine.Outbox(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if o, err := w.State.OutboxGet(t.Context(), emailinttest.Org, "later"); err != nil || o.State != state.OutSent {
+		t.Errorf("it is %s: %v", o.State, err)
+	}
+	if n := staged.Load(); n != 2 {
+		t.Errorf("staged %d times", n)
+	}
 }

@@ -60,7 +60,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(graphtest.Options{}, outlook.Options{})
+				w := newWorld(t, graphtest.Options{}, outlook.Options{})
 				lie := false
 				w.between(func(r *http.Request) *http.Response {
 					if lie && r.Method == http.MethodGet {
@@ -108,7 +108,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 // A page of a proxy's in answer to a call that changes something proves nothing.
 func TestPageInsteadOfAnAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(graphtest.Options{}, outlook.Options{})
+		w := newWorld(t, graphtest.Options{}, outlook.Options{})
 		lie := false
 		w.between(func(r *http.Request) *http.Response {
 			if lie && r.Method != http.MethodGet {
@@ -143,7 +143,7 @@ func TestPageInsteadOfAnAnswer(t *testing.T) {
 // A server whose pages lead to another host, as one behind a proxy that doesn't rewrite them: that is said, and nothing is listed anew again and again.
 func TestLinksToAnotherHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(graphtest.Options{PageSize: 2}, outlook.Options{})
+		w := newWorld(t, graphtest.Options{PageSize: 2}, outlook.Options{})
 		astray := false
 		foreign := 0
 		w.rewrite(func(r *http.Request, body []byte) []byte {
@@ -189,7 +189,7 @@ func TestLinksToAnotherHost(t *testing.T) {
 
 // A port that goes without saying may be said.
 func TestDefaultPort(t *testing.T) {
-	w := newWorld(graphtest.Options{PageSize: 2}, outlook.Options{})
+	w := newWorld(t, graphtest.Options{PageSize: 2}, outlook.Options{})
 	w.opts.BaseURL = "https://graph.example:443/v1.0"
 	w.opts.HTTPClient = &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 		there, _ := http.NewRequest(r.Method, w.srv.URL(), nil) //nolint:noctx // only its address counts
@@ -217,7 +217,7 @@ func TestDefaultPort(t *testing.T) {
 
 // A server that doesn't know the filter lists the same again: history passes over it, reads all, and ends.
 func TestHistoryWithoutAFilter(t *testing.T) {
-	w := newWorld(graphtest.Options{}, outlook.Options{PageSize: 4})
+	w := newWorld(t, graphtest.Options{}, outlook.Options{PageSize: 4})
 	for i := range 30 {
 		w.user.Deliver(providertest.Mail(fmt.Sprint(i), "x"), day0.Add(time.Duration(i/3)*time.Hour), "inbox")
 	}
@@ -256,7 +256,7 @@ func TestHistoryWithoutAFilter(t *testing.T) {
 // Pages that lead in a circle keep nobody from the rest: there is an end of what Changes says there is more of, and when the circle is broken all is read.
 func TestCircleOfPages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(graphtest.Options{PageSize: 2}, outlook.Options{})
+		w := newWorld(t, graphtest.Options{PageSize: 2}, outlook.Options{})
 		bad := w.user.Folder("Bad")
 		circle := true
 		n := 0
@@ -289,7 +289,7 @@ func TestCircleOfPages(t *testing.T) {
 
 // A mailbox that was put back elsewhere has other folders: what is the inbox and what the trash is asked anew.
 func TestOtherFolderIDs(t *testing.T) {
-	w := newWorld(graphtest.Options{}, outlook.Options{})
+	w := newWorld(t, graphtest.Options{}, outlook.Options{})
 	other := false
 	swap := func(b []byte, from, to string) []byte { return bytes.ReplaceAll(b, []byte(from), []byte(to)) }
 	ids := map[string]string{}
@@ -355,7 +355,7 @@ func TestOtherFolderIDs(t *testing.T) {
 // A folder's link ends, and the folder can't be listed anew: what is known of it stands until it can.
 func TestLinkEndsAndTheFolderIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(graphtest.Options{}, outlook.Options{FullRound: time.Minute})
+		w := newWorld(t, graphtest.Options{}, outlook.Options{FullRound: time.Minute})
 		bad, broken := w.user.Folder("Bad"), false
 		w.between(func(r *http.Request) *http.Response {
 			if broken && strings.Contains(r.URL.Path, "/mailFolders/"+bad+"/messages") {
@@ -390,7 +390,7 @@ func TestLinkEndsAndTheFolderIsRefused(t *testing.T) {
 
 // Links that live shorter than a listing takes: it begins anew, and there is an end of it in each round, so that there is time for something else. What comes is read all the same.
 func TestLinksEndInTheMiddle(t *testing.T) {
-	w := newWorld(graphtest.Options{PageSize: 2}, outlook.Options{})
+	w := newWorld(t, graphtest.Options{PageSize: 2}, outlook.Options{})
 	short, n := false, 0
 	w.between(func(r *http.Request) *http.Response {
 		if strings.Contains(r.URL.Path, "/messages/delta") {
@@ -446,7 +446,7 @@ func TestUploadThatEnds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(graphtest.Options{}, outlook.Options{})
+				w := newWorld(t, graphtest.Options{}, outlook.Options{})
 				n := 0
 				w.between(func(r *http.Request) *http.Response {
 					if r.Method == http.MethodPut {
@@ -473,7 +473,7 @@ func TestUploadThatEnds(t *testing.T) {
 
 // The bytes of an attachment go over TLS, and not to this machine where Graph isn't here.
 func TestUploadAddress(t *testing.T) {
-	w := newWorld(graphtest.Options{}, outlook.Options{})
+	w := newWorld(t, graphtest.Options{}, outlook.Options{})
 	w.opts.BaseURL = "https://graph.example/v1.0"
 	elsewhere := 0
 	w.opts.HTTPClient = &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
@@ -497,7 +497,7 @@ func TestUploadAddress(t *testing.T) {
 
 // Of a folder that is listed anew in many pages nothing is told that is older than what is wanted, from none of them.
 func TestSinceOnAllPages(t *testing.T) {
-	w := newWorld(graphtest.Options{PageSize: 2}, outlook.Options{})
+	w := newWorld(t, graphtest.Options{PageSize: 2}, outlook.Options{})
 	for i := range 10 {
 		w.user.Deliver(providertest.Mail(fmt.Sprint(i), "x"), day0.AddDate(0, 0, i), "inbox")
 	}
@@ -517,7 +517,7 @@ func TestSinceOnAllPages(t *testing.T) {
 // Ids of a mailbox that was moved away name nothing here (msal-js issue 7264).
 func TestIDsOfAnotherMailbox(t *testing.T) {
 	for _, status := range []int{400, 404} {
-		w := newWorld(graphtest.Options{}, outlook.Options{})
+		w := newWorld(t, graphtest.Options{}, outlook.Options{})
 		id := w.user.Deliver(providertest.Mail("a", "x"), day0, "inbox")
 		box := w.open(t)
 		w.srv.Fail("messages.get", 4, graphtest.Fault{Status: status, Code: "ErrorInvalidMailboxItemId", Message: "Item 'x' doesn't belong to the targeted mailbox 'y'."})
@@ -529,7 +529,7 @@ func TestIDsOfAnotherMailbox(t *testing.T) {
 
 // That the folder is gone where a message should go says nothing of the message.
 func TestArchiveVanishes(t *testing.T) {
-	w := newWorld(graphtest.Options{}, outlook.Options{})
+	w := newWorld(t, graphtest.Options{}, outlook.Options{})
 	box := w.open(t)
 	first := w.user.Deliver(providertest.Mail("first", "x"), day0, "inbox")
 	if _, err := box.Archive(t.Context(), provider.Target{Item: provider.ItemID(first)}); err != nil {
@@ -557,7 +557,7 @@ func TestArchiveVanishes(t *testing.T) {
 // An attachment that doesn't begin to come is given up; one that comes slowly is not.
 func TestAttachmentThatDoesNotBegin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(graphtest.Options{}, outlook.Options{})
+		w := newWorld(t, graphtest.Options{}, outlook.Options{})
 		hang := true
 		w.between(func(r *http.Request) *http.Response {
 			if !strings.HasSuffix(r.URL.Path, "/$value") {
@@ -601,7 +601,7 @@ func TestAttachmentThatDoesNotBegin(t *testing.T) {
 // No call takes longer than a worker's lease stands, however slow the server is and however much there is to list: a call that nobody waits for to its end would begin again and again.
 func TestNoCallIsLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(graphtest.Options{PageSize: 2, Latency: 4 * time.Second, Requests: -1, Concurrency: -1}, outlook.Options{PageSize: 2})
+		w := newWorld(t, graphtest.Options{PageSize: 2, Latency: 4 * time.Second, Requests: -1, Concurrency: -1}, outlook.Options{PageSize: 2})
 		for i := range 150 {
 			w.user.Deliver(providertest.Mail(fmt.Sprint(i), "x"), time.Now().AddDate(0, 0, -1-i), []string{"deleteditems", "inbox"}[i/75])
 		}
@@ -659,7 +659,7 @@ func TestNoCallIsLong(t *testing.T) {
 
 // A search folder shows what lies elsewhere, to another process as well.
 func TestSearchFolder(t *testing.T) {
-	w := newWorld(graphtest.Options{}, outlook.Options{FullRound: time.Nanosecond})
+	w := newWorld(t, graphtest.Options{}, outlook.Options{FullRound: time.Nanosecond})
 	found := w.user.Folder("Found")
 	w.rewrite(func(_ *http.Request, body []byte) []byte {
 		return bytes.ReplaceAll(body, []byte(`"id":"`+found+`"`), []byte(`"@odata.type":"#microsoft.graph.mailSearchFolder","id":"`+found+`"`))
@@ -680,7 +680,7 @@ func TestSearchFolder(t *testing.T) {
 // A folder that is denied, and of which a listing shows a message, asks nobody to connect the mailbox again.
 func TestDeniedFolder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(graphtest.Options{}, outlook.Options{})
+		w := newWorld(t, graphtest.Options{}, outlook.Options{})
 		denied := "none"
 		w.between(func(r *http.Request) *http.Response {
 			if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, denied) {
@@ -710,7 +710,7 @@ func TestCameAndLeft(t *testing.T) {
 		"denied":      {&graphtest.InsufficientScopes, true},
 		"gone":        {&graphtest.Fault{Status: 404, Code: "ErrorItemNotFound"}, false},
 	} {
-		w := newWorld(graphtest.Options{}, outlook.Options{})
+		w := newWorld(t, graphtest.Options{}, outlook.Options{})
 		id := ""
 		w.rewrite(func(r *http.Request, body []byte) []byte {
 			if id == "" || !bytes.Contains(body, []byte(id)) || !strings.Contains(r.URL.Path, "/messages/delta") {
@@ -735,7 +735,7 @@ func TestCameAndLeft(t *testing.T) {
 
 // An answer about another message than was asked for is none: its text is nobody's, and it is not changed in the other's place.
 func TestAnotherMessage(t *testing.T) {
-	w := newWorld(graphtest.Options{}, outlook.Options{})
+	w := newWorld(t, graphtest.Options{}, outlook.Options{})
 	other := w.user.Deliver(providertest.Mail("other", "secret"), day0, "inbox")
 	id := w.user.Deliver(providertest.Mail("a", "x"), day0, "inbox")
 	w.between(func(r *http.Request) *http.Response {
@@ -768,7 +768,7 @@ func TestSlowPages(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(graphtest.Options{}, outlook.Options{})
+				w := newWorld(t, graphtest.Options{}, outlook.Options{})
 				w.between(func(r *http.Request) *http.Response {
 					size, _ := strconv.Atoi(r.URL.Query().Get("$top"))
 					for _, p := range r.Header.Values("Prefer") {
@@ -836,7 +836,7 @@ func TestSlowPages(t *testing.T) {
 // A folder of which a page could not be read tells ids alone; when its link ends it is tried in full again.
 func TestUnreadablePageThatPasses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(graphtest.Options{}, outlook.Options{})
+		w := newWorld(t, graphtest.Options{}, outlook.Options{})
 		poison := false
 		inbox := w.user.Folder("inbox")
 		w.rewrite(func(r *http.Request, body []byte) []byte {

@@ -38,7 +38,7 @@ func TestHostileMails(t *testing.T) {
 		"spoofed name":      "From: \"boss@acme.example\" <a@x.example>\r\n" + id("spoof") + "\r\nx\r\n",
 		"verdict of theirs": "Authentication-Results: mx.x.example; dmarc=pass header.from=x.example\r\n" + head + id("verdict") + "\r\nx\r\n",
 	}
-	w := newWorld(graphtest.Options{}, outlook.Options{})
+	w := newWorld(t, graphtest.Options{}, outlook.Options{})
 	box := w.open(t)
 	b := newBook(t, box)
 	names := map[provider.ItemID]string{}

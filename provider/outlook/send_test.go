@@ -22,7 +22,7 @@ import (
 // A reply keeps what makes it one, has the draft's id in Sent Items, is listed as sent by Changes, by the Message-ID and the date that we gave.
 func TestSentCopy(t *testing.T) {
 	for _, other := range []bool{false, true} {
-		w := newWorld(graphtest.Options{NewMessageIDs: other, RestampDates: other}, outlook.Options{})
+		w := newWorld(t, graphtest.Options{NewMessageIDs: other, RestampDates: other}, outlook.Options{})
 		box := w.open(t)
 		b := newBook(t, box)
 		st := stage(t, box)
@@ -74,7 +74,7 @@ func large(sizes ...int) []byte {
 
 // What is too long for one request goes in several, up to 150 MB an attachment (facts 2.6).
 func TestLargeMessages(t *testing.T) {
-	w := newWorld(graphtest.Options{}, outlook.Options{})
+	w := newWorld(t, graphtest.Options{}, outlook.Options{})
 	box := w.open(t)
 	o := provider.SendOptions{From: owner, Recipients: []string{"ada@sender.example", "hidden@else.example"}, MessageID: "files@acme.example"}
 	w.srv.FailEvery(5, graphtest.ServerError, "messages.create", "messages.send", "attachments.create", "attachments.createUploadSession")
@@ -132,7 +132,7 @@ func TestLargeMessages(t *testing.T) {
 // No more is uploaded than may be: the rest is for later, and nothing of it was sent.
 func TestUploadsAreLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(graphtest.Options{Requests: 10_000, UploadBytes: 20 << 20}, outlook.Options{UploadBytes: 20 << 20})
+		w := newWorld(t, graphtest.Options{Requests: 10_000, UploadBytes: 20 << 20}, outlook.Options{UploadBytes: 20 << 20})
 		box := w.open(t)
 		o := provider.SendOptions{From: owner, Recipients: []string{"ada@sender.example"}, MessageID: "files@acme.example"}
 		limited := 0
@@ -166,7 +166,7 @@ func TestAliases(t *testing.T) {
 		return []byte("From: " + from + "\r\nTo: ada@sender.example\r\nSubject: x\r\nMessage-ID: <alias@acme.example>\r\n\r\nx\r\n")
 	}
 	for allowed, want := range map[bool]string{true: "", false: "rewritten"} {
-		w := newWorld(graphtest.Options{SendFromAliases: allowed}, outlook.Options{})
+		w := newWorld(t, graphtest.Options{SendFromAliases: allowed}, outlook.Options{})
 		w.user.AddAlias("sales@acme.example")
 		box := w.open(t)
 		p, err := box.Profile(t.Context())
@@ -212,7 +212,7 @@ func TestSentSlowly(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(c.o, outlook.Options{SendSettle: 20 * time.Second})
+				w := newWorld(t, c.o, outlook.Options{SendSettle: 20 * time.Second})
 				box := w.open(t)
 				st := stage(t, box)
 				if o, _, err := box.Lookup(t.Context(), st); o != provider.OutcomeNotSent || err != nil {
@@ -248,7 +248,7 @@ func TestSendErrors(t *testing.T) {
 		"cut":       {graphtest.Cut, false, false},
 		"gone":      {graphtest.Fault{Status: 404, Code: "ErrorItemNotFound"}, false, false},
 	} {
-		w := newWorld(graphtest.Options{}, outlook.Options{})
+		w := newWorld(t, graphtest.Options{}, outlook.Options{})
 		box := w.open(t)
 		st := stage(t, box)
 		w.srv.Fail("messages.send", 1, c.fault)
@@ -262,7 +262,7 @@ func TestSendErrors(t *testing.T) {
 // What was sent, and is shown as a draft for longer than anybody watches it, is refused when it is sent again: that is no message that failed.
 func TestSentVerySlowly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(graphtest.Options{SendDelay: 5 * time.Minute}, outlook.Options{SendSettle: 20 * time.Second})
+		w := newWorld(t, graphtest.Options{SendDelay: 5 * time.Minute}, outlook.Options{SendSettle: 20 * time.Second})
 		box := w.open(t)
 		st := stage(t, box)
 		w.srv.Fail("messages.send", 1, graphtest.AnswerLost)
@@ -295,7 +295,7 @@ func TestSentVerySlowly(t *testing.T) {
 // Blind recipients get their copy, also from an Exchange that does not take them from the header.
 func TestBlindRecipients(t *testing.T) {
 	for name, takes := range map[string]bool{"taken": true, "not taken": false} {
-		w := newWorld(graphtest.Options{}, outlook.Options{})
+		w := newWorld(t, graphtest.Options{}, outlook.Options{})
 		w.between(func(r *http.Request) *http.Response {
 			if takes || r.Method != http.MethodPost || !strings.HasSuffix(r.URL.Path, "/me/messages") {
 				return nil

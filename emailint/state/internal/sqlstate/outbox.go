@@ -173,7 +173,8 @@ func (s *Store) OutboxStep(ctx context.Context, org, key string, from, to state.
 			}
 		}
 		n, err := t.exec(`UPDATE outbox SET state = ?, error = ?, next_try = ?, tries = tries + CASE WHEN ? THEN 1 ELSE 0 END, staged = coalesce(?, staged)
-			WHERE org = ? AND key = ? AND state = ?`, to, st.Error, stamp(st.NextTry), st.Try, nilIfEmpty(st.Staged), org, key, from)
+			WHERE org = ? AND key = ? AND state = ? AND (NOT ? OR next_try = ?)`, to, st.Error, stamp(st.NextTry), st.Try, nilIfEmpty(st.Staged), org, key, from,
+			st.Claim, stamp(st.Was))
 		if err != nil {
 			return err
 		}
