@@ -26,6 +26,7 @@ func deal(id string) linker.Record    { return linker.Record{Kind: linker.Opport
 // profile says how much of what happens in a run.
 type profile struct {
 	name                                                                     string
+	declares                                                                 int // weight of emails that the host had before
 	mail, copies, folders, trouble, changes, rules, words, sends, boxes, bad int // weights of events; bad: of a hundred works that have upsets
 	crowd                                                                    int // of a hundred works in which several work at once
 	special                                                                  int // weight of what belongs to this profile alone
@@ -58,6 +59,8 @@ type maker struct {
 	n       int             // mails named
 	// What does not go together in a run: where Message-IDs are reused it depends on the order of things on which mails a word on a thread holds.
 	reuse, erases, threads bool
+	declared               []declare
+	early                  int // so many declarations come before anything else
 	elapsed                time.Duration
 }
 
@@ -86,6 +89,9 @@ func GenerateAs(seed uint64, profile string) Script {
 	}
 	for range 2 + m.IntN(6) {
 		m.step(m.a(time.Hour), m.arrival())
+	}
+	for range m.early {
+		m.step(time.Second, m.declare())
 	}
 	m.connectOne()
 	m.step(time.Minute, m.work())
@@ -124,7 +130,7 @@ func (m *maker) event() event {
 		make   func() event
 	}{
 		{p.mail, m.arrival}, {p.copies, m.copyOf}, {p.folders, m.inFolders}, {p.trouble, m.oddity}, {p.changes, m.change}, {p.rules, m.rule},
-		{p.words, m.word}, {p.sends, m.send}, {p.boxes, m.mailbox}, {1, m.connectOne0}, {p.special, m.special},
+		{p.words, m.word}, {p.sends, m.send}, {p.boxes, m.mailbox}, {1, m.connectOne0}, {p.declares, m.declare}, {p.special, m.special},
 	}
 	total := 0
 	for _, k := range kinds {

@@ -122,6 +122,7 @@ func (s *hostStore) SaveEmails(ctx context.Context, org string, es []crm.Email) 
 	s.w.count["emails saved"] += len(es)
 	for _, e := range es {
 		s.told(e.EmailState)
+		s.hosted(e.EmailState, true)
 	}
 	return s.call(func(t trouble) error {
 		if t == "" {
@@ -138,6 +139,7 @@ func (s *hostStore) UpdateEmails(ctx context.Context, org string, es []crm.Email
 	s.w.count["emails updated"] += len(es)
 	for _, e := range es {
 		s.told(e)
+		s.hosted(e, false)
 	}
 	return s.call(func(t trouble) error {
 		if t == "" {

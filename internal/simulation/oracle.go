@@ -12,7 +12,7 @@ import (
 )
 
 // Check computes from what happened what must have come of it, and returns what is otherwise. It is plain and slow on purpose, and shares
-// nothing with the engine: each promise has its function, in the order of their numbers R1 to R12.
+// nothing with the engine: each promise has its function, in the order of their numbers (R13 is looked at while it runs, fencing.go).
 //
 // Two things it takes from what was observed, as they depend on when a worker came by: whether a mail was read before it went, and what an
 // email kept of which no copy can be read any more.
@@ -26,6 +26,7 @@ func Check(t Truth, o Observed) []Violation {
 	k.inbox()
 	k.contacts()
 	k.wakes()
+	k.hosts()
 	return k.found
 }
 
@@ -44,6 +45,8 @@ const (
 	promiseArchive   = "R10 the inbox rule archives new linked mail once"
 	promiseContact   = "R11 contacts are made for unknown senders alone"
 	promiseWake      = "R12 no wake is lost"
+	promiseDeclared  = "R14 a mail that the host had is known again"
+	promiseOwn       = "R14 the host's email is one, and stays it"
 )
 
 type oracle struct {

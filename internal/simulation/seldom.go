@@ -18,6 +18,7 @@ var special = []profile{
 	{name: "half sent", mail: 4, copies: 1, folders: 2, changes: 2, words: 1, sends: 3, special: 9, bad: 50, crowd: 50},
 	{name: "contacts", mail: 8, copies: 8, folders: 3, changes: 3, words: 1, special: 8, bad: 30, crowd: 40},
 	{name: "races", mail: 5, copies: 6, folders: 5, changes: 9, rules: 2, words: 4, sends: 2, bad: 80, crowd: 100, meanwhile: 6},
+	{name: "declared", mail: 8, copies: 4, folders: 5, changes: 5, rules: 1, words: 4, sends: 1, boxes: 3, bad: 50, crowd: 60, meanwhile: 2, declares: 10, special: 4},
 	{name: "drops", mail: 8, copies: 3, folders: 2, changes: 2, words: 3, special: 8, bad: 30, crowd: 30},
 }
 
@@ -36,8 +37,19 @@ func (m *maker) seldom(seed uint64) {
 		m.cfg.Bare = own.one(2)
 	case "contacts":
 		r.CreateContacts = true
+	case "declared":
+		m.reuse = own.one(2)
+		m.threads = !m.reuse
+		if own.one(3) {
+			m.early = 6
+		}
 	case "drops":
 		m.reuse, m.threads = false, true
+	default:
+		if own.one(6) { // few hosts declare
+			m.p.declares = 2
+			m.early = own.IntN(3)
+		}
 	}
 }
 
@@ -67,6 +79,8 @@ func (m *maker) special() event {
 			return several{{0, oddity{s.box, "limits the rate", 1}}, {time.Second, s}, {5 * time.Minute, m.outbox()}, {12 * time.Minute, m.outbox()}}
 		}
 		return several{{0, s}, {0, lose{s.box, 1, true}}, {2 * time.Minute, m.outbox()}, {5 * time.Minute, m.outbox()}}
+	case "declared":
+		return m.hadDeleted()
 	case "contacts":
 		// Of somebody who wrote already.
 		for range 5 {

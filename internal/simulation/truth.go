@@ -7,6 +7,7 @@ package simulation
 import (
 	"time"
 
+	"github.com/intellicon/email-integration/emailint/state"
 	"github.com/intellicon/email-integration/linker"
 	"github.com/intellicon/email-integration/provider"
 	"github.com/intellicon/email-integration/provider/providertest"
@@ -14,11 +15,12 @@ import (
 
 // Truth is everything that happened outside of the engine, as far as it decides what must come out: what the oracle reads.
 type Truth struct {
-	Boxes   []*Box
-	Mails   []*Mail
-	Records []*Record
-	Words   []Word // what people said, in the order in which it was stored
-	Rules   Rules  // as they are now
+	Boxes    []*Box
+	Mails    []*Mail
+	Records  []*Record
+	Words    []Word     // what people said, in the order in which it was stored
+	Declared []Declared // what the host had before, in the order in which it was declared
+	Rules    Rules      // as they are now
 
 	AlwaysCreate bool     // Rules.CreateContacts was on from the beginning to the end
 	EverExcluded []string // every domain and address that was in Rules.Excluded or Rules.Never at any time
@@ -114,6 +116,14 @@ type Word struct {
 	Perhaps []string
 }
 
+// Declared is an email that the host says it had before, as it was said last.
+type Declared struct {
+	Host      string // the host's own id
+	MessageID string
+	Author    string    // "": anybody's
+	Records   []*Record // as they were meant when it was said
+}
+
 // Saying is the kind of a word.
 type Saying string
 
@@ -127,14 +137,16 @@ const (
 
 // Observed is what the engine made of it, read from its state and from the CRM at rest.
 type Observed struct {
-	Rows   []Row
-	Emails []Email         // of the CRM, those without links included
-	Bare   map[string]bool // by the id of an email: the CRM was once told that it has no links
-	State  []Email         // of the state, linked or not, for those that the CRM doesn't have
-	Wakes  []string        // connections with a wake that was not served, in words
-	Moved  []Mutation
-	Sends  map[string]int    // by outbox key: how often the service accepted it
-	Outbox map[string]string // by outbox key: the state in which it is; those that were never stored are missing
+	Rows     []Row
+	Emails   []Email            // of the CRM, those without links included
+	Bare     map[string]bool    // by the id of an email: the CRM was once told that it has no links
+	Kept     map[string][]int64 // by the id of an email: the mailboxes that the CRM was once told to hold it when it was the host's
+	Declared state.DeclaredCounts
+	State    []Email  // of the state, linked or not, for those that the CRM doesn't have
+	Wakes    []string // connections with a wake that was not served, in words
+	Moved    []Mutation
+	Sends    map[string]int    // by outbox key: how often the service accepted it
+	Outbox   map[string]string // by outbox key: the state in which it is; those that were never stored are missing
 }
 
 // Row is a row of the ledger.
@@ -160,7 +172,9 @@ type Email struct {
 	Holders  []int64
 	Links    []linker.Link // those that count
 	Survivor string
-	Envelope bool // the state can still decide it without a mailbox
+	Envelope bool   // the state can still decide it without a mailbox
+	HostID   string // it is this one of the host's
+	Effaced  bool   // of the state: of an erased email only its id is left
 }
 
 // Mutation is what a rule of the inbox did.

@@ -61,8 +61,10 @@ type world struct {
 	boxes   []*box
 	truth   Truth
 	host    *caller
-	lives   int             // processes started
-	bare    map[string]bool // emails, by id, that the CRM was once told to have no links
+	lives   int                // processes started
+	bare    map[string]bool    // emails, by id, that the CRM was once told to have no links
+	had     map[string]bool    // the host's own emails, by its id, that it had before
+	kept    map[string][]int64 // by the id of an email that is the host's: mailboxes that held it since
 	fence   *fence
 	stumble int            // after so many failpoints the host's process dies; 0: it doesn't
 	passed  map[int64]bool // by connection: its last pass ended well
@@ -102,7 +104,7 @@ func newWorld(ctx context.Context, cfg Config, log io.Writer) (*world, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &world{ctx: ctx, cfg: cfg, clock: day0, store: st, crm: emailinttest.NewMemCRM(), mutations: map[mutationKey]*Mutation{}, bare: map[string]bool{}, passed: map[int64]bool{},
+	w := &world{ctx: ctx, cfg: cfg, clock: day0, store: st, crm: emailinttest.NewMemCRM(), mutations: map[mutationKey]*Mutation{}, bare: map[string]bool{}, had: map[string]bool{}, kept: map[string][]int64{}, passed: map[int64]bool{},
 		count: Counts{}, hash: fnv.New64a(), log: log}
 	w.truth.AlwaysCreate = true
 	w.fence = newFence(w)

@@ -1,0 +1,108 @@
+package simulation
+
+import (
+	"slices"
+
+	"github.com/intellicon/email-integration/linker"
+)
+
+// known is the email of the host's that a mail is; "": none. Which of several namesakes it is depends on which was decided first, so that is taken as it is.
+func (k *oracle) known(m *Mail) string {
+	for _, e := range k.state[m] {
+		if e.alive() && e.HostID != "" {
+			return e.HostID
+		}
+	}
+	return ""
+}
+
+// alive: it is an email by which a mail is known, not what is left of one.
+func (e Email) alive() bool { return e.Survivor == "" && !e.Effaced }
+
+// fits reports whether a mail may be what was declared, decided by a copy: it has the Message-ID and the author, and was not forged.
+func (k *oracle) fits(d Declared, m *Mail, by *Copy) bool {
+	return slices.Contains(k.ids[m], d.MessageID) && (d.Author == "" || d.Author == m.From) && (by.Sent || !m.Spoofed || k.t.Rules.ForgedThreads)
+}
+
+// declared is the declaration that counts for a mail: of the host's email that it is, else of one that no other mail is; and of these rather the one that names
+// the author. nil: none. Only what a mailbox shows is what was declared.
+func (k *oracle) declared(m *Mail, by *Copy) *Declared {
+	if !slices.ContainsFunc(k.held[m], func(l lying) bool { return k.readRow[l.copy] }) {
+		return nil
+	}
+	is := k.known(m)
+	var found *Declared
+	for i := range k.t.Declared {
+		d := &k.t.Declared[i]
+		switch {
+		case !k.fits(*d, m, by):
+		case is != "" && d.Host != is:
+		case is == "" && slices.ContainsFunc(k.o.State, func(e Email) bool { return e.alive() && e.HostID == d.Host }):
+		case is == "" && d.MessageID == m.MessageID && m.Renamed != "" && m.By.Erased: // nobody knows that id any more
+		case found == nil || found.Author == "" && d.Author != "":
+			found = d
+		}
+	}
+	return found
+}
+
+// hosted are the links that the host gave to a mail.
+func (k *oracle) hosted(m *Mail, by *Copy) links {
+	out := links{}
+	if d := k.declared(m, by); d != nil {
+		for _, on := range d.Records {
+			if r := now(on); r != nil {
+				out[r] = linker.ByHost
+			}
+		}
+	}
+	return out
+}
+
+// hosts checks R14.
+func (k *oracle) hosts() {
+	by := map[string]Email{} // of the CRM, with links
+	for _, e := range k.o.Emails {
+		if len(e.Links) == 0 || e.HostID == "" {
+			continue
+		}
+		if other, twice := by[e.HostID]; twice {
+			k.violation(promiseOwn, "%s is email %s (mail %s) and email %s (mail %s), want one", e.HostID, other.ID, other.Subject, e.ID, e.Subject)
+		}
+		by[e.HostID] = e
+	}
+	met := map[string]Email{}
+	for _, e := range k.o.State {
+		if !e.alive() || e.HostID == "" {
+			continue
+		}
+		if other, twice := met[e.HostID]; twice {
+			k.violation(promiseOwn, "%s is email %s and email %s in the state, want one", e.HostID, other.ID, e.ID)
+		}
+		met[e.HostID] = e
+	}
+	for _, m := range k.t.Mails {
+		is := k.known(m)
+		cs := k.deciders(m)
+		if is != "" && !slices.ContainsFunc(k.t.Declared, func(d Declared) bool {
+			return d.Host == is && slices.ContainsFunc(cs, func(c *Copy) bool { return k.fits(d, m, c) })
+		}) && len(cs) > 0 {
+			k.violation(promiseDeclared, "mail %s (Message-ID %s, from %s, forged: %v) is %s, which was not declared so", m.Subject, m.MessageID, m.From, m.Spoofed, is)
+		}
+		if is != "" || k.frozen(m) || len(k.has(m)) == 0 {
+			continue
+		}
+		if d := k.declared(m, cs[0]); d != nil {
+			k.violation(promiseDeclared, "mail %s is linked, and is not %s, as which it was declared", m.Subject, d.Host)
+		}
+	}
+	declared, may := len(k.t.Declared), 0 // those whose email was met
+	for _, d := range k.t.Declared {
+		if _, ok := met[d.Host]; ok {
+			may++
+		}
+	}
+	if c := k.o.Declared; c.Declared != declared || c.Met > may || c.Met < len(met) {
+		k.violation(promiseDeclared, "%d are declared, and %d met; want %d, and %d to %d", c.Declared, c.Met, declared, len(met), may)
+	}
+}
