@@ -225,6 +225,23 @@ func TestDoubles(t *testing.T) {
 	o.has("old@x")
 }
 
+// What a mail is it stays, with the links of that: also where the CRM has a second email of the same Message-ID and names its author.
+func TestDeclaredAsAnotherLater(t *testing.T) {
+	o := newOffice(t, false, "ann")
+	o.arrives("ann", provider.RoleInbox, "old@x", stranger, "To: ann@own.example")
+	o.connect("ann")
+	o.declare(emailint.DeclaredEmail{ID: "crm-1", MessageID: "old@x", Records: []linker.Record{pat}})
+	o.rest()
+	o.has("old@x", "pat by host; ann; whole")
+	o.declare(emailint.DeclaredEmail{ID: "crm-2", MessageID: "old@x", From: "nobody@elsewhere.example", Records: []linker.Record{ada}})
+	o.rest()
+	o.has("old@x", "pat by host; ann; whole")
+	o.met(2, 1, 2)
+	if got := fmt.Sprint(o.hostID("old@x")); got != "[crm-1]" {
+		t.Errorf("the CRM's own ids are %s", got)
+	}
+}
+
 func TestWhatCannotBeDeclared(t *testing.T) {
 	w := emailinttest.New(t)
 	_, err := w.Engine.Declare(t.Context(), emailinttest.Org, emailint.DeclaredEmail{}, emailint.DeclaredEmail{ID: "a\x00", MessageID: "<>", From: "nobody", Records: []linker.Record{{Kind: linker.Contact}}})

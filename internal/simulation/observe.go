@@ -83,13 +83,15 @@ func (w *world) observe() (o Observed, err error) {
 		last = max(last, out.Email)
 		subjects[out.Email] = m.Subject
 	}
-	for id := int64(1); id <= last; id++ {
+	// One that nothing names any more may be the host's email still.
+	for id := int64(1); id <= last+20; id++ {
 		e, err := w.store.Email(w.ctx, org, id)
 		if errors.Is(err, state.ErrNotFound) {
 			continue
 		} else if err != nil {
 			return o, err
 		}
+		last = max(last, id)
 		x := Email{ID: strconv.FormatInt(id, 10), Subject: subjects[id], Revision: e.Revision, Holders: e.Holders, Links: e.Effective(), Envelope: len(e.Envelope) > 0,
 			HostID: e.HostID, Effaced: e.Fingerprint == ""}
 		if m := w.mail(x.Subject); m != nil && m.Key != "" {

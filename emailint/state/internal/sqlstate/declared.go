@@ -98,10 +98,10 @@ func (s *Store) Declared(ctx context.Context, org string) (c state.DeclaredCount
 }
 
 // free is true of a declaration d whose email no other Email is than the one that asks.
-const free = `NOT EXISTS (SELECT 1 FROM declared o WHERE o.org = d.org AND o.host = d.host AND o.email <> 0 AND o.email <> ?)`
+const free = `NOT EXISTS (SELECT 1 FROM declared o WHERE o.org = d.org AND o.host = d.host AND o.email <> 0 AND o.email <> ?4)`
 
-// declaredAs returns the declarations that a mail with these Message-IDs may be, and that is an Email, or 0.
-func (t *tx) declaredAs(org string, email int64, hashes []state.Hash) (out []state.Declared, err error) {
+// declaredAs returns the declarations that a mail with these Message-IDs may be, and that is an Email, or none. What it was found to be it stays.
+func (t *tx) declaredAs(org string, e state.Email, hashes []state.Hash) (out []state.Declared, err error) {
 	if !t.known.declares {
 		return nil, nil
 	}
@@ -117,7 +117,7 @@ func (t *tx) declaredAs(org string, email int64, hashes []state.Hash) (out []sta
 			b, err := hex.DecodeString(author)
 			d.MessageID, d.Author = h, state.Hash(b)
 			return d, err
-		}, `SELECT d.id, d.author, d.host FROM declared d WHERE d.org = ? AND d.hash = ? AND `+free+` ORDER BY d.id`, org, []byte(h), email)
+		}, `SELECT d.id, d.author, d.host FROM declared d WHERE d.org = ?1 AND d.hash = ?2 AND (d.host = ?3 OR ?3 = '') AND `+free+` ORDER BY d.id`, org, []byte(h), e.HostID, e.ID)
 		if err != nil {
 			return nil, err
 		}
@@ -131,7 +131,7 @@ func (t *tx) declaredAs(org string, email int64, hashes []state.Hash) (out []sta
 	return out, nil
 }
 
-// declarable reports whether a value may still be the declared email that it was found to be, and is given to the Email that is declared so already.
+// declarable reports whether a value may still be the declared email that it was found to be: no other Email is it, and the one that the value is given to is no other.
 func (t *tx) declarable(org string, v state.EmailValue) (ok bool, err error) {
 	if v.Declared == 0 {
 		return true, nil
@@ -146,11 +146,13 @@ func (t *tx) declarable(org string, v state.EmailValue) (ok bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	is := int64(0)
+	var is state.Email
 	if len(ids) > 0 {
-		is = ids[0]
+		if is, err = t.email(ids[0]); err != nil {
+			return false, err
+		}
 	}
-	err = t.row(`SELECT EXISTS (SELECT 1 FROM declared d WHERE d.id = ? AND d.org = ? AND `+free+`)`, v.Declared, org, is).Scan(&ok)
+	err = t.row(`SELECT EXISTS (SELECT 1 FROM declared d WHERE d.id = ?1 AND d.org = ?2 AND (d.host = ?3 OR ?3 = '') AND `+free+`)`, v.Declared, org, is.HostID, is.ID).Scan(&ok)
 	return ok, err
 }
 

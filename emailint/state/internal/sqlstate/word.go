@@ -204,7 +204,7 @@ func (t *tx) words(org string, q state.ThreadQuery, out *state.Thread) error {
 	if e.Dropped || e.Restored {
 		said, dropped = true, e.Dropped
 	}
-	if out.Declared, err = t.declaredAs(org, e.ID, own); err != nil {
+	if out.Declared, err = t.declaredAs(org, e, own); err != nil {
 		return err
 	}
 	out.Words = links
