@@ -242,6 +242,34 @@ func TestDeclaredAsAnotherLater(t *testing.T) {
 	}
 }
 
+// Of a mail that we sent only the colleague's copy is shown: the outbox's row of it comes to the same as that copy.
+func TestDeclaredAndSentWithoutACopy(t *testing.T) {
+	o := newOffice(t, false, "ann", "bob")
+	o.boxes["ann"].NoSentCopy(true)
+	s, version, err := o.engine.Settings(t.Context(), emailinttest.Org)
+	o.ok(err)
+	s.FileSent = false
+	_, err = o.engine.SetSettings(t.Context(), emailinttest.Org, s, version)
+	o.ok(err)
+	o.connect("ann", "bob")
+	o.declare(emailint.DeclaredEmail{ID: "crm-1", MessageID: "sent@x", Records: []linker.Record{pat}})
+	header := []string{"From: ann@own.example", "To: nobody@elsewhere.example, bob@own.example"}
+	_, err = o.engine.Send(t.Context(), emailinttest.Org, emailint.Outgoing{Connection: o.conns["ann"], Key: "k", From: "ann@own.example",
+		Recipients: []string{"nobody@elsewhere.example", "bob@own.example"}, Raw: []byte(strings.Join(header, "\r\n") +
+			"\r\nSubject: sent@x\r\nDate: Mon, 02 Mar 2026 09:00:00 +0000\r\nMessage-ID: <sent@x>\r\n\r\nThe text of sent@x.\r\n")})
+	o.ok(err)
+	o.rest()
+	o.has("sent@x")
+	o.met(1, 0, 1) // nobody has shown it
+	o.arrives("bob", provider.RoleInbox, "sent@x", header...)
+	for range 3 {
+		o.ok(o.engine.Sync(t.Context(), emailinttest.Org, o.conns["bob"]))
+		o.ok(o.engine.Sync(t.Context(), emailinttest.Org, o.conns["ann"]))
+		o.has("sent@x", "pat by host; ann, bob; whole")
+	}
+	o.met(1, 1, 1)
+}
+
 func TestWhatCannotBeDeclared(t *testing.T) {
 	w := emailinttest.New(t)
 	_, err := w.Engine.Declare(t.Context(), emailinttest.Org, emailint.DeclaredEmail{}, emailint.DeclaredEmail{ID: "a\x00", MessageID: "<>", From: "nobody", Records: []linker.Record{{Kind: linker.Contact}}})

@@ -14,7 +14,7 @@ import (
 // observe reads what the engine made of everything, and completes the truth with what became of sends. Looking is no part of a run.
 func (w *world) observe() (o Observed, err error) {
 	o.Bare, o.Kept = w.bare, w.kept
-	if o.Declared, err = w.store.Declared(w.ctx, org); err != nil {
+	if o.Met, err = w.store.Declared(w.ctx, org); err != nil {
 		return o, err
 	}
 	o.Sends, o.Outbox = map[string]int{}, map[string]string{}

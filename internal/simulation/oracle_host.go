@@ -25,12 +25,12 @@ func (k *oracle) fits(d Declared, m *Mail, by *Copy) bool {
 }
 
 // declared is the declaration that counts for a mail: of the host's email that it is, else of one that no other mail is; and of these rather the one that names
-// the author. nil: none. Only what a mailbox shows is what was declared.
+// the author. nil: none. Only what a mailbox showed is what was declared.
 func (k *oracle) declared(m *Mail, by *Copy) *Declared {
-	if !slices.ContainsFunc(k.held[m], func(l lying) bool { return k.readRow[l.copy] }) {
+	is := k.known(m)
+	if is == "" && !slices.ContainsFunc(k.held[m], func(l lying) bool { return k.readRow[l.copy] }) {
 		return nil
 	}
-	is := k.known(m)
 	var found *Declared
 	for i := range k.t.Declared {
 		d := &k.t.Declared[i]
@@ -89,7 +89,7 @@ func (k *oracle) hosts() {
 		}) && len(cs) > 0 {
 			k.violation(promiseDeclared, "mail %s (Message-ID %s, from %s, forged: %v) is %s, which was not declared so", m.Subject, m.MessageID, m.From, m.Spoofed, is)
 		}
-		if is != "" || k.frozen(m) || len(k.has(m)) == 0 {
+		if is != "" || len(cs) == 0 || k.frozen(m) || len(k.has(m)) == 0 {
 			continue
 		}
 		if d := k.declared(m, cs[0]); d != nil {
@@ -102,7 +102,7 @@ func (k *oracle) hosts() {
 			may++
 		}
 	}
-	if c := k.o.Declared; c.Declared != declared || c.Met > may || c.Met < len(met) {
+	if c := k.o.Met; c.Declared != declared || c.Met > may || c.Met < len(met) {
 		k.violation(promiseDeclared, "%d are declared, and %d met; want %d, and %d to %d", c.Declared, c.Met, declared, len(met), may)
 	}
 }

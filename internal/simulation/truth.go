@@ -137,16 +137,16 @@ const (
 
 // Observed is what the engine made of it, read from its state and from the CRM at rest.
 type Observed struct {
-	Rows     []Row
-	Emails   []Email            // of the CRM, those without links included
-	Bare     map[string]bool    // by the id of an email: the CRM was once told that it has no links
-	Kept     map[string][]int64 // by the id of an email: the mailboxes that the CRM was once told to hold it when it was the host's
-	Declared state.DeclaredCounts
-	State    []Email  // of the state, linked or not, for those that the CRM doesn't have
-	Wakes    []string // connections with a wake that was not served, in words
-	Moved    []Mutation
-	Sends    map[string]int    // by outbox key: how often the service accepted it
-	Outbox   map[string]string // by outbox key: the state in which it is; those that were never stored are missing
+	Rows   []Row
+	Emails []Email              // of the CRM, those without links included
+	Bare   map[string]bool      // by the id of an email: the CRM was once told that it has no links
+	Kept   map[string][]int64   // by the id of an email: the mailboxes that the CRM was once told to hold it when it was the host's
+	Met    state.DeclaredCounts // of what the host declared
+	State  []Email              // of the state, linked or not, for those that the CRM doesn't have
+	Wakes  []string             // connections with a wake that was not served, in words
+	Moved  []Mutation
+	Sends  map[string]int    // by outbox key: how often the service accepted it
+	Outbox map[string]string // by outbox key: the state in which it is; those that were never stored are missing
 }
 
 // Row is a row of the ledger.

@@ -115,7 +115,7 @@ func (t *tx) declaredAs(org string, e state.Email, hashes []state.Hash) (out []s
 				return d, err
 			}
 			b, err := hex.DecodeString(author)
-			d.MessageID, d.Author = h, state.Hash(b)
+			d.MessageID, d.Author, d.Met = h, state.Hash(b), e.HostID != ""
 			return d, err
 		}, `SELECT d.id, d.author, d.host FROM declared d WHERE d.org = ?1 AND d.hash = ?2 AND (d.host = ?3 OR ?3 = '') AND `+free+` ORDER BY d.id`, org, []byte(h), e.HostID, e.ID)
 		if err != nil {
