@@ -301,6 +301,7 @@ func (e reset) do(h *caller) error {
 	} else {
 		b.fake.ResetFolder(e.role)
 	}
+	b.Stirred = true
 	h.w.count["cursors expired"]++
 	h.w.note(b)
 	return nil
@@ -410,6 +411,7 @@ func (e forget) do(h *caller) error {
 		return nil
 	}
 	b.fake.Forget()
+	b.Stirred = true
 	b.holes = true
 	return reconcile{e.box}.do(h)
 }
@@ -423,6 +425,7 @@ func (e reconcile) do(h *caller) error {
 	if !b.alive() || b.paused {
 		return nil
 	}
+	b.Stirred = true
 	return h.call("Reconcile "+e.box, func(p *process) error {
 		if c, err := w.store.Connection(w.ctx, org, b.Conn); b.paused || !b.alive() || err != nil || c.State != state.Connected {
 			return nil // not now: at rest
@@ -638,9 +641,13 @@ func (e lose) do(h *caller) error {
 type rules struct {
 	what, of string
 	on       bool
+	days     int
 }
 
 func (e rules) String() string {
+	if e.what == "days to import" {
+		return fmt.Sprintf("rules: %d days are to be imported", e.days)
+	}
 	return fmt.Sprintf("rules: %s %s %s", e.what, e.of, map[bool]string{true: "on", false: "off"}[e.on])
 }
 
@@ -666,6 +673,10 @@ func (e rules) do(h *caller) error {
 		r.Never = toggle(r.Never)
 	case "archiving":
 		r.Archive = e.on
+	case "people first":
+		r.PeopleFirst = e.on
+	case "days to import":
+		r.ImportDays = e.days
 	default:
 		panic("simulation: no rule " + e.what)
 	}

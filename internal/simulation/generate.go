@@ -60,7 +60,9 @@ type maker struct {
 	// What does not go together in a run: where Message-IDs are reused it depends on the order of things on which mails a word on a thread holds.
 	reuse, erases, threads bool
 	declared               []declare
-	early                  int // so many declarations come before anything else
+	history                int           // so many more mails come before anything is connected
+	apart                  time.Duration // at most that much one after the other
+	early                  int           // so many declarations come before anything else
 	elapsed                time.Duration
 }
 
@@ -83,12 +85,13 @@ func GenerateAs(seed uint64, profile string) Script {
 	if m.one(6) {
 		m.cfg.Rules.Excluded = []string{pick(m, domains)}
 	}
+	m.cfg.Rules.ImportDays, m.apart = -1, time.Hour
 	m.seldom(seed)
 	for range 2 + m.IntN(4) {
 		m.step(time.Second, m.create())
 	}
-	for range 2 + m.IntN(6) {
-		m.step(m.a(time.Hour), m.arrival())
+	for range 2 + m.IntN(6) + m.history {
+		m.step(m.a(m.apart), m.arrival())
 	}
 	for range m.early {
 		m.step(time.Second, m.declare())

@@ -158,6 +158,22 @@ func (s *hostStore) UpdateEmails(ctx context.Context, org string, es []crm.Email
 	})
 }
 
+// Addresses implements crm.AddressLister.
+func (s *hostStore) Addresses(ctx context.Context, org, after string, limit int) (who []string, next string, more bool, err error) {
+	err = s.call(func(t trouble) error {
+		if t != "" {
+			return errCRM
+		}
+		who, next, more, err = s.w.crm.Addresses(ctx, org, after, min(limit, 3)) // small pages
+		return err
+	})
+	if err != nil {
+		return nil, "", false, err
+	}
+	s.w.count["addresses that came first"] += len(who)
+	return who, next, more, nil
+}
+
 type remover struct{ s *hostStore }
 
 func (r remover) RemoveEmails(ctx context.Context, org string, es []crm.EmailState) error {

@@ -153,6 +153,7 @@ func (w *world) noteRule(b *box, h providertest.Handle, c *Copy) {
 	if in == (c.Role == provider.RoleInbox || c.Back) || c.Role == provider.RoleSent {
 		return
 	}
+	c.Stirred = true
 	k := mutationKey{b.Box, c.Mail.Subject}
 	mu := w.mutations[k]
 	if mu == nil {
@@ -192,7 +193,7 @@ func (w *world) notice() {
 // move moves a copy as its owner does.
 func (w *world) move(b *box, h providertest.Handle, c *Copy, to provider.Role) {
 	b.fake.Move(h, to)
-	c.Role, c.Back = to, false
+	c.Role, c.Back, c.Stirred = to, false, true
 	c.Unlisted = c.Unlisted && aside(to)
 	w.note(b)
 }

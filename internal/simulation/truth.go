@@ -35,6 +35,9 @@ type Box struct {
 	Connected time.Time
 	Erased    bool
 	Copies    []*Copy
+	Days      int  // the widest window that was to be imported since it was connected, as Rules.ImportDays
+	First     bool // people came first all the time since it was connected
+	Stirred   bool // it was listed anew, or compared: mail may have been told of again
 }
 
 // Mail is a message as its author wrote it. Copies are equal, but for Bcc, which the sender's own copy alone shows.
@@ -64,6 +67,7 @@ type Copy struct {
 	Back     bool              // at Gmail: in the inbox as well, where an archive that was taken back put it
 	Deleted  bool              // it is no more
 	Unlisted bool              // it was nowhere that is watched since it came
+	Stirred  bool              // it was moved, or a rule moved it
 }
 
 // Record is a record of the CRM with all that ever was. One that was deleted and made anew under its id is another Record.
@@ -88,6 +92,8 @@ type Rules struct {
 	Never                                []string // addresses
 	Release                              bool     // deleted mail is let go; constant in a run
 	Archive                              bool     // a rule of the inbox archives linked live mail
+	PeopleFirst                          bool     // of mail from before a mailbox was connected, that with people of the CRM is read and the rest listed, where reading costs
+	ImportDays                           int      // how far the import reaches back: -1 is all
 	ArchiveSince                         time.Time
 
 	// Constant in a run.

@@ -142,7 +142,7 @@ func newWorld(ctx context.Context, cfg Config, log io.Writer) (*world, error) {
 		w.host.Kill()
 	}
 	w.host.restart()
-	if err := w.host.settings(func(s *emailint.Settings) { s.Sync.ImportDays = -1 }, cfg.Rules); err != nil {
+	if err := w.host.settings(nil, cfg.Rules); err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
 	return w, nil
@@ -295,6 +295,7 @@ func (h *caller) settings(change func(*emailint.Settings), r Rules) error {
 		if change != nil {
 			change(&s)
 		}
+		s.Sync.PeopleFirst, s.Sync.ImportDays = r.PeopleFirst, r.ImportDays
 		s.Rules.Leads, s.Rules.Opportunities, s.Rules.CreateContacts = r.Leads, r.Opportunities, r.CreateContacts
 		if s.Rules.OpportunityPolicy = r.Policy; r.Policy == "" {
 			s.Rules.OpportunityPolicy = linker.AllOpportunities
@@ -327,6 +328,9 @@ func (h *caller) settings(change func(*emailint.Settings), r Rules) error {
 		r.ArchiveSince = since // what was planned while it was on may be done when it is on again
 	}
 	w.truth.Rules = r
+	for _, b := range w.boxes {
+		b.wanted(r)
+	}
 	w.truth.AlwaysCreate = w.truth.AlwaysCreate && r.CreateContacts
 	for _, x := range append(slices.Clone(r.Excluded), r.Never...) {
 		if !slices.Contains(w.truth.EverExcluded, x) {
@@ -342,7 +346,11 @@ func (h *caller) connect(b *box) error {
 	return h.call("Connect "+b.Name, func(p *process) error {
 		c, err := p.engine.Connect(w.ctx, org, emailint.NewConnection{User: b.Name, Provider: b.Name, Credential: []byte("{}")})
 		if err == nil {
+			if b.Conn == 0 {
+				b.Days, b.First = w.truth.Rules.ImportDays, true
+			}
 			b.Conn, b.Connected, b.paused = c.ID, c.ConnectedAt, false
+			b.wanted(w.truth.Rules)
 		}
 		return err
 	})
@@ -460,6 +468,14 @@ func (w *world) outstanding() error {
 		return fmt.Errorf("%d emails are undelivered", len(es))
 	}
 	return nil
+}
+
+// wanted notes what is to be read of a mailbox from now on.
+func (b *box) wanted(r Rules) {
+	if b.Days >= 0 && (r.ImportDays < 0 || r.ImportDays > b.Days) {
+		b.Days = r.ImportDays
+	}
+	b.First = b.First && r.PeopleFirst
 }
 
 func connID(s string) int64 {
