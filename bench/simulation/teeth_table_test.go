@@ -20,6 +20,7 @@ const (
 	identGo    = "emailint/internal/ident/ident.go"
 	intentGo   = "emailint/internal/intent/intent.go"
 	passGo     = "emailint/internal/pass/pass.go"
+	peopleGo   = "emailint/internal/pass/people.go"
 	planGo     = "emailint/internal/pass/plan.go"
 	reconGo    = "emailint/internal/reconcile/reconcile.go"
 	relinkGo   = "emailint/relink.go"
@@ -337,6 +338,23 @@ var teeth = []tooth{
 		edits: []edit{{decideGo, `if w.row.Fate.Decided() || w.row.Settled > 0 || w.said.Met {`, `if w.said.Met {`}}},
 	{rule: "19b", quick: true, profile: "contacts", seeds: 150, off: "another mailbox's copy of a mail makes contacts again", promise: "R11",
 		edits: []edit{{decideGo, `if w.row.Fate.Decided() || w.row.Settled > 0 || w.said.Met {`, `if w.row.Fate.Decided() || w.row.Settled > 0 {`}}},
+
+	{rule: "21a", quick: true, profile: "people first", off: "nobody who came to the CRM since is searched for", promise: "R1",
+		edits: []edit{{peopleGo, `if p.People == nil || p.People.asked {`, `if p.People == nil || p.People.asked || true {`}}},
+	{rule: "21b", quick: true, profile: "people first", off: "what was listed only is not read when people come first no more", promise: "R1",
+		edits: []edit{{peopleGo, `func (p *Pass) unlisted(ctx context.Context, runs []state.Run) error {
+	if p.People != nil {`, `func (p *Pass) unlisted(ctx context.Context, runs []state.Run) error {
+	if p.People != nil || true {`}}},
+	{rule: "21c", quick: true, profile: "people first", off: "a window that becomes wider is not read", promise: "R1",
+		edits: []edit{{passGo, `if p.Import.From.Before(p.Floor) {`, `if p.Import.From.Before(p.Floor) && false {`}}},
+	{rule: "21d", quick: true, profile: "people first", off: "what comes between connecting and the first pass is not read where nothing is imported", promise: "R1",
+		edits: []edit{{passGo, `if len(runs) == 0 {`, `if len(runs) == 0 && p.Import.From.Before(p.ConnectedAt) {`}}},
+	{rule: "21e", profile: "people first", off: "who matches something by other rules is not searched for", promise: "R1",
+		edits: []edit{{peopleGo, `if wanted := p.People.Wanted(); wanted != g.Wanted {`, `if wanted := p.People.Wanted(); wanted != g.Wanted && false {`}}},
+	{rule: "21f", quick: true, profile: "people first", off: "what is older than the window is read where it shows up", promise: "R1",
+		edits: []edit{{planGo, `return !received.IsZero() && received.Before(floor)`, `return received.IsZero() && received.Before(floor) && false`}}},
+	{rule: "21g", quick: true, profile: "people first", off: "what is listed only is read", promise: "R1",
+		edits: []edit{{passGo, `listed && r.Fate == state.FatePending`, `listed && false && r.Fate == state.FatePending`}}},
 
 	{rule: "20", quick: true, seeds: 800, off: "the cursor is saved before the rows of its page", planted: "a cursor saved before its rows", promise: "R1",
 		edits: []edit{{passGo, `c, err := p.Store.CommitPage(ctx, p.Lease, to)`, `if _, err := p.Store.CommitPage(ctx, p.Lease, state.Page{Run: to.Run, Revision: to.Revision, Cursor: to.Cursor, Done: to.Done}); err != nil {

@@ -367,6 +367,7 @@ func (e spoil) do(h *caller) error {
 		err = nil
 	}
 	h.w.count["mails spoiled or healed"]++
+	c.Stirred = true // it is read again, also where it was to be listed only
 	b.fake.Spoil(hd, err)
 	return nil
 }

@@ -29,12 +29,13 @@ var midday = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
 // newScene is three connected mailboxes, a contact ada@acme.example and an account acme.example, without a mail.
 func newScene() *scene {
 	s := &scene{clock: midday}
+	s.Rules.ImportDays = -1
 	s.Sends, s.Outbox, s.Kept = map[string]int{}, map[string]string{}, map[string][]int64{}
 	for i, b := range []struct {
 		name string
 		kind providertest.Personality
 	}{{"ann", providertest.IMAP}, {"bob", providertest.Gmail}, {"cid", providertest.Graph}} {
-		s.Boxes = append(s.Boxes, &Box{Name: b.name, Address: b.name + "@own.example", Kind: b.kind, Conn: int64(i + 1), Connected: midday})
+		s.Boxes = append(s.Boxes, &Box{Name: b.name, Address: b.name + "@own.example", Kind: b.kind, Conn: int64(i + 1), Connected: midday, Days: -1})
 	}
 	s.ann, s.bob, s.cid = s.Boxes[0], s.Boxes[1], s.Boxes[2]
 	s.ada = s.record("contact/ada", "ada@acme.example")
@@ -1019,6 +1020,46 @@ var teeth = []struct {
 		return func() { s.Wakes = []string{"connection 1 was woken 3 times and served 2"} }
 	}},
 
+	{promiseRow, "it was not to be imported, and was read", func(s *scene) func() {
+		s.imports(2)
+		s.early(72 * time.Hour)
+		s.Rows[0].Fate = "unread"
+		return func() { s.Rows[0].Fate = "unmatched" }
+	}},
+	{promiseRow, "it was to be imported by a wider window, and has no row", func(s *scene) func() {
+		s.imports(4)
+		s.early(72 * time.Hour)
+		return func() { s.Rows = nil }
+	}},
+	{promiseRow, "the window is wider by now, and it was listed only", func(s *scene) func() {
+		s.imports(2)
+		s.early(72 * time.Hour)
+		s.imports(4)
+		return func() { s.Rows[0].Fate = "unread" }
+	}},
+	{promiseRow, "a person of the CRM is in it, and it was listed only", func(s *scene) func() {
+		s.Rules.PeopleFirst, s.bob.First = true, true
+		m := s.early(time.Hour)
+		m.From = "ada@acme.example"
+		s.is(m, "linked", "contact/ada address", "account/acme domain")
+		return func() { s.Rows[0].Fate = "unread"; s.Emails, s.State = nil, nil }
+	}},
+	{promiseRow, "nobody in it was ever one of the CRM, and it was read", func(s *scene) func() {
+		s.Rules.PeopleFirst, s.bob.First = true, true
+		s.early(time.Hour)
+		s.Rows[0].Fate = "unread"
+		return func() { s.Rows[0].Fate = "unmatched" }
+	}},
+	{promiseRow, "people come first no more, and it was listed only", func(s *scene) func() {
+		s.early(time.Hour)
+		return func() { s.Rows[0].Fate = "unread" }
+	}},
+	{promiseRow, "it came since the mailbox was connected, and was listed only", func(s *scene) func() {
+		s.Rules.PeopleFirst, s.bob.First = true, true
+		s.early(-time.Hour)
+		return func() { s.Rows[0].Fate = "unread" }
+	}},
+
 	{promiseLinks, "R14 what the host had has its links", func(s *scene) func() {
 		m := s.had()
 		return func() { s.is(m, "unmatched") }
@@ -1167,6 +1208,21 @@ var teeth = []struct {
 		s.known(m, "own-1")
 		return func() { s.held(m, 1, 2, 3) }
 	}},
+}
+
+// imports sets how many days are to be imported, of every mailbox.
+func (s *scene) imports(days int) {
+	s.Rules.ImportDays = days
+	for _, b := range s.Boxes {
+		b.Days = days
+	}
+}
+
+// early is a mail of a stranger that came to bob so long before his mailbox was connected.
+func (s *scene) early(before time.Duration) *Mail {
+	m := s.mail("early", "someone@elsewhere.example", "bob@own.example")
+	s.comes(m, s.bob, provider.RoleInbox).Received = s.bob.Connected.Add(-before)
+	return m
 }
 
 // declares says that the host had a mail before, with records.
