@@ -108,6 +108,29 @@ func (s *hostStore) hosted(e crm.EmailState, whole bool) {
 	}
 }
 
+// own notes whose the CRM's own emails are, as a host has it that keeps the row it had: its row is that of the email that was saved last as it, until that one
+// is emptied or removed.
+func (w *world) own() {
+	es := w.crm.Emails(org)
+	for _, e := range es {
+		if e.HostID == "" || w.took[e.ID] >= e.Revision {
+			continue
+		}
+		w.took[e.ID] = e.Revision
+		switch {
+		case len(e.Links) > 0:
+			w.owner[e.HostID] = e.ID
+		case w.owner[e.HostID] == e.ID:
+			delete(w.owner, e.HostID)
+		}
+	}
+	for host, id := range w.owner {
+		if !slices.ContainsFunc(es, func(e crmEmail) bool { return e.ID == id }) {
+			delete(w.owner, host)
+		}
+	}
+}
+
 // declare makes a declaration: mostly of a mail of the last, at times of one that is yet to come, and sometimes wrong.
 func (m *maker) declare() event {
 	e := declare{name: fmt.Sprintf("m%d", 1+m.IntN(m.n+4))}
@@ -141,6 +164,40 @@ func (m *maker) declare() event {
 	}
 	m.declared = append(m.declared, e)
 	return e
+}
+
+// rarely makes what seldom meets.
+func (m *maker) rarely() event {
+	if m.one(2) {
+		return m.hadDeleted()
+	}
+	if m.one(2) { // what the engine sends, whose copy may go before anybody reads it
+		s, ok := m.send().(send)
+		d, is := m.declare().(declare)
+		if !ok || !is {
+			return nil
+		}
+		d.name, d.host, d.author = s.name, "own-"+s.name, ""
+		s.cc = append(s.cc, address(pick(m, owners)))
+		es := several{{0, s}, {time.Second, m.outbox()}, {time.Second, remove{s.name, s.box}}}
+		if m.one(2) {
+			return append(several{{0, d}}, es...)
+		}
+		return append(es, Step{m.a(time.Hour), d})
+	}
+	// It is met, and then declared as another, of its author.
+	d, ok := m.declare().(declare)
+	if !ok || len(m.mails) == 0 {
+		return nil
+	}
+	x := pick(m, m.mails)
+	d.name, d.host, d.author = x.name, "own-"+x.name, ""
+	other := d
+	other.host, other.author, other.records = d.host+"-too", x.from, nil
+	if r, ok := m.anyRecord(); ok {
+		other.records = []linker.Record{r}
+	}
+	return several{{0, d}, {time.Minute, m.work()}, {m.a(time.Hour), other}}
 }
 
 // hadDeleted is a mail that the host had, and that its mailbox deletes, before or after it was declared.

@@ -124,6 +124,7 @@ func (s *hostStore) SaveEmails(ctx context.Context, org string, es []crm.Email) 
 		s.told(e.EmailState)
 		s.hosted(e.EmailState, true)
 	}
+	defer s.w.own()
 	return s.call(func(t trouble) error {
 		if t == "" {
 			return s.w.crm.SaveEmails(ctx, org, es)
@@ -141,6 +142,7 @@ func (s *hostStore) UpdateEmails(ctx context.Context, org string, es []crm.Email
 		s.told(e)
 		s.hosted(e, false)
 	}
+	defer s.w.own()
 	return s.call(func(t trouble) error {
 		if t == "" {
 			return s.w.crm.UpdateEmails(ctx, org, es)
@@ -181,6 +183,7 @@ func (r remover) RemoveEmails(ctx context.Context, org string, es []crm.EmailSta
 	for _, e := range es {
 		r.s.told(crm.EmailState{ID: e.ID})
 	}
+	defer r.s.w.own()
 	return r.s.call(func(t trouble) error {
 		if t != "" {
 			return errCRM

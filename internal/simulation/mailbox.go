@@ -154,10 +154,18 @@ func (w *world) noteRule(b *box, h providertest.Handle, c *Copy) {
 		return
 	}
 	c.Stirred = true
-	k := mutationKey{b.Box, c.Mail.Subject}
+	box := b.Box
+	if b.Conn == 0 { // a worker stood at it while the mailbox was erased
+		for _, was := range w.truth.Boxes {
+			if was.Name == b.Name && was.Erased {
+				box = was
+			}
+		}
+	}
+	k := mutationKey{box, c.Mail.Subject}
 	mu := w.mutations[k]
 	if mu == nil {
-		mu = &Mutation{Box: b.Box, Subject: c.Mail.Subject}
+		mu = &Mutation{Box: box, Subject: c.Mail.Subject}
 		w.mutations[k] = mu
 	}
 	if in {

@@ -13,7 +13,7 @@ import (
 
 // observe reads what the engine made of everything, and completes the truth with what became of sends. Looking is no part of a run.
 func (w *world) observe() (o Observed, err error) {
-	o.Bare, o.Kept = w.bare, w.kept
+	o.Bare, o.Kept, o.Owner = w.bare, w.kept, w.owner
 	if o.Met, err = w.store.Declared(w.ctx, org); err != nil {
 		return o, err
 	}

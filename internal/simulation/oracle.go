@@ -62,6 +62,7 @@ type oracle struct {
 	seenRow, readRow map[*Copy]bool // the copy's Message-ID is known; it was decided
 	threaded         map[*Copy]bool // what the copy answers is known
 	email            map[*Copy]bool // a row of it belongs to an email
+	listed           map[*Copy]bool // it has a row
 
 	mailOf map[string]*Mail  // by id of an email
 	crm    map[*Mail][]Email // by subject
@@ -88,7 +89,7 @@ type lying struct {
 func newOracle(t Truth, o Observed) *oracle {
 	k := &oracle{
 		t: t, o: o, lies: map[place]lying{}, ids: map[*Mail][]string{}, bear: map[string][]*Mail{}, held: map[*Mail][]lying{},
-		threaded: map[*Copy]bool{}, email: map[*Copy]bool{}, mailOf: map[string]*Mail{},
+		threaded: map[*Copy]bool{}, email: map[*Copy]bool{}, listed: map[*Copy]bool{}, mailOf: map[string]*Mail{},
 		seenRow: map[*Copy]bool{}, readRow: map[*Copy]bool{}, crm: map[*Mail][]Email{}, state: map[*Mail][]Email{},
 		gives: map[*Mail]links{}, reach: map[*Mail]map[string]bool{}, words: map[*Mail]map[*Record]said{},
 		tops: map[*Mail]map[string]bool{}, right: map[*Mail][]decision{},
@@ -114,6 +115,7 @@ func newOracle(t Truth, o Observed) *oracle {
 	}
 	for _, r := range o.Rows {
 		if l, ok := k.lies[place{r.Conn, r.Item}]; ok {
+			k.listed[l.copy] = true
 			// Of mail aside Gmail tells an id, and nobody reads more.
 			k.seenRow[l.copy] = k.seenRow[l.copy] || r.Known || decided(r.Fate)
 			k.readRow[l.copy] = k.readRow[l.copy] || decided(r.Fate)

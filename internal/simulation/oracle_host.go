@@ -70,6 +70,9 @@ func (k *oracle) hosts() {
 			k.violation(promiseOwn, "%s is email %s (mail %s) and email %s (mail %s), want one", e.HostID, other.ID, other.Subject, e.ID, e.Subject)
 		}
 		by[e.HostID] = e
+		if owner := k.o.Owner[e.HostID]; owner != e.ID {
+			k.violation(promiseOwn, "%s has become email %q, want %s (mail %s)", e.HostID, owner, e.ID, e.Subject)
+		}
 	}
 	met := map[string]Email{}
 	for _, e := range k.o.State {

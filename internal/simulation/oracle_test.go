@@ -30,7 +30,7 @@ var midday = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
 func newScene() *scene {
 	s := &scene{clock: midday}
 	s.Rules.ImportDays = -1
-	s.Sends, s.Outbox, s.Kept = map[string]int{}, map[string]string{}, map[string][]int64{}
+	s.Sends, s.Outbox, s.Kept, s.Owner = map[string]int{}, map[string]string{}, map[string][]int64{}, map[string]string{}
 	for i, b := range []struct {
 		name string
 		kind providertest.Personality
@@ -1183,6 +1183,10 @@ var teeth = []struct {
 		m.MessageID = first.MessageID
 		return func() { s.known(m, "own-1") }
 	}},
+	{promiseOwn, "the row of the host's own went to what an erased email was", func(s *scene) func() {
+		s.had()
+		return func() { s.Owner["own-1"] = "7" }
+	}},
 	{promiseAgreement, "the CRM doesn't know that it is its own", func(s *scene) func() {
 		m := s.had()
 		return func() { e, _ := s.email(m); e.HostID = "" }
@@ -1235,7 +1239,7 @@ func (s *scene) declares(host string, m *Mail, author string, rs ...*Record) {
 func (s *scene) known(m *Mail, host string) {
 	e, stored := s.email(m)
 	e.HostID, stored.HostID = host, host
-	s.Kept[e.ID] = e.Holders
+	s.Kept[e.ID], s.Owner[host] = e.Holders, e.ID
 	s.Met.Met++
 }
 

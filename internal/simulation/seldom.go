@@ -93,7 +93,7 @@ func (m *maker) special() event {
 		}
 		return several{{0, s}, {0, lose{s.box, 1, true}}, {2 * time.Minute, m.outbox()}, {5 * time.Minute, m.outbox()}}
 	case "declared":
-		return m.hadDeleted()
+		return m.rarely()
 	case "people first":
 		switch m.IntN(6) {
 		case 0:

@@ -146,6 +146,7 @@ type Observed struct {
 	Rows   []Row
 	Emails []Email              // of the CRM, those without links included
 	Bare   map[string]bool      // by the id of an email: the CRM was once told that it has no links
+	Owner  map[string]string    // by the id of a host's own email: the email whose row it is now
 	Kept   map[string][]int64   // by the id of an email: the mailboxes that the CRM was once told to hold it when it was the host's
 	Met    state.DeclaredCounts // of what the host declared
 	State  []Email              // of the state, linked or not, for those that the CRM doesn't have

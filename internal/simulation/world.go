@@ -63,6 +63,8 @@ type world struct {
 	host    *caller
 	lives   int                // processes started
 	bare    map[string]bool    // emails, by id, that the CRM was once told to have no links
+	owner   map[string]string  // by the id of a host's own email: the email that has its row
+	took    map[string]int64   // by email: the revision up to which owner knows
 	had     map[string]bool    // the host's own emails, by its id, that it had before
 	kept    map[string][]int64 // by the id of an email that is the host's: mailboxes that held it since
 	fence   *fence
@@ -104,7 +106,7 @@ func newWorld(ctx context.Context, cfg Config, log io.Writer) (*world, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &world{ctx: ctx, cfg: cfg, clock: day0, store: st, crm: emailinttest.NewMemCRM(), mutations: map[mutationKey]*Mutation{}, bare: map[string]bool{}, had: map[string]bool{}, kept: map[string][]int64{}, passed: map[int64]bool{},
+	w := &world{ctx: ctx, cfg: cfg, clock: day0, store: st, crm: emailinttest.NewMemCRM(), mutations: map[mutationKey]*Mutation{}, bare: map[string]bool{}, had: map[string]bool{}, owner: map[string]string{}, took: map[string]int64{}, kept: map[string][]int64{}, passed: map[int64]bool{},
 		count: Counts{}, hash: fnv.New64a(), log: log}
 	w.truth.AlwaysCreate = true
 	w.fence = newFence(w)

@@ -359,6 +359,11 @@ func (t *tx) correct(org string, had state.Email, c state.Correction) error {
 			return err
 		}
 	}
+	if len(e.Aliases) == 0 && e.Fingerprint != "" {
+		if _, err := t.markDue(org, `SELECT id FROM ledger WHERE fingerprint = ? AND message_id IS NULL AND org = ? AND email <> ?`, []byte(e.Fingerprint), org, e.ID); err != nil {
+			return err
+		}
+	}
 	return t.wakeHolders(e.ID)
 }
 
