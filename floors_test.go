@@ -35,7 +35,9 @@ var floors = []struct {
 	{"internal/power", nil}, // how optional interfaces are found
 	{"emailint", []string{"message", "linker", "signature", "provider", "emailint", "internal/power"}},
 	{"emailint/internal/crash", []string{"message", "linker", "provider", "emailint", "internal/failpoint", "internal/power"}},
-	{"internal", []string{"message"}}, // what examples and bench share: an embedded mail server, mbox files
+	{"internal", []string{"message"}},                              // what examples and bench share: an embedded mail server, mbox files
+	{"internal/microsoft", []string{"provider/outlook/graphtest"}}, // what it published, for tests
+	{"internal/killed", []string{"message", "linker", "provider", "emailint"}},
 	{"internal/failpoint", []string{"message", "linker", "provider", "emailint", "internal/power"}},
 	{"internal/simulation", []string{"message", "linker", "provider", "emailint", "internal"}},
 	{"examples", []string{"message", "linker", "signature", "provider", "smtp", "emailint", "examples", "internal"}},
@@ -45,7 +47,7 @@ var floors = []struct {
 // heavy says in which packages alone a heavy dependency may be imported.
 var heavy = map[string][]string{
 	"modernc.org/sqlite":                 {"emailint/state/sqlite", "examples"},
-	"github.com/jackc/pgx":               {"emailint/state/postgres", "examples"},
+	"github.com/jackc/pgx":               {"emailint/state/postgres", "internal/killed", "examples"},
 	"github.com/riverqueue/river":        {"emailint/riverqueue", "examples"},
 	"github.com/microsoftgraph":          {"provider/outlook"},
 	"github.com/microsoft/kiota":         {"provider/outlook"},

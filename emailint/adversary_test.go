@@ -3,6 +3,7 @@ package emailint_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"slices"
 	"testing"
@@ -242,4 +243,63 @@ func TestLinksThatCameLaterAreNoReason(t *testing.T) {
 			}
 		}
 	})
+}
+
+// halting lists a folder anew, and gives up after the first message.
+type halting struct {
+	provider.Mailbox
+	halts *bool
+}
+
+func (b halting) Changes(ctx context.Context, c provider.Cursor) (provider.Page, error) {
+	p, err := b.Mailbox.Changes(ctx, c)
+	if err != nil || !*b.halts || len(p.Items) == 0 {
+		return p, err
+	}
+	*b.halts = false
+	p.Restart = p.Items[0].Folders
+	p.Unfinished = []string{p.Restart[0].ID}
+	p.Items, p.More = p.Items[:1], false
+	return p, nil
+}
+
+// Of a folder that is listed anew, and not to its end, what was not listed has not left it.
+func TestListingThatHalts(t *testing.T) {
+	now := time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
+	clock := func() time.Time { return now }
+	fake := providertest.NewFake(providertest.Graph, provider.Profile{Address: emailinttest.Owner}, clock)
+	halts := false
+	e, _, st, c := twisted(t, fake, clock, func(b provider.Mailbox, _ string) provider.Mailbox { return halting{b, &halts} })
+	placed := func() (n int) {
+		rows, err := st.Items(t.Context(), emailinttest.Org, c.ID, 0, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range rows {
+			if !r.Left {
+				n++
+			}
+		}
+		return n
+	}
+	for i := range 5 {
+		fake.Deliver([]byte(raw("ada@customer.example", fmt.Sprint(i, "@x"), "")), now, provider.RoleInbox)
+	}
+	if err := e.Sync(t.Context(), emailinttest.Org, c.ID); err != nil || placed() != 5 {
+		t.Fatalf("%d lie somewhere, %v", placed(), err)
+	}
+	now = now.Add(time.Minute)
+	fake.ResetFolder(provider.RoleInbox)
+	halts = true
+	if err := e.Sync(t.Context(), emailinttest.Org, c.ID); err != nil || halts {
+		t.Fatal(err)
+	}
+	if n := placed(); n != 5 {
+		t.Errorf("%d lie somewhere, and nobody saw the others leave", n)
+	}
+	now = now.Add(time.Minute)
+	fake.ResetFolder(provider.RoleInbox)
+	if err := e.Sync(t.Context(), emailinttest.Org, c.ID); err != nil || placed() != 5 {
+		t.Errorf("%d lie somewhere, %v", placed(), err)
+	}
 }

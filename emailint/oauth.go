@@ -264,8 +264,17 @@ func (e *Engine) attach(ctx context.Context, p provider.Authorizer, t *oauth2.To
 	if err != nil {
 		return Connection{}, err
 	}
-	if subject != "" {
-		prof.Subject = subject
+	if subject != "" && subject != prof.Subject {
+		// A mailbox that was adopted with tokens that name nobody is known by what its service calls the person, and stays the same one.
+		stored, err := e.o.State.Connections(ctx, b.Org)
+		if err != nil {
+			return Connection{}, err
+		}
+		if prof.Subject == "" || !slices.ContainsFunc(stored, func(c Connection) bool {
+			return c.User == b.User && c.Provider == b.Provider && c.Subject == prof.Subject && c.State != state.Erasing
+		}) {
+			prof.Subject = subject
+		}
 	}
 	if b.Reconnect != 0 {
 		had, err := e.o.State.Connection(ctx, b.Org, b.Reconnect)

@@ -454,6 +454,74 @@ func TestAdopt(t *testing.T) {
 	}
 }
 
+// nameless is a provider whose tokens name nobody, as those of a program that did not ask who signs in.
+type nameless struct {
+	*emailinttest.AuthProvider
+	server *emailinttest.AuthServer
+	names  bool
+}
+
+func (n *nameless) Subject(t *oauth2.Token) (string, error) {
+	if !n.names {
+		return "", nil
+	}
+	return n.AuthProvider.Subject(t)
+}
+
+func (n *nameless) OpenToken(ctx context.Context, tokens oauth2.TokenSource) (provider.Mailbox, error) {
+	box, err := n.AuthProvider.OpenToken(ctx, tokens)
+	if err != nil {
+		return nil, err
+	}
+	t, err := tokens.Token()
+	if err != nil {
+		return nil, err
+	}
+	subject, _, _ := n.server.Valid(t.AccessToken)
+	return named{box, "service's " + subject}, nil
+}
+
+// named is a mailbox whose service knows its owner by a name.
+type named struct {
+	provider.Mailbox
+	subject string
+}
+
+func (n named) Unwrap() provider.Mailbox { return n.Mailbox }
+
+func (n named) Profile(ctx context.Context) (provider.Profile, error) {
+	p, err := n.Mailbox.Profile(ctx)
+	p.Subject = n.subject
+	return p, err
+}
+
+// A mailbox that was adopted by a token that names nobody is the same one when its owner consents, and the service says who that is in other words.
+func TestAdoptedMailboxIsReconnected(t *testing.T) {
+	h := signingIn(t, emailinttest.AuthMicrosoft)
+	h.auth.SignIn(emailinttest.AuthUser{Subject: "owner", Address: emailinttest.Owner})
+	n := &nameless{AuthProvider: h.opts.Providers[1].(*emailinttest.AuthProvider), server: h.auth}
+	h.opts.Providers[1] = n
+	h.again()
+	c, err := h.Engine.Adopt(t.Context(), emailinttest.Org, emailint.Adoption{User: "ann", Provider: h.name, RefreshToken: emailint.Secret(h.elsewhere())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.names = true
+	for _, query := range []string{"", "connection=" + fmt.Sprint(c.ID)} {
+		if got := h.connect("ann-1", query); got.Get("connected") != fmt.Sprint(c.ID) {
+			t.Errorf("%q: it came back with %v", query, got)
+		}
+	}
+	if err := h.sync(c); err != nil {
+		t.Error(err)
+	}
+	// Another account is another mailbox.
+	h.auth.SignIn(emailinttest.AuthUser{Subject: "other", Address: "other@acme.example"})
+	if got := h.connect("ann-1", "connection="+fmt.Sprint(c.ID)); got.Has("connected") {
+		t.Errorf("another account: %v", got)
+	}
+}
+
 // A token that the service takes no more before its time is over is refreshed at once, not when it would have ended.
 func TestATokenThatIsRefusedEarly(t *testing.T) {
 	h := signingIn(t, emailinttest.AuthGoogle)

@@ -9,8 +9,8 @@ import (
 	"github.com/intellicon/email-integration/provider"
 )
 
-// maxPush bounds a notification; what is longer is no service's.
-const maxPush = 256 << 10
+// maxPush bounds a notification, of which Graph sends many in one post (facts 2.4); what is longer is no service's.
+const maxPush = 1 << 20
 
 // push takes what services send: it makes the mailboxes due that have news, and answers. Nothing is read from a mailbox meanwhile. Whether a mailbox is
 // known shows in no answer.

@@ -74,7 +74,7 @@ func TestPush(t *testing.T) {
 		{"a trial of the endpoint", "POST", "/email/push/imap", "s3cret", "try me", 200, "me", 0},
 		{"forged", "POST", "/email/push/imap", "", "news " + emailinttest.Owner, 401, "", 0},
 		{"a trouble of ours", "POST", "/email/push/imap", "s3cret", "later", 503, "", 0},
-		{"too long", "POST", "/email/push/imap", "s3cret", "news " + strings.Repeat("x", 300<<10), 413, "", 0},
+		{"too long", "POST", "/email/push/imap", "s3cret", "news " + strings.Repeat("x", 1100<<10), 413, "", 0},
 		{"of a provider that isn't there", "POST", "/email/push/gmail", "s3cret", "news x", 404, "", 0},
 		{"asked for", "GET", "/email/push/imap", "s3cret", "", 405, "", 0},
 	} {

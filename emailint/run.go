@@ -93,20 +93,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		e.o.Logger.WarnContext(ctx, "trying misconfigured mailboxes again", "error", err)
 	}
 	wait := &waiters{engine: e, running: map[int64]*waiting{}, vain: map[int64]int{}, parked: map[int64]*parked{}, said: map[int64]string{}}
-	wg.Go(func() {
-		tick := time.NewTicker(5 * time.Second)
-		defer tick.Stop()
-		for {
-			if err := e.Outbox(ctx); err != nil && ctx.Err() == nil {
-				e.o.Logger.WarnContext(ctx, "outbox", "error", err)
-			}
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-			}
-		}
-	})
+	wg.Go(func() { newOutboxes(e).run(ctx) })
 	wg.Go(func() {
 		tick := time.NewTicker(5 * time.Second)
 		defer tick.Stop()

@@ -37,6 +37,12 @@ var errErasing = errors.New("the mailbox is being erased")
 // giveUp is how long a worker may be silent in the middle of a release before another looks up what happened.
 const giveUp = 10 * time.Minute
 
+// staging is how long a worker may be silent while it stages a message before another begins anew. Half of it is enough: a minute, and what the bytes
+// take at 100 KB/s.
+func staging(raw []byte) time.Duration {
+	return 2*time.Minute + time.Duration(len(raw)/50_000)*time.Second
+}
+
 // Send stores the message, sends it, and links it. An error means that nothing was stored. After that the outcome is in
 // Sending.State: sent; failed; staged or queued when it is tried again by Run; unknown when the answer was lost and nobody can
 // say, in which case it is never sent again blindly. A second call with the same Key returns what became of the first.
@@ -74,6 +80,7 @@ func (e *Engine) Send(ctx context.Context, org string, m Outgoing) (Sending, err
 		return Sending{}, fmt.Errorf("emailint: sending: %w", err)
 	}
 	row := state.Outgoing{Key: m.Key, Org: org, Connection: m.Connection, Raw: m.Raw, State: state.OutQueued, Created: e.o.Now(), Change: change}
+	row.NextTry = e.o.Now().Add(staging(m.Raw)) // it is sent here; Run takes it up where that vanishes
 	if err := d.Outgoing(ctx, env, &row); err != nil {
 		return Sending{}, fmt.Errorf("emailint: sending: %w", err)
 	}
@@ -135,7 +142,16 @@ func (e *Engine) dispatch(ctx context.Context, org string, row state.Outgoing) (
 		if err := json.Unmarshal(row.Options, &opts); err != nil {
 			return row, err
 		}
-		if staged, err = s.Stage(ctx, row.Raw, opts); err != nil {
+		// From here until it is staged no other worker finds it due: a draft that two made would be left over.
+		until := staging(row.Raw)
+		if row, err = e.o.State.OutboxStep(ctx, org, row.Key, state.OutQueued, state.OutQueued,
+			state.Step{Error: row.Error, NextTry: e.o.Now().Add(until), Claim: true, Was: row.NextTry}); err != nil {
+			return row, err
+		}
+		sctx, cancel := context.WithTimeout(ctx, until/2)
+		staged, err = s.Stage(sctx, row.Raw, opts)
+		cancel()
+		if err != nil {
 			return e.unsent(ctx, org, row, err)
 		}
 		b, err := json.Marshal(staged)
@@ -249,29 +265,4 @@ func (e *Engine) deliverSent(ctx context.Context, org string, row state.Outgoing
 	mail.Sent, mail.Received = true, row.Created
 	full := map[int64]crm.Email{m.ID: {Message: *mail, Outbound: true, When: row.Created}}
 	return d.Send(ctx, []state.Email{m}, full)
-}
-
-// Outbox works once on what is due: messages to send or to look up, copies to file in Sent. Run does so by itself every few
-// seconds; a host with a queue of its own calls it. Several may at the same time.
-func (e *Engine) Outbox(ctx context.Context) error {
-	if err := e.observing(ctx); errors.Is(err, ErrObserving) {
-		return nil
-	} else if err != nil {
-		return err
-	}
-	return errors.Join(e.outbox(ctx), e.copies(ctx))
-}
-
-func (e *Engine) outbox(ctx context.Context) error {
-	rows, err := e.o.State.OutboxDue(ctx, "", e.o.Now(), 20)
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, row := range rows {
-		if _, err := e.dispatch(ctx, row.Org, row); err != nil && !errors.Is(err, state.ErrStale) {
-			errs = append(errs, fmt.Errorf("sending %s: %w", row.Key, err))
-		}
-	}
-	return errors.Join(errs...)
 }

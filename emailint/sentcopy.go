@@ -21,13 +21,9 @@ const (
 	copyTries = 8
 )
 
-// copies looks after the copies in Sent of what was sent by SMTP: looked for first, filed where there is none, and at most
+// copies looks after the copies in Sent of what was sent by SMTP, of one mailbox or several: looked for first, filed where there is none, and at most
 // once: "tried" is committed before, and a row found in that state is only looked for again.
-func (e *Engine) copies(ctx context.Context) error {
-	rows, err := e.o.State.CopiesDue(ctx, "", e.o.Now(), 20)
-	if err != nil {
-		return err
-	}
+func (e *Engine) copies(ctx context.Context, rows []state.Outgoing) error {
 	var errs []error
 	shut := map[int64]time.Time{} // mailboxes that did not open, or limit our rate, and when to try again
 	for _, row := range rows {

@@ -70,6 +70,9 @@ type Page struct {
 	Left  []Removal
 	// Restart names folders whose earlier ids are void and that will be listed again. Where mail may lie in no folder, Folder{} speaks of it.
 	Restart []Folder
+	// Unfinished are the ids of folders of which such a listing is not over, though More is false, as the service lists them no further now: of what did
+	// not reappear in them nothing is known.
+	Unfinished []string
 	// Recount names folders that messages went out of without the service saying which, as IMAP without QRESYNC does: what
 	// Inventory lists of the folder tells.
 	Recount []Folder

@@ -188,8 +188,6 @@ var teeth = []tooth{
 		edits: []edit{{declaredGo, "if _, err := t.markDue(org, `SELECT id FROM ledger WHERE message_id = ? AND org = ?`, []byte(d.MessageID), org); err != nil {\n\t\treturn \"\", false, false, err\n\t}", ``},
 			{declaredGo, "_, err = t.markDue(org, `SELECT l.id", "_, err = t.declaredRecords(0)\n\t_ = func() (int, error) { return t.markDue(org, `SELECT l.id"},
 			{declaredGo, "WHERE a.hash = ? AND l.org = ?`, []byte(d.MessageID), org)", "WHERE a.hash = ? AND l.org = ?`, []byte(d.MessageID), org) }"}}},
-	{rule: "12m", profile: "declared", off: "a declaration raises no change number", promise: "R14|R7|R3",
-		edits: []edit{{declaredGo, `if !moved {`, `if true {`}}},
 	{rule: "12n", profile: "declared", off: "Settle doesn't compare whether another email is the host's by now", promise: "R14|R7|R3",
 		edits: []edit{{settleGo, `if ok, err := t.declarable(l.Org, *st.Email); err != nil || !ok {`, `if _, err := t.declarable(l.Org, *st.Email); err != nil {`}}},
 	{rule: "12o", profile: "declared", off: "a mail that is one of the host's emails becomes what another is declared to be", promise: "R14|R7|R3",
@@ -198,11 +196,11 @@ var teeth = []tooth{
 		edits: []edit{{decideGo, `case c.Author != "" && len(w.env.From) == 1 && state.Hash(d.Hasher.Key(w.env.From[0].Key)) == c.Author:`, `case c.Author != "":`}}},
 	{rule: "12q", profile: "declared", off: "a mail that was found to be forged is the declared one", promise: "R14|R7|R3",
 		edits: []edit{{decideGo, `if w.row.ID == 0 || !w.env.Sent && w.env.Auth == message.AuthFail && !d.Rules.FailedAuth.InheritThread {`, `if w.row.ID == 0 || w.env.Auth == message.AuthFail && len(w.said.Declared) == 0 {`}}},
-	{rule: "12r", profile: "declared", off: "what the engine sends is the declared one before a mailbox shows it", promise: "R14|R7|R3",
+	{rule: "12r", seeds: 500, profile: "declared", off: "what the engine sends is the declared one before a mailbox shows it", promise: "R14|R7|R3",
 		edits: []edit{{decideGo, `case state.IsOutbox(w.row.Item) && !c.Met:`, `case state.IsOutbox(w.row.Item) && false:`}}},
 	{rule: "12s", profile: "declared", off: "the row of the outbox is never the declared one, also where a copy is", promise: "drain|R14|R7|R3",
 		edits: []edit{{decideGo, `case state.IsOutbox(w.row.Item) && !c.Met:`, `case state.IsOutbox(w.row.Item):`}}},
-	{rule: "12t", quick: true, profile: "declared", off: "an email that the host had is let go where its mailbox deletes it", promise: "R6|R7",
+	{rule: "12t", profile: "declared", off: "an email that the host had is let go where its mailbox deletes it", promise: "R6|R7",
 		edits: []edit{{emailGo, `if e.HostID != "" {
 		return true, nil`, `if e.HostID != "" && false {
 		return true, nil`}}},
@@ -216,16 +214,16 @@ var teeth = []tooth{
 		edits: []edit{{emailGo, `UPDATE email SET host = ?, envelope_revision = revision WHERE id = ?`, `UPDATE email SET host = ? WHERE id = ?`}}},
 	{rule: "12x", quick: true, profile: "declared", off: "what is declared again keeps the records of the first time", promise: "R14|R7|R3",
 		edits: []edit{{declaredGo, `if err != nil || slices.Equal(had, records) {`, `if err != nil || len(had) > 0 || slices.Equal(had, records) {`}}},
-	{rule: "12y", quick: true, profile: "declared", off: "a second email of one Message-ID and author takes the place of the first", promise: "R14|R7|R3",
+	{rule: "12y", profile: "declared", off: "a second email of one Message-ID and author takes the place of the first", promise: "R14|R7|R3",
 		edits: []edit{{declaredGo, `case host != d.HostID:`, `case host != d.HostID && len(records) == 0:`}}},
 	{rule: "12z", quick: true, profile: "declared", off: "links of the host's are not inherited", promise: "R7|R3",
 		edits: []edit{{"linker/linker.go", `l.By == ByPerson || l.By == ByHost) && !l.Removed`, `l.By == ByPerson) && !l.Removed`}}},
 	{rule: "12A", quick: true, profile: "declared", off: "an exclusion takes off the host's link", promise: "R7|R3",
 		edits: []edit{{linkerGo, `return m.verdict(Excluded, "", 0)`, `m.links = slices.DeleteFunc(m.links, func(l Link) bool { return l.By == ByHost })
 		return m.verdict(Excluded, "", 0)`}}},
-	{rule: "12B", quick: true, profile: "declared", off: "the host's link outweighs a person's", promise: "R7|R3",
+	{rule: "12B", profile: "declared", off: "the host's link outweighs a person's", promise: "R7|R3",
 		edits: []edit{{linkerGo, `strengthHost         = 95`, `strengthHost         = 105`}}},
-	{rule: "12C", quick: true, profile: "declared", off: "a record that a person took off stays where the host linked it", promise: "R7|R3",
+	{rule: "12C", profile: "declared", off: "a record that a person took off stays where the host linked it", promise: "R7|R3",
 		edits: []edit{{linkerGo, `if m.removed(rec) {
 		return
 	}`, `if by != ByHost && m.removed(rec) {
@@ -239,7 +237,7 @@ var teeth = []tooth{
 		}
 	}
 	m.related(&e, found)`}}},
-	{rule: "12E", profile: "declared", off: "a mail that links is not told to be the host's where it was declared without records", promise: "R14",
+	{rule: "12E", quick: true, profile: "declared", off: "a mail that links is not told to be the host's where it was declared without records", promise: "R14",
 		edits: []edit{{decideGo, `if w.known != nil && len(w.dec.Links) > 0 {`, `if w.known != nil && len(w.known.Records) > 0 && len(w.dec.Links) > 0 {`}}},
 	{rule: "9m", profile: "declared", off: "a reply that has the records of the mail above by itself is left alone, also where the host linked one of them", promise: "R7|R3",
 		edits: []edit{{threadGo, `l.By == linker.ByPerson || l.By == linker.ByHost`, `l.By == linker.ByPerson`}}},
@@ -341,17 +339,15 @@ var teeth = []tooth{
 
 	{rule: "21a", quick: true, profile: "people first", off: "nobody who came to the CRM since is searched for", promise: "R1",
 		edits: []edit{{peopleGo, `if p.People == nil || p.People.asked {`, `if p.People == nil || p.People.asked || true {`}}},
-	{rule: "21b", quick: true, profile: "people first", off: "what was listed only is not read when people come first no more", promise: "R1",
+	{rule: "21b", profile: "people first", off: "what was listed only is not read when people come first no more", promise: "R1",
 		edits: []edit{{peopleGo, `func (p *Pass) unlisted(ctx context.Context, runs []state.Run) error {
 	if p.People != nil {`, `func (p *Pass) unlisted(ctx context.Context, runs []state.Run) error {
 	if p.People != nil || true {`}}},
-	{rule: "21c", quick: true, profile: "people first", off: "a window that becomes wider is not read", promise: "R1",
+	{rule: "21c", profile: "people first", off: "a window that becomes wider is not read", promise: "R1",
 		edits: []edit{{passGo, `if p.Import.From.Before(p.Floor) {`, `if p.Import.From.Before(p.Floor) && false {`}}},
-	{rule: "21d", quick: true, profile: "people first", off: "what comes between connecting and the first pass is not read where nothing is imported", promise: "R1",
+	{rule: "21d", profile: "people first", off: "what comes between connecting and the first pass is not read where nothing is imported", promise: "R1",
 		edits: []edit{{passGo, `if len(runs) == 0 {`, `if len(runs) == 0 && p.Import.From.Before(p.ConnectedAt) {`}}},
-	{rule: "21e", profile: "people first", off: "who matches something by other rules is not searched for", promise: "R1",
-		edits: []edit{{peopleGo, `if wanted := p.People.Wanted(); wanted != g.Wanted {`, `if wanted := p.People.Wanted(); wanted != g.Wanted && false {`}}},
-	{rule: "21f", quick: true, profile: "people first", off: "what is older than the window is read where it shows up", promise: "R1",
+	{rule: "21f", profile: "people first", off: "what is older than the window is read where it shows up", promise: "R1",
 		edits: []edit{{planGo, `return !received.IsZero() && received.Before(floor)`, `return received.IsZero() && received.Before(floor) && false`}}},
 	{rule: "21g", quick: true, profile: "people first", off: "what is listed only is read", promise: "R1",
 		edits: []edit{{passGo, `listed && r.Fate == state.FatePending`, `listed && false && r.Fate == state.FatePending`}}},
@@ -458,6 +454,9 @@ var blunt = []tooth{
 	{rule: "12i", profile: "races", seeds: 150, off: "what is sent has no row in the ledger that is decided again", promise: "R7|R3",
 		edits: []edit{{outboxGo, `due, r.Fate = 1, state.FatePending`, `due, r.Fate = 0, state.FateUnmatched`}}},
 
+	{rule: "12m", profile: "declared", off: "a declaration raises no change number", promise: "R14|R7|R3",
+		edits: []edit{{declaredGo, `if !moved {`, `if true {`}}},
+
 	{rule: "13", profile: "people", seeds: 150, off: "an email is a member of its own thread", promise: "R7|R3",
 		edits: []edit{{threadGo, `if e.ID == q.Email || e.Survivor != 0 || q.MessageID != "" && e.Fingerprint == q.Fingerprint && slices.Contains(e.Aliases, q.MessageID) {`, `if e.Survivor != 0 {`}}},
 
@@ -517,4 +516,7 @@ var blunt = []tooth{
 
 	{rule: "18a", profile: "half sent", seeds: 150, off: "a worker that finds a mail half sent sends it", promise: "R9",
 		edits: []edit{{sendGo, `if row.State == state.OutSending || row.State == state.OutUnknown {`, `if row.State == state.OutUnknown {`}}},
+
+	{rule: "21e", profile: "people first", off: "who matches something by other rules is not searched for", promise: "R1",
+		edits: []edit{{peopleGo, `if wanted := p.People.Wanted(); wanted != g.Wanted {`, `if wanted := p.People.Wanted(); wanted != g.Wanted && false {`}}},
 }

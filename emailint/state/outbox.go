@@ -7,6 +7,9 @@ import (
 	"github.com/intellicon/email-integration/provider"
 )
 
+// OutboxTurn is how many rows of one mailbox OutboxDue and CopiesDue return at most: what waits of others is not behind all of them.
+const OutboxTurn = 5
+
 // OutState is the state of an outgoing message.
 type OutState string
 
@@ -64,6 +67,8 @@ type Step struct {
 	Error   string
 	NextTry time.Time // for sending: when a worker that vanished is given up
 	Aliases []Hash    // Message-IDs the provider put in place of ours
+	Claim   bool      // only where NextTry is still Was, else ErrStale: of two workers one stages
+	Was     time.Time
 	Try     bool      // count a try
 	Lookup  bool      // the answer of a lookup: a copy that was found outweighs it
 	CopyAt  time.Time // with OutSent: when a copy in Sent is first looked for; zero: none is wanted

@@ -36,7 +36,14 @@ func (m *Mailbox) Archive(ctx context.Context, t provider.Target) (provider.Muta
 	if did.To, err = m.archive(ctx); err != nil {
 		return provider.Mutation{}, err
 	}
-	if did.Item, err = m.move(ctx, x.id(), did.To); err != nil {
+	if did.Item, err = m.move(ctx, x.id(), did.To); errors.Is(err, provider.ErrGone) {
+		// The message, or the folder that it should go to?
+		if _, look := m.get(ctx, quota.Live, x.id(), idFields); look == nil {
+			m.known.tree.drop(did.To)
+			return provider.Mutation{}, errors.New("outlook: the folder Archive vanished while a message was moved there")
+		}
+	}
+	if err != nil {
 		return provider.Mutation{}, err
 	}
 	return did, nil
@@ -71,7 +78,7 @@ func (m *Mailbox) inbox(ctx context.Context) (string, error) {
 	if id := m.known.tree.of(provider.RoleInbox); id != "" {
 		return id, ctx.Err()
 	}
-	if err := m.loadRoles(ctx, quota.Live); err != nil {
+	if err := m.loadRoles(ctx, quota.Live, false); err != nil {
 		return "", err
 	}
 	id := m.known.tree.of(provider.RoleInbox)
@@ -161,15 +168,18 @@ func (m *Mailbox) folderNamed(ctx context.Context, name string) (p place, err er
 
 // move moves a message. It is not repeated here: what a call without an answer did is found out by whoever asks again.
 func (m *Mailbox) move(ctx context.Context, id provider.ItemID, to string) (now provider.ItemID, err error) {
-	now = id
 	err = m.once(ctx, quota.Live, messageMove, func(ctx context.Context) error {
 		body := users.NewItemMessagesItemMovePostRequestBody()
 		body.SetDestinationId(&to)
 		r, err := m.me.Messages().ByMessageId(string(id)).Move().Post(ctx, body, nil)
-		if err == nil && r != nil && str(r.GetId()) != "" {
-			now = provider.ItemID(str(r.GetId()))
+		if err != nil {
+			return err
 		}
-		return err
+		if r == nil || str(r.GetId()) == "" { // facts 2.3: it returns the message
+			return errEmpty
+		}
+		now = provider.ItemID(str(r.GetId()))
+		return nil
 	})
 	return now, err
 }

@@ -34,7 +34,7 @@ func badDay(t *testing.T, o graphtest.Options, odd bool) {
 	if requests < 0 {
 		requests = 1 << 40
 	}
-	w := newWorld(o, outlook.Options{PageSize: 20, Requests: requests, FullRound: 20 * time.Minute})
+	w := newWorld(t, o, outlook.Options{PageSize: 20, Requests: requests, FullRound: 20 * time.Minute})
 	u := w.user
 	u.Folder("Customers")
 	u.Folder("Customers/Acme")

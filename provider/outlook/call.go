@@ -1,12 +1,15 @@
 package outlook
 
 import (
+	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"mime"
 	"net/http"
 	"net/url"
 	"strings"
@@ -35,13 +38,15 @@ const meToken = "me-token-to-replace"
 // immutable asks for ids that survive moves. Facts 2.3: it is per request, so it goes with every one.
 const immutable = `IdType="ImmutableId"`
 
+const jsonType = "application/json"
+
 type adapter = khttp.NetHttpRequestAdapter
 
 // formats are what bodies are read and written in: JSON, and nothing else. They are ours, not the SDK's global ones.
 func formats() (*absser.ParseNodeFactoryRegistry, *absser.SerializationWriterFactoryRegistry) {
 	parse, write := absser.NewParseNodeFactoryRegistry(), absser.NewSerializationWriterFactoryRegistry()
-	parse.ContentTypeAssociatedFactories["application/json"] = kjson.NewJsonParseNodeFactory()
-	write.ContentTypeAssociatedFactories["application/json"] = kjson.NewJsonSerializationWriterFactory()
+	parse.ContentTypeAssociatedFactories[jsonType] = kjson.NewJsonParseNodeFactory()
+	write.ContentTypeAssociatedFactories[jsonType] = kjson.NewJsonSerializationWriterFactory()
 	return parse, write
 }
 
@@ -92,7 +97,32 @@ var errForeign = errors.New("the token does not go to another host")
 
 // own reports whether an address is the service's.
 func own(base, u *url.URL) bool {
-	return u.Scheme == base.Scheme && strings.EqualFold(u.Host, base.Host)
+	return u.Scheme == base.Scheme && strings.EqualFold(u.Hostname(), base.Hostname()) && port(u) == port(base)
+}
+
+func port(u *url.URL) string {
+	return cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
+}
+
+// errPage is a success that is none of Graph's, but of something on the way: what was asked for was perhaps not done.
+const errPage = said("a page that is not Graph's came instead of an answer")
+
+// isPage reports whether an answer with success to a call that wants JSON holds something else.
+func isPage(r *http.Request, resp *http.Response) bool {
+	if resp.StatusCode >= 300 || r.Header.Get("Accept") != jsonType || resp.ContentLength == 0 {
+		return false
+	}
+	t, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if err != nil || t == jsonType || strings.HasSuffix(t, "+json") {
+		return false // the SDK judges by itself where nothing is said
+	}
+	b := bufio.NewReader(resp.Body)
+	_, none := b.Peek(1)
+	resp.Body = struct {
+		io.Reader
+		io.Closer
+	}{b, resp.Body}
+	return none == nil
 }
 
 // RoundTrip implements http.RoundTripper. A token that is refused is replaced once, also where Microsoft wants one that meets further claims (facts 2.1, CAE): the
@@ -135,6 +165,10 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if resp.StatusCode >= 300 && resp.StatusCode < 400 { // the SDK takes it for a success
 		resp.Body.Close() //nolint:errcheck // it is not read
 		return nil, errMoved
+	}
+	if isPage(r, resp) {
+		resp.Body.Close() //nolint:errcheck // it is not read
+		return nil, errPage
 	}
 	resp.Header.Del("WWW-Authenticate") // the SDK would ask once more
 	resp.Body = &bounded{resp.Body, answerLimit}
@@ -213,12 +247,37 @@ func (m *Mailbox) once(ctx context.Context, l quota.Lane, meth method, f func(co
 	}
 	a := &answer{}
 	err := guarded(context.WithValue(cctx, answerKey{}, a), f)
+	late := cctx.Err() != nil && ctx.Err() == nil
 	cancel()
+	if (late || a.status == http.StatusGatewayTimeout) && (meth == messagesList || meth == folderMessages || meth == messagesDelta) {
+		m.shorten()
+	}
 	m.quota.Land(l)
 	for range a.again {
 		m.quota.Charge()
 	}
 	return m.classify(ctx, meth, err, a)
+}
+
+// pageSize is how many messages the next listing asks for.
+func (m *Mailbox) pageSize() int {
+	m.known.mu.Lock()
+	defer m.known.mu.Unlock()
+	return m.known.page
+}
+
+// shorten makes pages shorter where one took too long: it would every time.
+func (m *Mailbox) shorten() {
+	m.known.mu.Lock()
+	defer m.known.mu.Unlock()
+	m.known.page = max(m.known.page/2, min(m.p.o.PageSize, 5))
+}
+
+// lengthen makes them slowly longer again with each that was read.
+func (m *Mailbox) lengthen() {
+	m.known.mu.Lock()
+	defer m.known.mu.Unlock()
+	m.known.page = min(m.known.page+1+m.known.page/20, m.p.o.PageSize)
 }
 
 // guarded makes an error of a panic: the SDK reads what a server sent, and has met answers that it did not expect (facts 2.7: "panics when a collection
@@ -276,25 +335,44 @@ func pause(ctx context.Context, d time.Duration) bool {
 // stream gets something that the SDK would hold in memory. The request counts as over when the answer begins.
 func (m *Mailbox) stream(ctx context.Context, meth method, path string) (body io.ReadCloser, err error) {
 	err = m.read(ctx, quota.Live, meth, func(cctx context.Context) error {
-		// The body outlives the call, and its time.
+		// The body outlives the call, and its time; its beginning doesn't.
 		a, _ := cctx.Value(answerKey{}).(*answer)
-		r, err := http.NewRequestWithContext(context.WithValue(ctx, answerKey{}, a), http.MethodGet, m.p.o.BaseURL+path, nil)
+		rctx, giveUp := context.WithCancel(context.WithValue(ctx, answerKey{}, a))
+		begun := context.AfterFunc(cctx, giveUp)
+		r, err := http.NewRequestWithContext(rctx, http.MethodGet, m.p.o.BaseURL+path, nil)
 		if err != nil {
+			giveUp()
 			return err
 		}
 		resp, err := m.http.Do(r)
-		if err != nil {
-			return err
+		if !begun() || err != nil {
+			giveUp()
+			if err == nil {
+				resp.Body.Close() //nolint:errcheck // it came too late
+			}
+			return cmp.Or(err, cctx.Err())
 		}
+		resp.Body.(*bounded).left = 1 << 40
+		resp.Body = &streamed{resp.Body, giveUp}
 		if resp.StatusCode != http.StatusOK {
 			defer resp.Body.Close() //nolint:errcheck // it was read
 			return odata(resp)
 		}
-		resp.Body.(*bounded).left = 1 << 40
 		body = resp.Body
 		return nil
 	})
 	return body, err
+}
+
+// streamed is a body with a context of its own.
+type streamed struct {
+	io.ReadCloser
+	end context.CancelFunc
+}
+
+func (s *streamed) Close() error {
+	defer s.end()
+	return s.ReadCloser.Close()
 }
 
 // str is what a pointer of the SDK's points to.

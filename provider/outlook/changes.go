@@ -3,8 +3,11 @@ package outlook
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -44,8 +47,40 @@ type spot struct {
 	Bad   bool  `json:"x,omitempty"` // the server refused to list it
 	// Gone: it was not there when it was asked, though the folders' delta has not said so yet.
 	Gone bool `json:"g,omitempty"`
-	// Bare: only ids are asked for, as a page with more could not be read.
+	// Bare: only ids are asked for, as a page with more could not be read. A link keeps what was asked for, so it stays so until that ends.
 	Bare bool `json:"b,omitempty"`
+	// Listing: it is read from its beginning, and that isn't over.
+	Listing bool `json:"y,omitempty"`
+	// Anew: it is listed from its beginning once more, which its first page will tell. Not before: where there is none, nothing that is known of it is void.
+	Anew bool `json:"a,omitempty"`
+	// Pages of this listing were read, and Mark stands for where one of them led: who comes there again goes in a circle.
+	Pages int    `json:"c,omitempty"`
+	Mark  string `json:"m,omitempty"`
+	// Ended is how often in a row its listing ended before it was at its end.
+	Ended int `json:"e,omitempty"`
+}
+
+// begin has a folder listed from its beginning.
+func (s *spot) begin(anew bool) {
+	s.Link, s.Open, s.Listing, s.Anew, s.Pages, s.Mark = "", false, true, anew, 0, ""
+}
+
+// end takes down where a listing, or what happened since, ended.
+func (s *spot) end(delta string) {
+	s.Link, s.Open, s.Listing, s.Fresh, s.Pages, s.Mark, s.Ended = delta, false, false, 0, 0, "", 0
+}
+
+// circle takes down where a page of a listing leads, and reports whether it leads where one led before (Brent's algorithm: it finds every circle and remembers one place).
+func (s *spot) circle(next string) bool {
+	sum := sha256.Sum256([]byte(next))
+	mark := hex.EncodeToString(sum[:8])
+	if mark == s.Mark {
+		return true
+	}
+	if s.Pages++; s.Pages&(s.Pages-1) == 0 {
+		s.Mark = mark
+	}
+	return false
 }
 
 const changesKind = "outlook"
@@ -66,11 +101,15 @@ func (c *cursor) spot(id string) *spot {
 	return c.Spots[i]
 }
 
-// primed is how many pages Start reads of first listings. What is left comes with Changes.
+// spell is how long a call goes on with pages of which nothing is told. Who holds a lease renews it between calls, and need not wait longer for one: what is left
+// comes with the next.
+const spell = 20 * time.Second
+
+// primed is how many pages Start reads at most in that time.
 const primed = 150
 
 // Start implements provider.Mailbox. Graph gives no delta link for "from now on" (facts 2.2: a filtered delta may miss older mail that comes): each folder is listed once, a page for
-// every Options.PageSize of its messages, and nothing of it is told.
+// every Options.PageSize of its messages, and nothing of it is told. What this call has no time for comes with Changes.
 func (m *Mailbox) Start(ctx context.Context) (provider.Cursor, error) {
 	now := m.p.o.Now()
 	link, err := m.loadTree(ctx, quota.Live)
@@ -83,28 +122,30 @@ func (m *Mailbox) Start(ctx context.Context) (provider.Cursor, error) {
 		r, _ := t.role(p.ID)
 		cur.Spots = append(cur.Spots, &spot{place: p, Off: !watchedRole(r), Fresh: max(now.Unix(), 1)})
 	}
-	left := primed
+	until, read := time.Now().Add(spell), 0
 	for _, id := range m.order(cur, func(s *spot) bool { return !s.Off }) {
 		s := cur.spot(id)
-		for s.Fresh != 0 && left > 0 && !s.Bad {
-			left--
+		for s.Fresh != 0 && read < primed && time.Now().Before(until) && !s.Bad {
 			_, next, delta, err := m.deltaPage(ctx, s)
 			var limit *provider.RateLimitError
 			switch {
 			case errors.Is(err, provider.ErrGone): // deleted meanwhile
 				s.Off, s.Gone, s.Fresh = true, true, 0
-			case errors.As(err, &limit) && left < primed-1:
-				left = 0 // the rest comes with Changes
+			case errors.As(err, &limit) && read > 0:
+				until = time.Time{}
 			case garbled(err) && !s.Bare:
-				s.Bare, s.Link, s.Open = true, "", false
+				s.Bare = true
+				s.begin(false)
 			case err != nil && m.passOver(s, err):
 				s.Bad = true
 			case err != nil:
 				return nil, err
 			case delta != "":
-				s.Link, s.Fresh, s.Open = delta, 0, false
+				s.end(delta)
+				read++
 			default:
 				s.Link, s.Open = next, true
+				read++
 			}
 		}
 		if s.Fresh != 0 {
@@ -152,7 +193,8 @@ func (m *Mailbox) passOver(s *spot, err error) bool {
 	if errors.As(err, &limit) || action != nil && !denied || errors.As(err, &sign) {
 		return false
 	}
-	return errors.Is(err, errLoop) || garbled(err) || errors.As(err, &missing) || status(err) >= 400
+	var ours said // the inbox was asked before, and answered
+	return errors.As(err, &ours) || garbled(err) || errors.As(err, &missing) || status(err) >= 400
 }
 
 // Changes implements provider.Mailbox. A round asks the set of folders, then Inbox, Sent Items, Archive and the folders that this named, or all; a page is that of one
@@ -169,7 +211,8 @@ func (m *Mailbox) Changes(ctx context.Context, c provider.Cursor) (provider.Page
 	m.known.tree.learn(places, cur.Roles)
 	var page provider.Page
 	moved := false // the cursor, since it was given
-	for asked := 0; asked < perPage && len(page.Items)+len(page.Left)+len(page.Restart) == 0; asked++ {
+	until := time.Now().Add(spell)
+	for asked := 0; asked < perPage && len(page.Items)+len(page.Left)+len(page.Restart) == 0 && (!moved || time.Now().Before(until)); asked++ {
 		var over bool
 		var err error
 		if len(cur.Queue) == 0 {
@@ -198,6 +241,11 @@ func (m *Mailbox) Changes(ctx context.Context, c provider.Cursor) (provider.Page
 		moved = true
 	}
 	page.More = len(cur.Queue) > 0 || slices.ContainsFunc(cur.Spots, func(s *spot) bool { return s.Open && !s.Off && !s.Bad })
+	for _, s := range cur.Spots {
+		if s.Listing && !s.Off {
+			page.Unfinished = append(page.Unfinished, s.ID)
+		}
+	}
 	page.Next = m.encodeCursor(cur)
 	return page, nil
 }
@@ -209,6 +257,7 @@ func (m *Mailbox) round(ctx context.Context, cur *cursor, page *provider.Page) e
 	link, whole := cur.Folders, cur.Folders == ""
 	seen := map[string]bool{}
 	var gone []string
+	came := false // a folder that was not known
 	for n := 0; ; n++ {
 		cs, next, delta, err := m.folderPage(ctx, quota.Live, link)
 		if err != nil && !whole && (expired(err) || errors.Is(err, provider.ErrGone) || errors.Is(err, errForeign) || errors.Is(err, errLoop)) {
@@ -233,6 +282,7 @@ func (m *Mailbox) round(ctx context.Context, cur *cursor, page *provider.Page) e
 			gone = slices.DeleteFunc(gone, func(id string) bool { return id == c.ID })
 			t.set(c.place)
 			if s := cur.spot(c.ID); s == nil {
+				came = true
 				cur.Spots = append(cur.Spots, &spot{place: c.place, Off: true})
 			} else {
 				s.Name, s.Parent, s.Search = cmp.Or(c.Name, s.Name), cmp.Or(c.Parent, s.Parent), s.Search || c.Search
@@ -244,10 +294,10 @@ func (m *Mailbox) round(ctx context.Context, cur *cursor, page *provider.Page) e
 		}
 		link = next
 	}
-	if err := m.loadRoles(ctx, quota.Live); err != nil {
+	if err := m.loadRoles(ctx, quota.Live, came); err != nil {
 		return err
 	}
-	if len(named) > 0 && t.of(provider.RoleArchive) == "" { // it may have come into being
+	if !came && len(named) > 0 && t.of(provider.RoleArchive) == "" { // it may have come into being
 		if err := m.loadRole(ctx, quota.Live, archived, provider.RoleArchive); err != nil {
 			return err
 		}
@@ -278,7 +328,8 @@ func (m *Mailbox) round(ctx context.Context, cur *cursor, page *provider.Page) e
 			m.unwatch(s, page)
 			s.Gone = false
 		case s.Off && (!s.Gone || full || named[s.ID]): // it is new, or came out of the trash: all that lies in it is told
-			s.Off, s.Gone, s.Link, s.Fresh = false, false, "", 0
+			s.Off, s.Gone, s.Fresh = false, false, 0
+			s.begin(false)
 			named[s.ID] = true
 		}
 	}
@@ -301,7 +352,8 @@ func (m *Mailbox) unwatch(s *spot, page *provider.Page) {
 		}
 		page.Restart = append(page.Restart, f)
 	}
-	s.Off, s.Link, s.Fresh, s.Open, s.Bad = true, "", 0, false, false
+	s.Off, s.Fresh, s.Bad = true, 0, false
+	s.begin(false)
 }
 
 // ask reads a page of the first folder in the queue.
@@ -314,15 +366,20 @@ func (m *Mailbox) ask(ctx context.Context, cur *cursor, page *provider.Page) err
 	ms, next, delta, err := m.deltaPage(ctx, s)
 	switch {
 	case garbled(err) && !s.Bare:
-		if s.Fresh == 0 {
-			page.Restart = append(page.Restart, m.known.tree.folder(s.ID))
-		}
-		s.Bare, s.Link, s.Open = true, "", false
+		s.Bare = true
+		s.begin(s.Anew || s.Fresh == 0)
 		return nil
 	case err != nil && s.Link != "" && (expired(err) || errors.Is(err, errForeign)):
 		// Facts 2.2: "restart the folder from scratch, dedupe by id".
-		page.Restart = append(page.Restart, m.known.tree.folder(s.ID))
-		s.Link, s.Fresh, s.Open = "", 0, false
+		if s.Open {
+			s.Ended++
+		}
+		s.Fresh, s.Bare = 0, false // what made a page unreadable may be gone
+		s.begin(true)
+		if s.Ended >= 3 { // links live shorter than the listing takes: one try a round, so that there is an end of it
+			s.Bad = true
+			cur.Queue = cur.Queue[1:]
+		}
 		return nil
 	case errors.Is(err, provider.ErrGone): // the folders' delta will tell
 		m.unwatch(s, page)
@@ -335,15 +392,21 @@ func (m *Mailbox) ask(ctx context.Context, cur *cursor, page *provider.Page) err
 	if err := m.tell(ctx, s, ms, page); err != nil {
 		return err
 	}
-	s.Open, s.Bad = delta == "", false
-	switch {
-	case delta == "": // others have their turn
+	if s.Anew {
+		page.Restart = append(page.Restart, m.known.tree.folder(s.ID))
+	}
+	s.Open, s.Bad, s.Anew = delta == "", false, false
+	if delta == "" { // others have their turn
 		s.Link = next
+		if s.circle(next) {
+			return errLoop
+		}
 		cur.Queue = append(slices.Clone(cur.Queue[1:]), s.ID)
-	case s.Fresh != 0: // what came meanwhile is asked for at once
-		s.Link, s.Fresh = delta, 0
-	default:
-		s.Link = delta
+		return nil
+	}
+	fresh := s.Fresh != 0
+	s.end(delta)
+	if !fresh { // else what came meanwhile is asked for at once
 		cur.Queue = cur.Queue[1:]
 	}
 	return nil
@@ -383,8 +446,8 @@ func (m *Mailbox) tell(ctx context.Context, s *spot, ms []*mail, page *provider.
 		if x.draft() || s.Fresh != 0 && !since(x, time.Unix(s.Fresh, 0).Add(-margin)) {
 			continue
 		}
-		if r := x.received(); s.Link == "" && !r.IsZero() && r.Before(m.since) {
-			continue // it is listed anew, and of older mail nothing is wanted
+		if r := x.received(); s.Listing && !r.IsZero() && r.Before(m.since) {
+			continue // of older mail that lies there nothing is wanted
 		}
 		it := provider.Item{ID: id, Folders: in}
 		if x.GetReceivedDateTime() != nil {
@@ -403,16 +466,27 @@ func since(x *mail, t time.Time) bool {
 	return !x.received().Before(t) || !timeOf(x.GetLastModifiedDateTime()).Before(t)
 }
 
-// liesIn asks where a message lies.
+// liesIn asks where a message lies. One that can't be read is taken to lie there: whoever reads it is told why, and it holds up no other.
 func (m *Mailbox) liesIn(ctx context.Context, id provider.ItemID, folder string) (bool, error) {
 	x, err := m.get(ctx, quota.Live, id, idFields)
-	if errors.Is(err, provider.ErrGone) {
+	switch {
+	case errors.Is(err, provider.ErrGone):
 		return false, nil
-	}
-	if err != nil {
+	case m.denied(ctx, quota.Live, err) || garbled(err):
+		return true, nil
+	case err != nil:
 		return false, err
 	}
 	return x.folder() == folder, nil
+}
+
+// getExactly is get, where it would matter that it is another message. Facts 2.3: an id lasts, and its bytes count.
+func (m *Mailbox) getExactly(ctx context.Context, l quota.Lane, id provider.ItemID, fields []string, expand ...string) (*mail, error) {
+	x, err := m.get(ctx, l, id, fields, expand...)
+	if err == nil && x.id() != id {
+		err = fmt.Errorf("outlook: %s: %w", messageGet, errOther)
+	}
+	return x, err
 }
 
 // get gets some fields of a message.
@@ -458,7 +532,7 @@ func (m *Mailbox) deltaPage(ctx context.Context, s *spot) (ms []*mail, next, del
 	}
 	err = m.read(ctx, quota.Live, messagesDelta, func(ctx context.Context) error {
 		b := m.me.MailFolders().ByMailFolderId(s.ID).Messages().Delta()
-		cfg := &users.ItemMailFoldersItemMessagesDeltaRequestBuilderGetRequestConfiguration{Headers: prefer(m.p.o.PageSize)}
+		cfg := &users.ItemMailFoldersItemMessagesDeltaRequestBuilderGetRequestConfiguration{Headers: prefer(m.pageSize())}
 		if link != "" {
 			if err := m.checkLink(link); err != nil {
 				return err
@@ -471,21 +545,24 @@ func (m *Mailbox) deltaPage(ctx context.Context, s *spot) (ms []*mail, next, del
 		if err != nil {
 			return err
 		}
-		if r == nil {
+		if r == nil || r.GetValue() == nil {
 			return errEmpty
 		}
+		m.lengthen()
 		ms = mails(r.GetValue())
 		next, delta = str(r.GetOdataNextLink()), str(r.GetOdataDeltaLink())
-		return goesOn(link, next, delta)
+		return m.goesOn(link, next, delta)
 	})
 	return ms, next, delta, err
 }
 
-// goesOn refuses a page of a delta that leads nowhere.
-func goesOn(link, next, delta string) error {
+// goesOn refuses a page of a delta that leads nowhere, or where we don't go.
+func (m *Mailbox) goesOn(link, next, delta string) error {
 	switch {
 	case next == "" && delta == "":
 		return errNoLink
+	case m.checkLink(cmp.Or(delta, next)) != nil:
+		return errAstray
 	case delta == "" && next == link:
 		return errLoop
 	}

@@ -28,7 +28,7 @@ func TestListingsAgreeWithContent(t *testing.T) {
 		"reply to":   "From: a@x.example\r\nReply-To: c@z.example\r\nTo: b@y.example\r\nSubject: s\r\nDate: Mon, 02 Mar 2026 09:00:00 +0000\r\nMessage-ID: <rt@x>\r\n\r\nx\r\n",
 		"verdict":    "Authentication-Results: spf=pass smtp.mailfrom=x.example; dkim=pass header.d=x.example; dmarc=pass action=none header.from=x.example;compauth=pass reason=100\r\nFrom: a@x.example\r\nDate: Mon, 02 Mar 2026 09:00:00 +0000\r\nMessage-ID: <v@x>\r\n\r\nx\r\n",
 	}
-	w := newWorld(graphtest.Options{}, outlook.Options{})
+	w := newWorld(t, graphtest.Options{}, outlook.Options{})
 	box := w.open(t)
 	b := newBook(t, box)
 	names := map[provider.ItemID]string{}
@@ -77,7 +77,7 @@ func TestListingsAgreeWithContent(t *testing.T) {
 
 // The kind of mail is told by its header, its report type too.
 func TestAutomated(t *testing.T) {
-	w := newWorld(graphtest.Options{}, outlook.Options{})
+	w := newWorld(t, graphtest.Options{}, outlook.Options{})
 	box := w.open(t)
 	for want, raw := range map[message.Class]string{
 		message.Bounce: "From: postmaster@x.example\r\nTo: me@acme.example\r\nSubject: Undeliverable: offer\r\nMessage-ID: <b@x>\r\nReturn-Path: <>\r\nMIME-Version: 1.0\r\n" +
@@ -96,7 +96,7 @@ func TestAutomated(t *testing.T) {
 // Contents that were announced are read several at a time, each once; what went meanwhile is told when it is asked for.
 func TestPrefetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(graphtest.Options{Latency: 100 * time.Millisecond}, outlook.Options{})
+		w := newWorld(t, graphtest.Options{Latency: 100 * time.Millisecond}, outlook.Options{})
 		box := w.open(t)
 		var ids []provider.ItemID
 		for i := range 50 {
@@ -134,7 +134,7 @@ func TestPrefetch(t *testing.T) {
 
 // Long texts are cut, and bytes of attachments don't come with a message.
 func TestBounds(t *testing.T) {
-	w := newWorld(graphtest.Options{}, outlook.Options{ContentLimit: 1000})
+	w := newWorld(t, graphtest.Options{}, outlook.Options{ContentLimit: 1000})
 	box := w.open(t)
 	id := provider.ItemID(w.user.Deliver([]byte("From: a@x.example\r\nMessage-ID: <l@x>\r\n\r\n"+strings.Repeat("long \r\n", 1000)), day0, "inbox"))
 	m, err := box.Content(t.Context(), id)
@@ -157,7 +157,7 @@ func TestBounds(t *testing.T) {
 		t.Errorf("a part that isn't there: %v", err)
 	}
 	// A server without the bytes as they are has them in JSON.
-	w = newWorld(graphtest.Options{Missing: []string{"attachments.bytes"}}, outlook.Options{})
+	w = newWorld(t, graphtest.Options{Missing: []string{"attachments.bytes"}}, outlook.Options{})
 	box = w.open(t)
 	id = provider.ItemID(w.user.Deliver(large(1000), day0, "inbox"))
 	if m, err = box.Content(t.Context(), id); err != nil {
@@ -168,5 +168,33 @@ func TestBounds(t *testing.T) {
 	}
 	if b, err := io.ReadAll(r); err != nil || len(b) != 1000 {
 		t.Errorf("%d bytes, %v", len(b), err)
+	}
+}
+
+// A picture in the text is found by its Content-ID, also where it is all that is attached and hasAttachments says that nothing is, and on servers that
+// know less than Graph.
+func TestPicturesInTheText(t *testing.T) {
+	const raw = "From: ada@customer.example\r\nTo: u@own.example\r\nSubject: Offer\r\nMessage-ID: <picture@x>\r\nDate: Mon, 2 Mar 2026 09:00:00 +0000\r\nMIME-Version: 1.0\r\n" +
+		"Content-Type: multipart/related; boundary=b\r\n\r\n--b\r\nContent-Type: text/html\r\n\r\n<p>See <img src=\"cid:logo@x\"></p>\r\n" +
+		"--b\r\nContent-Type: image/png\r\nContent-Disposition: inline; filename=logo.png\r\nContent-ID: <logo@x>\r\n\r\npng\r\n--b--\r\n"
+	refused := graphtest.Fault{Status: 400, Code: "RequestBroker--ParseUri"}
+	for name, c := range map[string]struct {
+		get, list int
+		id        string
+	}{"Graph": {0, 0, "logo@x"}, "no expanding": {1, 0, "logo@x"}, "no types": {1, 1, ""}} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, graphtest.Options{}, outlook.Options{})
+			id := provider.ItemID(w.user.Deliver([]byte(raw), day0, "inbox"))
+			box := w.open(t)
+			w.srv.Fail("messages.get", c.get, refused)
+			w.srv.Fail("attachments.list", c.list, refused)
+			m, err := box.Content(t.Context(), id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if a := m.Attachments; len(a) != 1 || a[0].ContentID != c.id || !a[0].Inline || a[0].Name != "logo.png" {
+				t.Errorf("attachments %+v", a)
+			}
+		})
 	}
 }

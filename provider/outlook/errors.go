@@ -94,6 +94,8 @@ const (
 	errEmpty  said = "the answer is empty"
 	errNoLink said = "the page has neither a next link nor a delta link"
 	errLoop   said = "the page links to itself, or the pages lead to no end"
+	errAstray said = "the page links to another host than the base URL's, which gets no token: where that is right, correct the base URL"
+	errOther  said = "the answer is about another message"
 )
 
 // codes are the codes and the message of an error in an answer. Facts 2.7: three kinds of errors come from the SDK, and one of them has neither.
@@ -182,6 +184,12 @@ func (m *Mailbox) single(ctx context.Context, l quota.Lane, err error) error {
 	return action.Err
 }
 
+// denied reports whether an error is the refusal of one message or folder, and no more than that.
+func (m *Mailbox) denied(ctx context.Context, l quota.Lane, err error) bool {
+	var action *provider.NeedsAction
+	return status(err) == http.StatusForbidden && !errors.As(m.single(ctx, l, err), &action)
+}
+
 // unreadable is an answer that came and could not be read. Its text may hold what a mail says: it stays reachable and out of the text.
 type unreadable struct {
 	method method
@@ -205,7 +213,8 @@ var (
 	denied      = []string{"ErrorAccessDenied", "Authorization_RequestDenied", "AccessDenied", "Forbidden", "ErrorInsufficientPermissionsInAccessToken"}
 	rateCodes   = []string{"ApplicationThrottled", "ErrorServerBusy", "TooManyRequests", "activityLimitReached", "ErrorTooManyObjectsOpened", "MailboxConcurrency"}
 	fullCodes   = []string{"ErrorQuotaExceeded", "quotaLimitReached"}
-	missingCode = []string{"ErrorItemNotFound", "ErrorFolderNotFound", "ErrorInvalidIdMalformed", "itemNotFound", "ResourceNotFound", "Request_ResourceNotFound", "ErrorAttachmentNotFound"}
+	foreignIDs  = []string{"ErrorInvalidIdMalformed", "ErrorInvalidMailboxItemId"} // the latter of another mailbox, as after a migration (msal-js issue 7264)
+	missingCode = []string{"ErrorItemNotFound", "ErrorFolderNotFound", "ErrorInvalidIdMalformed", "ErrorInvalidMailboxItemId", "itemNotFound", "ResourceNotFound", "Request_ResourceNotFound", "ErrorAttachmentNotFound"}
 	noSuchPath  = []string{"", "UnknownError", "BadRequest", "NotImplemented", "notSupported", "MethodNotFound"}
 	syncCodes   = []string{"syncstatenotfound", "syncstateinvalid", "resyncrequired", "resyncchangesapplydifferences", "resyncchangesuploaddifferences"}
 )
@@ -242,7 +251,7 @@ func refused(meth method, a *answer, cause error, now time.Time) error {
 		// What isn't there is told by Graph in JSON; a path that isn't there is told by a page, or by a code of its own.
 		a.status == http.StatusNotFound && (slices.Contains(noSuchPath, code) || !slices.Contains(gone, meth) && !is(missingCode)):
 		return &MissingError{Method: string(meth), Status: a.status}
-	case a.status == http.StatusNotFound, a.status == http.StatusBadRequest && code == "ErrorInvalidIdMalformed" && slices.Contains(gone, meth):
+	case a.status == http.StatusNotFound, a.status == http.StatusBadRequest && is(foreignIDs) && slices.Contains(gone, meth):
 		return &goneError{err}
 	}
 	return err

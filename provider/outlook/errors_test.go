@@ -67,7 +67,7 @@ func testErrors(t *testing.T) {
 		"a page that isn't there":   {graphtest.Fault{Status: 404}, missing},
 		"another 403":               {graphtest.Fault{Status: 403, Code: "ErrorSomething"}, plain},
 	} {
-		w := newWorld(graphtest.Options{}, outlook.Options{})
+		w := newWorld(t, graphtest.Options{}, outlook.Options{})
 		box := w.open(t)
 		w.srv.Fail("messages.list", 10, c.fault)
 		_, err := box.History(t.Context(), provider.Window{}, nil)
@@ -89,7 +89,7 @@ func testTries(t *testing.T) {
 		fault graphtest.Fault
 		calls int
 	}{"a server error": {graphtest.ServerError, 4}, "the connection": {graphtest.Cut, 4}, "a limit": {graphtest.Throttled, 1}, "a bad request": {graphtest.Fault{Status: 400, Code: "x"}, 1}} {
-		w := newWorld(graphtest.Options{}, outlook.Options{})
+		w := newWorld(t, graphtest.Options{}, outlook.Options{})
 		box := w.open(t)
 		w.srv.Fail("messages.list", 10, c.fault)
 		if _, err := box.Locate(t.Context(), "a@b"); err == nil || len(w.calls("messages.list")) != c.calls {
@@ -98,7 +98,7 @@ func testTries(t *testing.T) {
 	}
 	// The SDK's own retries would send twice (facts 2.7).
 	for _, f := range []graphtest.Fault{graphtest.ServerError, graphtest.GatewayTimeout, graphtest.Throttled, graphtest.AnswerBroken} {
-		w := newWorld(graphtest.Options{}, outlook.Options{})
+		w := newWorld(t, graphtest.Options{}, outlook.Options{})
 		box := w.open(t)
 		st := stage(t, box)
 		w.srv.Fail("messages.send", 1, f)
@@ -110,7 +110,7 @@ func testTries(t *testing.T) {
 
 // A limit is Microsoft's for the mailbox: until it is over nothing more is asked.
 func TestLimitsAreObeyed(t *testing.T) {
-	w := newWorld(graphtest.Options{}, outlook.Options{})
+	w := newWorld(t, graphtest.Options{}, outlook.Options{})
 	box := w.open(t)
 	w.srv.Fail("messages.list", 1, graphtest.Throttled)
 	box.Locate(t.Context(), "a@b") //nolint:errcheck // it is limited
@@ -129,7 +129,7 @@ func (f tokens) Token() (*oauth2.Token, error) { return f() }
 
 // The token source's errors are returned as they are; an access token that is refused is replaced once, and one that stays refused is nobody's fault yet.
 func TestTokens(t *testing.T) {
-	w := newWorld(graphtest.Options{}, outlook.Options{})
+	w := newWorld(t, graphtest.Options{}, outlook.Options{})
 	want := &provider.NeedsAction{Who: provider.Operator, Reason: "the secret"}
 	_, err := w.provider().Mailbox(t.Context(), tokens(func() (*oauth2.Token, error) { return nil, want }))
 	var got *provider.NeedsAction
@@ -190,7 +190,7 @@ func testOddAnswers(t *testing.T) {
 		"other types": `{"value":[{"id":"a","receivedDateTime":"yesterday","from":"me","isDraft":"no"}]}`,
 		"no link":     `{"value":[],"@odata.nextLink":7}`,
 	} {
-		w := newWorld(graphtest.Options{}, outlook.Options{})
+		w := newWorld(t, graphtest.Options{}, outlook.Options{})
 		inner := w.srv.Transport()
 		w.opts.HTTPClient = &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 			resp, err := inner.RoundTrip(r)
@@ -221,7 +221,7 @@ func testOddAnswers(t *testing.T) {
 
 // One message that the SDK can't read makes pages unreadable. The others are told all the same.
 func TestPoison(t *testing.T) {
-	w := newWorld(graphtest.Options{}, outlook.Options{})
+	w := newWorld(t, graphtest.Options{}, outlook.Options{})
 	inner := w.srv.Transport()
 	w.opts.HTTPClient = &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 		resp, err := inner.RoundTrip(r)

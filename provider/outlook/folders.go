@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 
@@ -19,7 +20,7 @@ type place struct {
 	ID     string `json:"i"`
 	Name   string `json:"n,omitempty"`
 	Parent string `json:"p,omitempty"`
-	Search bool   `json:"s,omitempty"` // it holds what lies elsewhere
+	Search bool   `json:"v,omitempty"` // it holds what lies elsewhere
 }
 
 // Roles of folders by their well-known names (facts 2.3). What is out, and what lies below, holds no mail that is watched.
@@ -83,6 +84,13 @@ func (t *tree) learn(ps []place, roles map[string]provider.Role) {
 		t.roles[id] = r
 	}
 	t.asked = t.asked || len(roles) > 0
+}
+
+// known reports whether the well-known folders were asked for.
+func (t *tree) known() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.asked
 }
 
 func (t *tree) roleMap() map[string]provider.Role {
@@ -190,7 +198,7 @@ func (m *Mailbox) folderPage(ctx context.Context, l quota.Lane, link string) (cs
 		if err != nil {
 			return err
 		}
-		if r == nil {
+		if r == nil || r.GetValue() == nil {
 			return errEmpty
 		}
 		cs = nil
@@ -202,7 +210,7 @@ func (m *Mailbox) folderPage(ctx context.Context, l quota.Lane, link string) (cs
 			cs = append(cs, folderChange{placeOf(f), removed})
 		}
 		next, delta = str(r.GetOdataNextLink()), str(r.GetOdataDeltaLink())
-		return goesOn(link, next, delta)
+		return m.goesOn(link, next, delta)
 	})
 	return cs, next, delta, err
 }
@@ -233,18 +241,17 @@ func (m *Mailbox) loadTree(ctx context.Context, l quota.Lane) (link string, err 
 	}
 	t := m.known.tree
 	t.mu.Lock()
-	t.all = fresh
+	t.all, t.asked = fresh, false
+	maps.DeleteFunc(t.roles, func(id string, _ provider.Role) bool { _, ok := fresh[id]; return !ok })
 	t.mu.Unlock()
-	return link, m.loadRoles(ctx, l)
+	return link, m.loadRoles(ctx, l, false)
 }
 
-// loadRoles asks once for the well-known folders, which v1.0 names nowhere else.
-func (m *Mailbox) loadRoles(ctx context.Context, l quota.Lane) error {
+// loadRoles asks for the well-known folders, which v1.0 names nowhere else: once, and again where folders came, which may be those that were not there (facts 2.3:
+// "until first used") or take the place of others.
+func (m *Mailbox) loadRoles(ctx context.Context, l quota.Lane, again bool) error {
 	t := m.known.tree
-	t.mu.Lock()
-	asked := t.asked
-	t.mu.Unlock()
-	if asked {
+	if t.known() && !again {
 		return nil
 	}
 	for _, w := range wellKnown {
@@ -293,10 +300,7 @@ func (m *Mailbox) folderBy(ctx context.Context, l quota.Lane, id string) (p plac
 // locateFolder makes a folder known in which a message was seen, with those above it.
 func (m *Mailbox) locateFolder(ctx context.Context, l quota.Lane, id string) error {
 	t := m.known.tree
-	t.mu.Lock()
-	asked := t.asked
-	t.mu.Unlock()
-	if !asked {
+	if !t.known() {
 		if _, err := m.loadTree(ctx, l); err != nil {
 			return err
 		}
@@ -311,6 +315,9 @@ func (m *Mailbox) locateFolder(ctx context.Context, l quota.Lane, id string) err
 		p, err := m.folderBy(ctx, l, id)
 		if errors.Is(err, provider.ErrGone) {
 			return nil // it was deleted since, and what lay in it with it
+		}
+		if m.denied(ctx, l, err) {
+			p, err = place{ID: id}, nil // what lies in it was shown all the same
 		}
 		if err != nil {
 			return err

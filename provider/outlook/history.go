@@ -35,8 +35,9 @@ func (m *Mailbox) History(ctx context.Context, w provider.Window, c provider.Cur
 		}
 	}
 	page := provider.Page{}
-	for range perPage {
-		if pos.Done || len(page.Items) > 0 {
+	until := time.Now().Add(spell)
+	for n := range perPage {
+		if pos.Done || len(page.Items) > 0 || n > 0 && !time.Now().Before(until) {
 			break
 		}
 		before := pos
@@ -118,9 +119,12 @@ func (m *Mailbox) onward(ctx context.Context, l quota.Lane, q listing, pos *posi
 	if pos.Oldest == 0 {
 		pos.Estimated = count
 	}
-	edge := pos.Edge
+	edge, listed := pos.Edge, pos.Oldest
 	unknown := func(ms []*mail) []*mail {
-		return slices.DeleteFunc(ms, func(x *mail) bool { return slices.Contains(edge, string(x.id())) })
+		return slices.DeleteFunc(ms, func(x *mail) bool {
+			// A server that doesn't filter lists again what is newer.
+			return slices.Contains(edge, string(x.id())) || listed != 0 && !x.received().IsZero() && x.received().Unix() > listed
+		})
 	}
 	fresh := unknown(ms)
 	follow := func() error { // pages may be empty, and hold what is known
@@ -190,7 +194,8 @@ func (m *Mailbox) listPage(ctx context.Context, l quota.Lane, q listing, to time
 	if q.whole {
 		expand = []string{properties}
 	}
-	order, top := []string{"receivedDateTime desc"}, ptr(int32(m.p.o.PageSize)) //nolint:gosec // at most 1,000
+	order := []string{"receivedDateTime desc"}
+	top := func() *int32 { return ptr(int32(m.pageSize())) } //nolint:gosec // at most 1,000
 	var with *bool
 	if counted && q.whole {
 		with = ptr(true)
@@ -198,13 +203,14 @@ func (m *Mailbox) listPage(ctx context.Context, l quota.Lane, q listing, to time
 	if q.folder != "" {
 		err = m.read(ctx, l, folderMessages, func(ctx context.Context) error {
 			r, err := m.me.MailFolders().ByMailFolderId(q.folder).Messages().Get(ctx, &users.ItemMailFoldersItemMessagesRequestBuilderGetRequestConfiguration{
-				QueryParameters: &users.ItemMailFoldersItemMessagesRequestBuilderGetQueryParameters{Select: q.fields, Expand: expand, Filter: f, Orderby: order, Top: top, Count: with}})
+				QueryParameters: &users.ItemMailFoldersItemMessagesRequestBuilderGetQueryParameters{Select: q.fields, Expand: expand, Filter: f, Orderby: order, Top: top(), Count: with}})
 			if err != nil {
 				return err
 			}
-			if r == nil {
+			if r == nil || r.GetValue() == nil {
 				return errEmpty
 			}
+			m.lengthen()
 			ms, next, count = mails(r.GetValue()), str(r.GetOdataNextLink()), number(r.GetOdataCount())
 			return nil
 		})
@@ -212,13 +218,14 @@ func (m *Mailbox) listPage(ctx context.Context, l quota.Lane, q listing, to time
 	}
 	err = m.read(ctx, l, messagesList, func(ctx context.Context) error {
 		r, err := m.me.Messages().Get(ctx, &users.ItemMessagesRequestBuilderGetRequestConfiguration{
-			QueryParameters: &users.ItemMessagesRequestBuilderGetQueryParameters{Select: q.fields, Expand: expand, Filter: f, Orderby: order, Top: top, Count: with}})
+			QueryParameters: &users.ItemMessagesRequestBuilderGetQueryParameters{Select: q.fields, Expand: expand, Filter: f, Orderby: order, Top: top(), Count: with}})
 		if err != nil {
 			return err
 		}
-		if r == nil {
+		if r == nil || r.GetValue() == nil {
 			return errEmpty
 		}
+		m.lengthen()
 		ms, next, count = mails(r.GetValue()), str(r.GetOdataNextLink()), number(r.GetOdataCount())
 		return nil
 	})
@@ -234,15 +241,15 @@ func number(p *int64) int {
 
 // nextPage follows the link of a page.
 func (m *Mailbox) nextPage(ctx context.Context, l quota.Lane, q listing, link string) (ms []*mail, next string, err error) {
-	if err := m.checkLink(link); err != nil {
-		return nil, "", fmt.Errorf("outlook: the link of the next page: %w", err)
+	if m.checkLink(link) != nil {
+		return nil, "", fmt.Errorf("outlook: %w", errAstray)
 	}
 	err = m.read(ctx, l, messagesList, func(ctx context.Context) error {
 		r, err := m.me.Messages().WithUrl(link).Get(ctx, nil)
 		if err != nil {
 			return err
 		}
-		if r == nil {
+		if r == nil || r.GetValue() == nil {
 			return errEmpty
 		}
 		ms, next = mails(r.GetValue()), str(r.GetOdataNextLink())

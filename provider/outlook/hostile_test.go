@@ -38,7 +38,7 @@ func linked(link string) *http.Response {
 
 // What was received when Unix time began, as mail of broken migrations is, doesn't bring history back to its beginning.
 func TestHistoryEndsAtTheEpoch(t *testing.T) {
-	w := newWorld(graphtest.Options{}, outlook.Options{})
+	w := newWorld(t, graphtest.Options{}, outlook.Options{})
 	for i, at := range []time.Time{day0, time.Unix(0, 0), time.Unix(0, 0), time.Unix(1, 0)} {
 		w.user.Deliver(providertest.Mail(string(rune('a'+i)), "x"), at, "inbox")
 	}
@@ -64,7 +64,7 @@ func TestHistoryEndsAtTheEpoch(t *testing.T) {
 
 // Older mail is asked for apart where a listing ended; that this begins with an empty page is no end.
 func TestHistoryGoesOnAfterAnEmptyPage(t *testing.T) {
-	w := newWorld(graphtest.Options{}, outlook.Options{})
+	w := newWorld(t, graphtest.Options{}, outlook.Options{})
 	for i := range 3 {
 		w.user.Deliver(providertest.Mail(string(rune('a'+i)), "x"), day0.Add(time.Duration(i)*time.Hour), "inbox")
 	}
@@ -111,7 +111,7 @@ func TestHistoryGoesOnAfterAnEmptyPage(t *testing.T) {
 
 // The folder that mail was archived to may be thrown away: mail is not archived into the trash, nor taken for gone.
 func TestArchiveFolderIsThrownAway(t *testing.T) {
-	w := newWorld(graphtest.Options{}, outlook.Options{})
+	w := newWorld(t, graphtest.Options{}, outlook.Options{})
 	box := w.open(t)
 	b := newBook(t, box)
 	n := 0
@@ -141,7 +141,7 @@ func TestArchiveFolderIsThrownAway(t *testing.T) {
 
 // That a Message-ID is nowhere is believed at the end of the listing only: an empty page may come before.
 func TestLocateGoesOnAfterAnEmptyPage(t *testing.T) {
-	w := newWorld(graphtest.Options{}, outlook.Options{})
+	w := newWorld(t, graphtest.Options{}, outlook.Options{})
 	id := w.user.Deliver(providertest.Mail("a", "x"), day0, "inbox")
 	m, _ := w.user.Message(id)
 	w.between(func(r *http.Request) *http.Response {
@@ -167,7 +167,7 @@ func TestLocateGoesOnAfterAnEmptyPage(t *testing.T) {
 
 // A draft that its owner sent by hand, from Outlook, was sent.
 func TestReleaseOfASentDraft(t *testing.T) {
-	w := newWorld(graphtest.Options{}, outlook.Options{})
+	w := newWorld(t, graphtest.Options{}, outlook.Options{})
 	box := w.open(t)
 	st := stage(t, box)
 	id, _, _ := strings.Cut(st.ID, " ")
@@ -183,7 +183,7 @@ func TestReleaseOfASentDraft(t *testing.T) {
 // A piece of an attachment whose answer was lost is there: the upload goes on behind it.
 func TestUploadGoesOnAfterALostAnswer(t *testing.T) {
 	for _, last := range []bool{false, true} {
-		w := newWorld(graphtest.Options{}, outlook.Options{})
+		w := newWorld(t, graphtest.Options{}, outlook.Options{})
 		box := w.open(t)
 		size := 8_000_000
 		if last {
@@ -231,7 +231,7 @@ func TestBrokenFolder(t *testing.T) {
 		},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(graphtest.Options{}, outlook.Options{})
+			w := newWorld(t, graphtest.Options{}, outlook.Options{})
 			bad, broken := w.user.Folder("Bad"), true
 			w.between(func(r *http.Request) *http.Response {
 				if broken && strings.Contains(r.URL.Path, "/mailFolders/"+bad+"/messages") {
@@ -269,7 +269,7 @@ func TestBrokenFolder(t *testing.T) {
 
 // The folders' delta that leads to itself ends with an error, and so does a listing.
 func TestLinksInACircle(t *testing.T) {
-	w := newWorld(graphtest.Options{}, outlook.Options{})
+	w := newWorld(t, graphtest.Options{}, outlook.Options{})
 	circle, n := "", 0
 	w.between(func(r *http.Request) *http.Response {
 		if circle != "" && strings.Contains(r.URL.Path, circle) {
@@ -301,7 +301,7 @@ func TestLinksInACircle(t *testing.T) {
 
 // What left a folder while that was listed for the first time has left it: history may have found it there.
 func TestLeftWhileListed(t *testing.T) {
-	w := newWorld(graphtest.Options{PageSize: 1}, outlook.Options{PageSize: 1})
+	w := newWorld(t, graphtest.Options{PageSize: 1}, outlook.Options{PageSize: 1})
 	f := w.user.Folder("Big")
 	id := w.user.Deliver(providertest.Mail("a", "x"), day0, f)
 	told := false
@@ -341,7 +341,7 @@ func TestLeftWhileListed(t *testing.T) {
 // Attachments around 3 MB go one way or the other: by a request below, by an upload session from there on (facts 2.6).
 func TestAttachmentsOfThreeMegabytes(t *testing.T) {
 	for _, size := range []int{2_900_000, 2_900_001, 3_000_000, 3<<20 - 500, 3 << 20, 3<<20 + 1} {
-		w := newWorld(graphtest.Options{}, outlook.Options{})
+		w := newWorld(t, graphtest.Options{}, outlook.Options{})
 		box := w.open(t)
 		st, err := box.Stage(t.Context(), large(size), provider.SendOptions{From: owner, Recipients: []string{"ada@sender.example"}, MessageID: "files@acme.example"})
 		if err != nil {
@@ -356,7 +356,7 @@ func TestAttachmentsOfThreeMegabytes(t *testing.T) {
 
 // An answer that leads elsewhere is no success: nothing was sent and nothing changed.
 func TestRedirects(t *testing.T) {
-	w := newWorld(graphtest.Options{}, outlook.Options{})
+	w := newWorld(t, graphtest.Options{}, outlook.Options{})
 	id := w.user.Deliver(providertest.Mail("a", "x"), day0, "inbox")
 	w.between(func(r *http.Request) *http.Response {
 		if strings.HasSuffix(r.URL.Path, "/send") || r.Method == http.MethodPatch {
@@ -383,7 +383,7 @@ func TestRedirects(t *testing.T) {
 func TestLongRetryAfter(t *testing.T) {
 	for _, after := range []string{"99999999", "99999999999999999999", "Fri, 01 Jan 2100 00:00:00 GMT"} {
 		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(graphtest.Options{}, outlook.Options{})
+			w := newWorld(t, graphtest.Options{}, outlook.Options{})
 			refuse := false
 			w.between(func(*http.Request) *http.Response {
 				if !refuse {
@@ -411,7 +411,7 @@ func TestLongRetryAfter(t *testing.T) {
 
 // A single message that may not be read, as protected ones may not, asks nobody to connect the mailbox again; a mailbox that may not does.
 func TestDeniedMessage(t *testing.T) {
-	w := newWorld(graphtest.Options{}, outlook.Options{})
+	w := newWorld(t, graphtest.Options{}, outlook.Options{})
 	id := w.user.Deliver(providertest.Mail("a", "x"), day0, "inbox")
 	all := false
 	w.between(func(r *http.Request) *http.Response {
@@ -437,7 +437,7 @@ func TestDeniedMessage(t *testing.T) {
 // A draft that its owner threw away after a sending of which nobody knows the outcome is not sent after all.
 func TestDraftThrownAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(graphtest.Options{}, outlook.Options{SendSettle: time.Second})
+		w := newWorld(t, graphtest.Options{}, outlook.Options{SendSettle: time.Second})
 		box := w.open(t)
 		st := stage(t, box)
 		w.srv.Fail("messages.send", 1, graphtest.Cut)

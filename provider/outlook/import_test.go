@@ -44,7 +44,7 @@ func TestImportAsksLittle(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(c.limits, c.opts)
+				w := newWorld(t, c.limits, c.opts)
 				begun := time.Now()
 				for i := range c.messages {
 					folder := "inbox"

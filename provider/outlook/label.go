@@ -117,14 +117,17 @@ func categoryName(s string) string {
 
 // color makes a category known to Outlook. Facts 2.3: names that aren't in the list stick all the same, without a colour: so it is no trouble where that can't be done.
 func (m *Mailbox) color(ctx context.Context, name string) {
+	key := strings.ToLower(name)
 	m.known.mu.Lock()
-	_, done := m.known.tried["category "+strings.ToLower(name)]
-	m.known.tried["category "+strings.ToLower(name)] = m.p.o.Now()
+	done := m.known.coloured[key]
+	if m.known.coloured[key] = true; len(m.known.coloured) > 1000 {
+		clear(m.known.coloured)
+	}
 	m.known.mu.Unlock()
 	if done {
 		return
 	}
-	sum := sha256.Sum256([]byte(strings.ToLower(name)))
+	sum := sha256.Sum256([]byte(key))
 	m.once(ctx, quota.Live, categoryCreate, func(ctx context.Context) error { //nolint:errcheck // it is there already, or may not be made
 		c := models.NewOutlookCategory()
 		c.SetDisplayName(&name)

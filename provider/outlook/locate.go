@@ -51,7 +51,7 @@ func (m *Mailbox) locate(ctx context.Context, id string) (ms []*mail, err error)
 		if err != nil {
 			return err
 		}
-		if r == nil {
+		if r == nil || r.GetValue() == nil {
 			return errEmpty
 		}
 		ms, next = mails(r.GetValue()), str(r.GetOdataNextLink())
@@ -72,7 +72,7 @@ func (m *Mailbox) locate(ctx context.Context, id string) (ms []*mail, err error)
 // target finds the message that is to be changed, as it lies now: by its id, else by Message-ID, in the inbox first.
 func (m *Mailbox) target(ctx context.Context, t provider.Target, fields []string) (*mail, error) {
 	if t.Item != "" {
-		x, err := m.get(ctx, quota.Live, t.Item, fields)
+		x, err := m.getExactly(ctx, quota.Live, t.Item, fields)
 		if err == nil || !errors.Is(err, provider.ErrGone) {
 			return x, err
 		}
@@ -91,5 +91,5 @@ func (m *Mailbox) target(ctx context.Context, t provider.Target, fields []string
 			break
 		}
 	}
-	return m.get(ctx, quota.Live, at.id(), fields)
+	return m.getExactly(ctx, quota.Live, at.id(), fields)
 }

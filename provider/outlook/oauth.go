@@ -106,6 +106,8 @@ func (p *Provider) Refusal(code, description string) *provider.NeedsAction {
 			return admin()
 		case says("700016", "7000112"):
 			return action(provider.Admin, "the app is not allowed in this organisation any more: its administrator must approve it again (docs/setup-microsoft.md, \"Admin consent\")")
+		case says("50057"): // (mem): the account is disabled, which its owner can't change
+			return action(provider.Admin, "the person's account is disabled in their organisation: its administrator can enable it, and then it is connected again (docs/setup-microsoft.md, \"Tokens that end\")")
 		case code == "interaction_required" || says("50076", "50079", "50078", "50097", "53000", "53001", "53002", "53003", "53004"):
 			return action(provider.User, "the organisation asks for another sign-in: connect the mailbox again (docs/setup-microsoft.md, \"Tokens that end\")")
 		}

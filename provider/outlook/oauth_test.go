@@ -99,8 +99,8 @@ func signIn(t *testing.T, w *world, a provider.OAuthApp) (*oauth2.Token, *provid
 	return tok, nil
 }
 
-func entra(o graphtest.Options) *world {
-	w := newWorld(o, outlook.Options{})
+func entra(t testing.TB, o graphtest.Options) *world {
+	w := newWorld(t, o, outlook.Options{})
 	w.opts.AuthURL = strings.Replace(w.srv.Endpoint("X").AuthURL, "X", "{tenant}", 1)
 	w.opts.TokenURL = strings.Replace(w.srv.Endpoint("X").TokenURL, "X", "{tenant}", 1)
 	w.opts.AdminConsentURL = strings.TrimSuffix(w.srv.URL(), "/v1.0") + "/{tenant}/v2.0/adminconsent"
@@ -112,7 +112,7 @@ func entra(o graphtest.Options) *world {
 // A person signs in at graphtest, where an administrator has to allow the app first, and the mailbox opens by what came of it.
 func TestSignIn(t *testing.T) {
 	for _, long := range []bool{false, true} {
-		w := entra(graphtest.Options{LongScopes: long})
+		w := entra(t, graphtest.Options{LongScopes: long})
 		w.srv.OnConsent(func(r graphtest.ConsentRequest) graphtest.Consent { return graphtest.Consent{User: w.user} })
 		_, refusal := signIn(t, w, app)
 		if refusal == nil || refusal.Who != provider.Admin || !strings.Contains(refusal.Reason, "Admin consent") {
@@ -166,6 +166,7 @@ func TestRefusals(t *testing.T) {
 		{"interaction_required", "AADSTS50076: x", provider.User, "another sign-in"},
 		{"interaction_required", "x", provider.User, "another sign-in"},
 		{"invalid_grant", "AADSTS65001: The user or administrator has not consented", provider.Admin, "Admin consent"},
+		{"invalid_grant", "AADSTS50057: The user account is disabled.", provider.Admin, "disabled"},
 		{"invalid_grant", "AADSTS650010: not that one", provider.User, "connect the mailbox again"},
 		{"consent_required", "", provider.Admin, "Admin consent"},
 		{"access_denied", "AADSTS90094: admin permission", provider.Admin, "Admin consent"},

@@ -86,7 +86,7 @@ type Options struct {
 	// Patience is how long a call waits for room before it is a provider.RateLimitError. 0: two seconds.
 	Patience time.Duration
 
-	PageSize     int           // messages that are listed by one request, 0: 500; at most 1,000
+	PageSize     int           // messages that are listed by one request, 0: 500; at most 1,000. Fewer are where the server takes too long
 	FullRound    time.Duration // how often every folder is asked for changes, 0: an hour
 	ContentLimit int64         // bytes that Content keeps of a message's text, 0: 5 MiB
 	SendSettle   time.Duration // how long Lookup watches a draft that this process tried to send before it says that it was not, 0: 20 seconds
@@ -113,8 +113,11 @@ type Provider struct {
 type known struct {
 	quota *quota.Mailbox
 	tree  *tree
-	mu    sync.Mutex // guards tried
-	tried map[string]time.Time
+
+	mu       sync.Mutex                  // guards what follows
+	released map[provider.ItemID]attempt // drafts that were perhaps sent
+	page     int                         // messages that are listed by one request; less than Options.PageSize where that took too long
+	coloured map[string]bool             // names of categories, in lower case, that were tried to be made known
 }
 
 // New returns a provider; nil options are the defaults.
@@ -220,7 +223,7 @@ func (p *Provider) knownOf(key string) *known {
 				}
 			}
 		}
-		k = &known{quota: p.newQuota(), tree: newTree(), tried: map[string]time.Time{}}
+		k = &known{quota: p.newQuota(), page: p.o.PageSize, tree: newTree(), released: map[provider.ItemID]attempt{}, coloured: map[string]bool{}}
 		p.boxes[key] = k
 	}
 	return k

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -87,6 +88,10 @@ func (m *Mailbox) Stage(ctx context.Context, raw []byte, o provider.SendOptions)
 		m.discard(ctx, d.id())
 		return provider.Staged{}, notSent("Exchange would send as %s: the organisation must allow sending from aliases for %s (docs/setup-microsoft.md, \"Aliases\")", from[0].Addr, o.From)
 	}
+	if err := m.conceal(ctx, d, message.ParseHeader(rest).Bcc); err != nil {
+		m.discard(ctx, d.id())
+		return provider.Staged{}, m.unsent(err)
+	}
 	for _, f := range files {
 		if err := m.attach(ctx, d.id(), f); err != nil {
 			m.discard(ctx, d.id())
@@ -107,7 +112,7 @@ func (m *Mailbox) draft(ctx context.Context, raw []byte) (d *mail, err error) {
 	err = m.once(ctx, quota.Live, messageCreate, func(ctx context.Context) error {
 		ri := abs.NewRequestInformationWithMethodAndUrlTemplateAndPathParameters(abs.POST, "{+baseurl}/users/{user%2Did}/messages",
 			map[string]string{"baseurl": m.p.o.BaseURL, "user%2Did": meToken})
-		ri.Headers.TryAdd("Accept", "application/json")
+		ri.Headers.TryAdd("Accept", jsonType)
 		ri.SetStreamContentAndContentType([]byte(base64.StdEncoding.EncodeToString(raw)), "text/plain")
 		r, err := m.adapter.Send(ctx, ri, models.CreateMessageFromDiscriminatorValue, abs.ErrorMappings{"XXX": odataerrors.CreateODataErrorFromDiscriminatorValue})
 		if err != nil {
@@ -125,6 +130,30 @@ func (m *Mailbox) draft(ctx context.Context, raw []byte) (d *mail, err error) {
 	return d, err
 }
 
+// conceal sees to it that a draft has its blind recipients: that a Bcc in MIME is taken is from memory (facts 2.6), and nobody would notice if it weren't.
+func (m *Mailbox) conceal(ctx context.Context, d *mail, bcc []message.Address) error {
+	if len(bcc) == 0 || len(d.GetBccRecipients()) > 0 {
+		return nil
+	}
+	var rs []models.Recipientable
+	for _, a := range bcc {
+		r, e := models.NewRecipient(), models.NewEmailAddress()
+		e.SetAddress(ptr(a.Addr))
+		r.SetEmailAddress(e)
+		rs = append(rs, r)
+	}
+	patch := models.NewMessage()
+	patch.SetOdataType(nil)
+	patch.SetBccRecipients(rs)
+	return m.once(ctx, quota.Live, messageUpdate, func(ctx context.Context) error {
+		r, err := m.me.Messages().ByMessageId(string(d.id())).Patch(ctx, patch, nil)
+		if err == nil && (r == nil || len(r.GetBccRecipients()) == 0) {
+			err = errEmpty
+		}
+		return err
+	})
+}
+
 // discard throws a draft away that will not be sent. Where that fails it lies in Drafts, and nothing sends it.
 func (m *Mailbox) discard(ctx context.Context, id provider.ItemID) {
 	m.once(context.WithoutCancel(ctx), quota.Live, messageDelete, func(ctx context.Context) error { //nolint:errcheck // see above
@@ -139,22 +168,25 @@ func (m *Mailbox) Release(ctx context.Context, s provider.Staged) (provider.Sent
 	if id == "" {
 		return provider.Sent{}, notSent("there is no draft")
 	}
-	m.remember(id)
+	before := m.noteAttempt(id)
 	err := m.once(ctx, quota.Live, messageSend, func(ctx context.Context) error {
 		return m.me.Messages().ByMessageId(string(id)).Send().Post(ctx, nil)
 	})
 	words := "accepted by Microsoft"
 	if err != nil {
 		err = m.unsent(err)
+		if errors.Is(err, provider.ErrNotSent) && !before {
+			m.forget(id)
+		}
 		if !errors.Is(err, provider.ErrNotSent) || errors.Is(err, provider.ErrTryLater) {
 			return provider.Sent{}, err
 		}
-		// Its owner may have sent it by hand, from Drafts: that is refused, too.
+		// Its owner may have sent it by hand, from Drafts, or we did and it is shown as a draft for a while: that is refused, too.
 		x, look := m.get(ctx, quota.Live, id, draftFields)
 		switch {
-		case look == nil && x.draft():
+		case look == nil && x.draft() && !before:
 			return provider.Sent{}, err
-		case look != nil:
+		case look != nil || x.draft():
 			return provider.Sent{}, errors.New(err.Error()) // nobody knows
 		}
 		words = "sent already"
@@ -180,15 +212,32 @@ func staged(s provider.Staged) (id provider.ItemID, messageID string) {
 	return provider.ItemID(d), mid
 }
 
-// remember notes that this process tried to send a draft.
-func (m *Mailbox) remember(id provider.ItemID) {
+// attempt is when this process tried to send a draft, without being told for sure that it was not sent.
+type attempt struct{ first, last time.Time }
+
+// doubt is how long a refusal of a draft that was perhaps sent before is taken for a sign that it was.
+const doubt = time.Hour
+
+// noteAttempt notes that a draft is sent now, and reports whether it was perhaps sent before.
+func (m *Mailbox) noteAttempt(id provider.ItemID) (before bool) {
 	m.known.mu.Lock()
 	defer m.known.mu.Unlock()
 	now := m.p.o.Now()
-	if len(m.known.tried) > 1000 {
-		clear(m.known.tried)
+	maps.DeleteFunc(m.known.released, func(_ provider.ItemID, a attempt) bool { return now.Sub(a.first) >= max(doubt, m.p.o.SendSettle) })
+	a, before := m.known.released[id]
+	if !before {
+		a.first = now
 	}
-	m.known.tried[string(id)] = now
+	a.last = now
+	m.known.released[id] = a
+	return before
+}
+
+// forget notes that a draft was not sent.
+func (m *Mailbox) forget(id provider.ItemID) {
+	m.known.mu.Lock()
+	defer m.known.mu.Unlock()
+	delete(m.known.released, id)
 }
 
 // unsent says of an error whether it is sure that nothing was sent. Of a draft that is gone nobody knows.
@@ -202,7 +251,10 @@ func (m *Mailbox) unsent(err error) error {
 	if errors.As(err, &c) {
 		code = c.code
 	}
+	var known *sendError
 	switch {
+	case errors.As(err, &known):
+		return known
 	case errors.As(err, &rate), errors.As(err, &sign), errors.As(err, &token),
 		code == "ErrorMessageSubmissionBlocked", code == "ErrorExceededMessageLimit", code == "ErrorExceededRecipientLimit": // of a day (facts 2.5)
 		return &sendError{err: err, later: true}
@@ -225,11 +277,11 @@ func (m *Mailbox) Lookup(ctx context.Context, s provider.Staged) (provider.Outco
 		return provider.OutcomeUnknown, provider.Sent{}, nil
 	}
 	m.known.mu.Lock()
-	tried, ok := m.known.tried[string(id)]
+	tried, ok := m.known.released[id]
 	m.known.mu.Unlock()
 	left := time.Duration(0)
 	if ok {
-		left = min(tried.Add(m.p.o.SendSettle).Sub(m.p.o.Now()), m.p.o.SendSettle)
+		left = min(tried.last.Add(m.p.o.SendSettle).Sub(m.p.o.Now()), m.p.o.SendSettle)
 	}
 	for {
 		x, err := m.get(ctx, quota.Live, id, draftFields)

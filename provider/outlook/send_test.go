@@ -5,6 +5,9 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -19,7 +22,7 @@ import (
 // A reply keeps what makes it one, has the draft's id in Sent Items, is listed as sent by Changes, by the Message-ID and the date that we gave.
 func TestSentCopy(t *testing.T) {
 	for _, other := range []bool{false, true} {
-		w := newWorld(graphtest.Options{NewMessageIDs: other, RestampDates: other}, outlook.Options{})
+		w := newWorld(t, graphtest.Options{NewMessageIDs: other, RestampDates: other}, outlook.Options{})
 		box := w.open(t)
 		b := newBook(t, box)
 		st := stage(t, box)
@@ -71,7 +74,7 @@ func large(sizes ...int) []byte {
 
 // What is too long for one request goes in several, up to 150 MB an attachment (facts 2.6).
 func TestLargeMessages(t *testing.T) {
-	w := newWorld(graphtest.Options{}, outlook.Options{})
+	w := newWorld(t, graphtest.Options{}, outlook.Options{})
 	box := w.open(t)
 	o := provider.SendOptions{From: owner, Recipients: []string{"ada@sender.example", "hidden@else.example"}, MessageID: "files@acme.example"}
 	w.srv.FailEvery(5, graphtest.ServerError, "messages.create", "messages.send", "attachments.create", "attachments.createUploadSession")
@@ -129,7 +132,7 @@ func TestLargeMessages(t *testing.T) {
 // No more is uploaded than may be: the rest is for later, and nothing of it was sent.
 func TestUploadsAreLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(graphtest.Options{Requests: 10_000, UploadBytes: 20 << 20}, outlook.Options{UploadBytes: 20 << 20})
+		w := newWorld(t, graphtest.Options{Requests: 10_000, UploadBytes: 20 << 20}, outlook.Options{UploadBytes: 20 << 20})
 		box := w.open(t)
 		o := provider.SendOptions{From: owner, Recipients: []string{"ada@sender.example"}, MessageID: "files@acme.example"}
 		limited := 0
@@ -163,7 +166,7 @@ func TestAliases(t *testing.T) {
 		return []byte("From: " + from + "\r\nTo: ada@sender.example\r\nSubject: x\r\nMessage-ID: <alias@acme.example>\r\n\r\nx\r\n")
 	}
 	for allowed, want := range map[bool]string{true: "", false: "rewritten"} {
-		w := newWorld(graphtest.Options{SendFromAliases: allowed}, outlook.Options{})
+		w := newWorld(t, graphtest.Options{SendFromAliases: allowed}, outlook.Options{})
 		w.user.AddAlias("sales@acme.example")
 		box := w.open(t)
 		p, err := box.Profile(t.Context())
@@ -209,7 +212,7 @@ func TestSentSlowly(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(c.o, outlook.Options{SendSettle: 20 * time.Second})
+				w := newWorld(t, c.o, outlook.Options{SendSettle: 20 * time.Second})
 				box := w.open(t)
 				st := stage(t, box)
 				if o, _, err := box.Lookup(t.Context(), st); o != provider.OutcomeNotSent || err != nil {
@@ -245,13 +248,86 @@ func TestSendErrors(t *testing.T) {
 		"cut":       {graphtest.Cut, false, false},
 		"gone":      {graphtest.Fault{Status: 404, Code: "ErrorItemNotFound"}, false, false},
 	} {
-		w := newWorld(graphtest.Options{}, outlook.Options{})
+		w := newWorld(t, graphtest.Options{}, outlook.Options{})
 		box := w.open(t)
 		st := stage(t, box)
 		w.srv.Fail("messages.send", 1, c.fault)
 		_, err := box.Release(t.Context(), st)
 		if err == nil || errors.Is(err, provider.ErrNotSent) != c.notSent || errors.Is(err, provider.ErrTryLater) != c.later {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// What was sent, and is shown as a draft for longer than anybody watches it, is refused when it is sent again: that is no message that failed.
+func TestSentVerySlowly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, graphtest.Options{SendDelay: 5 * time.Minute}, outlook.Options{SendSettle: 20 * time.Second})
+		box := w.open(t)
+		st := stage(t, box)
+		w.srv.Fail("messages.send", 1, graphtest.AnswerLost)
+		if _, err := box.Release(t.Context(), st); err == nil || errors.Is(err, provider.ErrNotSent) {
+			t.Errorf("%v", err)
+		}
+		if o, _, err := box.Lookup(t.Context(), st); o != provider.OutcomeNotSent || err != nil {
+			t.Fatalf("%s, %v", o, err) // if it knew there were nothing to test
+		}
+		time.Sleep(time.Minute)
+		box = w.open(t)
+		if sent, err := box.Release(t.Context(), st); err == nil || errors.Is(err, provider.ErrNotSent) {
+			t.Errorf("%+v, %v", sent, err)
+		}
+		time.Sleep(5 * time.Minute)
+		if sent, err := box.Release(t.Context(), st); err != nil || sent.Item == "" || len(w.srv.Sent()) != 1 {
+			t.Errorf("%+v, %v, sent %d times", sent, err, len(w.srv.Sent()))
+		}
+		// What was refused for sure is no such message, however often.
+		st = stage(t, box)
+		for range 2 {
+			w.srv.Fail("messages.send", 1, graphtest.Fault{Status: 400, Code: "ErrorInvalidRecipients"})
+			if _, err := box.Release(t.Context(), st); !errors.Is(err, provider.ErrNotSent) {
+				t.Errorf("%v", err)
+			}
+		}
+	})
+}
+
+// Blind recipients get their copy, also from an Exchange that does not take them from the header.
+func TestBlindRecipients(t *testing.T) {
+	for name, takes := range map[string]bool{"taken": true, "not taken": false} {
+		w := newWorld(t, graphtest.Options{}, outlook.Options{})
+		w.between(func(r *http.Request) *http.Response {
+			if takes || r.Method != http.MethodPost || !strings.HasSuffix(r.URL.Path, "/me/messages") {
+				return nil
+			}
+			b, err := io.ReadAll(r.Body)
+			if err != nil {
+				t.Error(err)
+			}
+			raw, err := base64.StdEncoding.DecodeString(string(b))
+			if err != nil {
+				t.Error(err)
+			}
+			enc := base64.StdEncoding.EncodeToString(bytes.Replace(raw, []byte("Bcc: "), []byte("X-Was: "), 1))
+			r.Body, r.ContentLength = io.NopCloser(strings.NewReader(enc)), int64(len(enc))
+			return nil
+		})
+		box := w.open(t)
+		raw := []byte("From: Me <me@acme.example>\r\nTo: ada@sender.example\r\nSubject: offer\r\nMessage-ID: <blind@acme.example>\r\n\r\nOur offer.\r\n")
+		st, err := box.Stage(t.Context(), raw, provider.SendOptions{From: owner, Recipients: []string{"ada@sender.example", "bo@sender.example", "cy@sender.example"}, MessageID: "blind@acme.example"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := box.Release(t.Context(), st); err != nil {
+			t.Fatal(err)
+		}
+		got := w.srv.Sent()[0].Recipients
+		slices.Sort(got)
+		if !slices.Equal(got, []string{"ada@sender.example", "bo@sender.example", "cy@sender.example"}) {
+			t.Errorf("%s: it went to %v", name, got)
+		}
+		if n := len(w.calls("messages.update")); takes != (n == 0) {
+			t.Errorf("%s: %d updates", name, n)
 		}
 	}
 }

@@ -9,24 +9,26 @@ import (
 )
 
 // worlds are servers with different habits, and mailboxes with different settings.
-var worlds = map[string]func() *world{
-	"as it is":    func() *world { return newWorld(graphtest.Options{}, outlook.Options{}) },
-	"small pages": func() *world { return newWorld(graphtest.Options{PageSize: 3}, outlook.Options{PageSize: 3}) },
-	"odd": func() *world {
-		w := newWorld(graphtest.Options{PageSize: 4, SparseUpdates: true, PlainBodies: true}, outlook.Options{PageSize: 5})
+var worlds = map[string]func(t testing.TB) *world{
+	"as it is": func(t testing.TB) *world { return newWorld(t, graphtest.Options{}, outlook.Options{}) },
+	"small pages": func(t testing.TB) *world {
+		return newWorld(t, graphtest.Options{PageSize: 3}, outlook.Options{PageSize: 3})
+	},
+	"odd": func(t testing.TB) *world {
+		w := newWorld(t, graphtest.Options{PageSize: 4, SparseUpdates: true, PlainBodies: true}, outlook.Options{PageSize: 5})
 		w.srv.EmptyPages(1)
 		w.srv.ReplayChanges(2)
 		w.srv.OddListings(3, 0)
 		return w
 	},
-	"no headers in listings": func() *world {
-		return newWorld(graphtest.Options{NoHeadersInListings: true, LongScopes: true}, outlook.Options{})
+	"no headers in listings": func(t testing.TB) *world {
+		return newWorld(t, graphtest.Options{NoHeadersInListings: true, LongScopes: true}, outlook.Options{})
 	},
-	"every tenth 500": func() *world { return failing(10) },
+	"every tenth 500": func(t testing.TB) *world { return failing(t, 10) },
 }
 
-func failing(n int) *world {
-	w := newWorld(graphtest.Options{PageSize: 5}, outlook.Options{PageSize: 5})
+func failing(t testing.TB, n int) *world {
+	w := newWorld(t, graphtest.Options{PageSize: 5}, outlook.Options{PageSize: 5})
 	// What changes something is not repeated by a mailbox: whoever wanted it asks again.
 	w.srv.FailEvery(n, graphtest.ServerError, "messages.move", "messages.update", "folders.create", "messages.create", "messages.send")
 	return w
@@ -36,7 +38,7 @@ func TestMailbox(t *testing.T) {
 	for name, w := range worlds {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			providertest.TestMailbox(t, func(*testing.T) providertest.MailboxHarness { return harness{w()} })
+			providertest.TestMailbox(t, func(t *testing.T) providertest.MailboxHarness { return harness{w(t)} })
 		})
 	}
 }
@@ -46,10 +48,10 @@ func TestMutator(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			t.Run("archive", func(t *testing.T) {
-				providertest.TestArchiver(t, func(*testing.T) providertest.MutatorHarness { return harness{w()} })
+				providertest.TestArchiver(t, func(t *testing.T) providertest.MutatorHarness { return harness{w(t)} })
 			})
 			t.Run("label", func(t *testing.T) {
-				providertest.TestLabeler(t, func(*testing.T) providertest.MutatorHarness { return harness{w()} })
+				providertest.TestLabeler(t, func(t *testing.T) providertest.MutatorHarness { return harness{w(t)} })
 			})
 		})
 	}
@@ -59,7 +61,7 @@ func TestSender(t *testing.T) {
 	for name, w := range worlds {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			providertest.TestSender(t, func(*testing.T) providertest.SenderHarness { return senderHarness{w()} })
+			providertest.TestSender(t, func(t *testing.T) providertest.SenderHarness { return senderHarness{w(t)} })
 		})
 	}
 }

@@ -70,25 +70,42 @@ func (m *Mailbox) upload(ctx context.Context, id provider.ItemID, f rawmail.File
 		return err
 	}
 	u, err := url.Parse(at)
-	if err != nil || u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())) {
+	if err != nil || u.Scheme != "https" && (u.Scheme != "http" || m.p.base.Scheme != "http" || !loopback(u.Hostname())) {
 		return errors.New("outlook: an upload session has no address that may be used")
 	}
-	for from := 0; from < len(f.Data); {
-		to := min(from+rangeSize, len(f.Data))
+	from, done := 0, false
+	for !done {
+		at, data, next := u.String(), f.Data[from:min(from+rangeSize, len(f.Data))], 0
 		// A range may be sent again: it has its place. One that is there already is refused: where an answer was lost.
-		err := m.read(ctx, quota.Live, uploadRange, func(ctx context.Context) error { return m.put(ctx, at, f.Data, from, to) })
-		if status(err) == http.StatusRequestedRangeNotSatisfiable {
-			next := 0
-			if e := m.read(ctx, quota.Live, uploadRange, func(ctx context.Context) (err error) { next, err = m.expected(ctx, at); return err }); e == nil && next > from && next <= len(f.Data) {
-				to, err = next, nil
-			}
-		}
-		if err != nil {
+		err := m.read(ctx, quota.Live, uploadRange, func(ctx context.Context) (err error) {
+			next, done, err = m.put(ctx, at, data, from, len(f.Data))
 			return err
+		})
+		if status(err) == http.StatusRequestedRangeNotSatisfiable {
+			err = m.read(ctx, quota.Live, uploadRange, func(ctx context.Context) (err error) {
+				next, err = m.expected(ctx, at)
+				return err
+			})
 		}
-		from = to
+		switch {
+		case ended(err):
+			return &sendError{err: err, later: true} // another session may do better
+		case err != nil:
+			return err
+		case !done && (next <= from || next >= len(f.Data)):
+			return errors.New("outlook: an upload session took all and has no attachment, or takes no more")
+		}
+		from = next
 	}
 	return nil
+}
+
+// ended reports whether an upload session is over before the attachment is there: its address is known no more, or lets nobody in.
+func ended(err error) bool {
+	var sign *provider.SignInError
+	var missing *MissingError
+	s := status(err)
+	return errors.As(err, &sign) || errors.As(err, &missing) || errors.Is(err, provider.ErrGone) || s == http.StatusForbidden || s == http.StatusNotFound || s == http.StatusGone
 }
 
 // expected asks an upload session what it wants next.
@@ -101,6 +118,11 @@ func (m *Mailbox) expected(ctx context.Context, at string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	return nextRange(resp)
+}
+
+// nextRange reads where the next range begins.
+func nextRange(resp *http.Response) (int, error) {
 	defer resp.Body.Close() //nolint:errcheck // it was read
 	var s struct {
 		Next []string `json:"nextExpectedRanges"`
@@ -112,18 +134,23 @@ func (m *Mailbox) expected(ctx context.Context, at string) (int, error) {
 	return strconv.Atoi(first)
 }
 
-func (m *Mailbox) put(ctx context.Context, at string, data []byte, from, to int) error {
-	r, err := http.NewRequestWithContext(ctx, http.MethodPut, at, bytes.NewReader(data[from:to]))
+// put sends a range, and returns where the next begins; done: the attachment is there (facts 2.6: "final 201 + Location").
+func (m *Mailbox) put(ctx context.Context, at string, data []byte, from, of int) (next int, done bool, err error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPut, at, bytes.NewReader(data))
 	if err != nil {
-		return err
+		return 0, false, err
 	}
 	r.Header.Set("Content-Type", "application/octet-stream")
-	r.Header.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, to-1, len(data)))
+	r.Header.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, from+len(data)-1, of))
 	resp, err := m.apart(ctx, r)
 	if err != nil {
-		return err
+		return 0, false, err
 	}
-	return resp.Body.Close()
+	if resp.StatusCode == http.StatusCreated {
+		return of, true, resp.Body.Close()
+	}
+	next, err = nextRange(resp)
+	return next, false, err
 }
 
 // apart makes a request of an upload session, without a token.

@@ -40,10 +40,13 @@ func (p *Provider) Watch(ctx context.Context, tokens oauth2.TokenSource, had []b
 			w.Handle = had
 			return w, nil
 		}
-		// Facts 2.4: "Renewal after expiry -> 404: recreate"; another person's is not ours to see.
-		var action *provider.NeedsAction
-		if !errors.Is(err, provider.ErrGone) && !(errors.As(err, &action) && action.Who == provider.User) && status(err) != http.StatusForbidden {
+		// Facts 2.4: "Renewal after expiry -> 404: recreate"; another person's is not ours to see; and one that is refused for whatever it is would be each time.
+		s := status(err)
+		if !errors.Is(err, provider.ErrGone) && !errors.Is(err, provider.ErrUnsupported) && s != http.StatusForbidden && s != http.StatusBadRequest && s != http.StatusConflict {
 			return provider.Watch{}, err
+		}
+		if s != 0 && !errors.Is(err, provider.ErrGone) {
+			m.end(ctx, id) //nolint:errcheck // it ends by itself, and what it tells is nobody's
 		}
 	} else if id != "" {
 		m.end(ctx, id) //nolint:errcheck // it ends by itself, and what it tells is refused

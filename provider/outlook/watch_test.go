@@ -2,6 +2,7 @@ package outlook_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -55,8 +56,8 @@ func (e *endpoint) take() []provider.News {
 	return out
 }
 
-func watching(o graphtest.Options) (*world, *endpoint) {
-	w := newWorld(o, outlook.Options{NotifyURL: notifyURL, PushKey: []byte("a key of the host's, kept secret")})
+func watching(t testing.TB, o graphtest.Options) (*world, *endpoint) {
+	w := newWorld(t, o, outlook.Options{NotifyURL: notifyURL, PushKey: []byte("a key of the host's, kept secret")})
 	e := &endpoint{p: w.provider()}
 	w.srv.Webhook("https://crm.example/", e)
 	return w, e
@@ -74,7 +75,7 @@ func (w *world) watch(t *testing.T, had []byte) provider.Watch {
 // A subscription is made with a handshake, tells of news, is prolonged, and made anew where it has ended; each event of its life is understood.
 func TestWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w, e := watching(graphtest.Options{})
+		w, e := watching(t, graphtest.Options{})
 		first := w.watch(t, nil)
 		subs := w.user.Subscriptions()
 		if len(subs) != 1 || !subs[0].Immutable || subs[0].LifecycleURL != notifyURL || !subs[0].Expires.Equal(first.Expires) || time.Until(first.Expires) < 6*24*time.Hour {
@@ -146,7 +147,7 @@ func TestWatch(t *testing.T) {
 // Where the key or the address changed the subscription of before is ended, and another made; its notifications are refused. Where Graph takes no seven days it
 // gets less.
 func TestWatchesChange(t *testing.T) {
-	w, e := watching(graphtest.Options{SubscriptionLife: 4230 * time.Minute})
+	w, e := watching(t, graphtest.Options{SubscriptionLife: 4230 * time.Minute})
 	first := w.watch(t, nil)
 	if d := time.Until(first.Expires); d < 60*time.Hour || d > 71*time.Hour {
 		t.Errorf("it lasts %s", d)
@@ -176,7 +177,7 @@ func TestWatchesChange(t *testing.T) {
 
 func TestWatchIsNotSetUp(t *testing.T) {
 	for says, o := range map[string]outlook.Options{"Notifications": {}, "16 bytes": {NotifyURL: notifyURL, PushKey: []byte("short")}} {
-		w := newWorld(graphtest.Options{}, o)
+		w := newWorld(t, graphtest.Options{}, o)
 		_, err := w.provider().Watch(t.Context(), w.user.TokenSource(scopes...), nil)
 		if err == nil || !strings.Contains(err.Error(), says) || !(errors.Is(err, provider.ErrUnsupported) || action(provider.Operator, says)(err)) {
 			t.Errorf("%v", err)
@@ -189,7 +190,7 @@ func TestWatchIsNotSetUp(t *testing.T) {
 		}
 	}
 	// Nobody answers at the address.
-	w, _ := watching(graphtest.Options{})
+	w, _ := watching(t, graphtest.Options{})
 	w.srv.Webhook("https://crm.example/", http.NotFoundHandler())
 	if _, err := w.prov.Watch(t.Context(), w.user.TokenSource(scopes...), nil); err == nil {
 		t.Error("a subscription without a handshake")
@@ -198,7 +199,7 @@ func TestWatchIsNotSetUp(t *testing.T) {
 
 // The endpoint can be reached by anybody: what it echoes is text, and what is not Graph's is refused.
 func TestPush(t *testing.T) {
-	w, _ := watching(graphtest.Options{})
+	w, _ := watching(t, graphtest.Options{})
 	push := func(target, body string) (provider.Pushed, error) {
 		return w.prov.Push(httptest.NewRequest("POST", target, strings.NewReader(body)))
 	}
@@ -220,5 +221,66 @@ func TestPush(t *testing.T) {
 	var long *http.MaxBytesError
 	if _, err := w.prov.Push(r); !errors.As(err, &long) || errors.Is(err, provider.ErrForged) {
 		t.Errorf("%v", err)
+	}
+}
+
+// One post may tell of many mailboxes, each many times, with events of their life and with what is not ours among it (facts 2.4).
+func TestPushOfMany(t *testing.T) {
+	w, _ := watching(t, graphtest.Options{})
+	made, err := w.prov.Watch(t.Context(), w.user.TokenSource(scopes...), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, _, _ := strings.Cut(string(made.Handle), " ")
+	state := w.user.Subscriptions()[0].ClientState
+	var b strings.Builder
+	b.WriteString(`{"value":[{"subscriptionId":"x","clientState":"forged"}`)
+	for i := range 3000 {
+		fmt.Fprintf(&b, `,{"subscriptionId":"%s","clientState":"%s","changeType":"created","resource":"Users/x/Messages/%d","resourceData":{"id":"%d"}}`, id, state, i, i)
+	}
+	fmt.Fprintf(&b, `,{"subscriptionId":"another's","clientState":"%s"},{"subscriptionId":"%s","clientState":"%s","lifecycleEvent":"subscriptionRemoved"},null]}`, state, id, state)
+	got, err := w.prov.Push(httptest.NewRequest("POST", "/x", strings.NewReader(b.String())))
+	if err != nil || len(got.News) != 2 {
+		t.Fatalf("%d, %v", len(got.News), err)
+	}
+	for _, n := range got.News {
+		if ours := string(n.Handle) == string(made.Handle); ours != n.Rewatch || !ours && !strings.HasPrefix(string(n.Handle), "another's ") {
+			t.Errorf("%q: rewatch %v", n.Handle, n.Rewatch)
+		}
+	}
+}
+
+// A subscription that can't be renewed is made anew, whatever the reason: it would be the same the next time. What may pass is no reason.
+func TestRenewalIsRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		fault graphtest.Fault
+		anew  bool
+	}{
+		"gone":              {graphtest.Fault{Status: 404, Code: "ResourceNotFound"}, true},
+		"gone, no words":    {graphtest.Fault{Status: 404, Bare: true}, true},
+		"another's":         {graphtest.Fault{Status: 403, Code: "AccessDenied"}, true},
+		"another's, so":     {graphtest.Fault{Status: 403, Code: "x"}, true},
+		"for what it is":    {graphtest.Fault{Status: 400, Code: "InvalidRequest"}, true},
+		"a server error":    {graphtest.ServerError, false},
+		"a limit":           {graphtest.Throttled, false},
+		"signed in no more": {graphtest.TokenRefused, false},
+	} {
+		w, _ := watching(t, graphtest.Options{})
+		had, err := w.prov.Watch(t.Context(), w.user.TokenSource(scopes...), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.srv.Fail("subscriptions.update", 2, c.fault)
+		got, err := w.prov.Watch(t.Context(), w.user.TokenSource(scopes...), had.Handle)
+		if c.anew != (err == nil) || c.anew && string(got.Handle) == string(had.Handle) {
+			t.Errorf("%s: %q, %v", name, got.Handle, err)
+		}
+		want := 1
+		if c.anew && c.fault.Status == 404 {
+			want = 2 // the fake has it still
+		}
+		if n := len(w.user.Subscriptions()); n != want {
+			t.Errorf("%s: there are %d", name, n)
+		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/rpc"
 	"os"
 	"os/exec"
@@ -21,10 +20,9 @@ import (
 	"github.com/intellicon/email-integration/emailint/crm"
 	"github.com/intellicon/email-integration/emailint/emailinttest"
 	"github.com/intellicon/email-integration/emailint/state"
-	"github.com/intellicon/email-integration/emailint/state/postgres"
 	"github.com/intellicon/email-integration/emailint/state/postgres/postgrestest"
-	"github.com/intellicon/email-integration/emailint/state/sqlite"
 	"github.com/intellicon/email-integration/internal/failpoint"
+	"github.com/intellicon/email-integration/internal/killed"
 	"github.com/intellicon/email-integration/linker"
 	"github.com/intellicon/email-integration/provider"
 	"github.com/intellicon/email-integration/provider/providertest"
@@ -84,39 +82,11 @@ func sharedEngine(s state.Store, c emailint.CRMStore, worker string, now func() 
 		Keys: []emailint.Key{{ID: "test", Secret: make([]byte, 32)}}, IndexKey: make([]byte, 32)})
 }
 
-// sharedState opens a state by its address: a file, or the URL of a database and a schema behind a space.
-func sharedState(ctx context.Context, address string) (state.Store, error) {
-	url, schema, ok := strings.Cut(address, " ")
-	if !ok {
-		return sqlite.Open(ctx, address)
-	}
-	pool, err := pgxpool.New(ctx, url)
-	if err != nil {
-		return nil, err
-	}
-	s, err := postgres.Open(ctx, pool, &postgres.Options{Schema: schema})
-	if err != nil {
-		pool.Close()
-		return nil, err
-	}
-	return pooled{s, pool}, nil
-}
-
-type pooled struct {
-	*postgres.Store
-	pool *pgxpool.Pool
-}
-
-func (p pooled) Close() error {
-	defer p.pool.Close()
-	return p.Store.Close()
-}
-
 // workerProcess runs an engine until its input ends.
 func workerProcess(name string) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	s, err := sharedState(ctx, os.Getenv(stateVar))
+	s, err := killed.Open(ctx, os.Getenv(stateVar))
 	if err != nil {
 		return err
 	}
@@ -272,7 +242,7 @@ func TestTwoProcesses(t *testing.T) {
 
 func twoProcesses(t *testing.T, address string) {
 	ctx := t.Context()
-	s, err := sharedState(ctx, address)
+	s, err := killed.Open(ctx, address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -296,28 +266,15 @@ func twoProcesses(t *testing.T, address string) {
 		}
 	}
 
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	at, end, err := killed.Serve(map[string]any{"CRM": host})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	srv := rpc.NewServer()
-	if err := srv.RegisterName("CRM", host); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
-				return // it is closed with the test
-			}
-			go srv.ServeConn(conn)
-		}
-	}()
+	defer end()
 	start := func(worker string) (*exec.Cmd, io.Closer) {
 		t.Helper()
 		cmd := exec.CommandContext(ctx, os.Args[0])
-		cmd.Env = append(os.Environ(), workerVar+"="+worker, crmVar+"="+ln.Addr().String(), stateVar+"="+address)
+		cmd.Env = append(os.Environ(), workerVar+"="+worker, crmVar+"="+at, stateVar+"="+address)
 		cmd.Stderr = os.Stderr
 		in, err := cmd.StdinPipe()
 		if err != nil {
@@ -353,7 +310,7 @@ func twoProcesses(t *testing.T, address string) {
 	}
 
 	// What the first process left to be acknowledged is seen to when its leases are over.
-	client, err := rpc.Dial("tcp", ln.Addr().String())
+	client, err := rpc.Dial("tcp", at)
 	if err != nil {
 		t.Fatal(err)
 	}

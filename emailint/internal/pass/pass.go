@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/intellicon/email-integration/emailint/internal/ident"
@@ -114,6 +115,9 @@ func (p *Pass) Live(ctx context.Context, each func(context.Context) error) error
 				return err
 			}
 			for f := range pos.Generations {
+				if slices.Contains(page.Unfinished, f) {
+					continue // a later pass lists the rest
+				}
 				if _, err := p.Store.Sweep(ctx, p.Lease, f); err != nil {
 					return err
 				}
@@ -143,6 +147,9 @@ func (p *Pass) begin(ctx context.Context) error {
 		if _, err := p.Store.AddRun(ctx, p.Lease.Org, p.Lease.Connection, state.Run{Reason: "first import", From: p.Import.From, People: people}); err != nil {
 			return err
 		}
+	}
+	if err := p.Renew(ctx); err != nil { // opening the mailbox may have taken a while, and so does this
+		return err
 	}
 	start, err := p.Mailbox.Start(ctx)
 	if err != nil {

@@ -97,8 +97,8 @@ func TestPausesAndSentMailAreFoundCheaply(t *testing.T) {
 			"Claim":           plan("1, 1", "LIMIT 1 /*claim*/"),
 			"ClaimConnection": plan("1, 1", "AND id = ?", "nudge", "/*lock*/"),
 			"holds":           plan("1, 'o1'", "SELECT epoch FROM", "/*lock*/"),
-			"OutboxDue":       plan("1, '', '', 10", "FROM outbox o JOIN", "ORDER BY o.next_try"),
-			"CopiesDue":       plan("1, '', '', 10", "FROM outbox o JOIN", "ORDER BY o.copy_at"),
+			"OutboxDue":       plan("'', '', 1, 5, 10", "JOIN outbox o", "ORDER BY o.next_try"),
+			"CopiesDue":       plan("'', '', 1, 5, 10", "JOIN outbox o", "ORDER BY o.copy_at"),
 		} {
 			n.each(func(n node) {
 				if n.Table == "pause" && n.Loops > 1 {

@@ -49,8 +49,8 @@ func TestNoStatementReadsEverything(t *testing.T) {
 				return
 			}
 		}
-		// o: a subquery of one row; u: the rows that are given
-		bad := strings.HasPrefix(detail, "SCAN ") && detail != "SCAN CONSTANT ROW" && detail != "SCAN o" && detail != "SCAN u" && !strings.HasSuffix(detail, "-ROW VALUES CLAUSE")
+		// o: a subquery of one row; u: the rows that are given; d: what the outbox has due, numbered by mailbox
+		bad := strings.HasPrefix(detail, "SCAN ") && detail != "SCAN CONSTANT ROW" && detail != "SCAN o" && detail != "SCAN u" && detail != "SCAN d" && !strings.HasPrefix(detail, "SCAN (subquery-") && !strings.HasSuffix(detail, "-ROW VALUES CLAUSE")
 		for _, w := range whole {
 			bad = bad || strings.HasSuffix(detail, w) && !strings.Contains(detail, "ledger_due")
 		}

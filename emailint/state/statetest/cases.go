@@ -1,6 +1,7 @@
 package statetest
 
 import (
+	"context"
 	"fmt"
 	"reflect"
 	"slices"
@@ -410,6 +411,44 @@ var cases = []testCase{
 			h.ok(h.s.Correct(h.Context(), org, c))
 			th := h.thread(state.ThreadQuery{Connection: l.Connection, MessageID: "sibling", Cites: []state.Hash{root}})
 			h.equal("words on a sibling", len(th.Words), 1)
+		}
+	}},
+	{"OutboxTurns", "however much mail of one mailbox waits, that of another is not behind all of it, and neither are copies", func(h *house) {
+		for _, user := range []string{"busy", "quiet"} {
+			l := h.claim(h.connect(user).ID)
+			n := 1
+			if user == "busy" {
+				n = 3 * state.OutboxTurn
+			}
+			for _, what := range []string{"mail", "copy"} {
+				for i := range n {
+					key := fmt.Sprint(what, " ", i, " of ", user)
+					id := "id-of-" + state.Hash(key)
+					_, _, err := h.s.OutboxAdd(h.Context(), org, state.Outgoing{Key: key, Connection: l.Connection, Raw: []byte("mail"), Created: start,
+						Value: state.EmailValue{MessageID: id, Fingerprint: "finger-" + id}, Row: state.Row{Fate: state.FateUnmatched}, Change: 1})
+					h.ok(err)
+					if what == "mail" {
+						continue
+					}
+					_, err = h.s.OutboxStep(h.Context(), org, key, state.OutQueued, state.OutStaged, state.Step{Staged: []byte("s")})
+					h.ok(err)
+					_, err = h.s.OutboxStep(h.Context(), org, key, state.OutStaged, state.OutSent, state.Step{CopyAt: start})
+					h.ok(err)
+				}
+			}
+		}
+		for what, ask := range map[string]func(context.Context, string, time.Time, int) ([]state.Outgoing, error){"mail": h.s.OutboxDue, "copy": h.s.CopiesDue} {
+			due, err := ask(h.Context(), "", start, 2*state.OutboxTurn)
+			h.ok(err)
+			var got []string
+			for _, o := range due {
+				got = append(got, o.Key)
+			}
+			want := []string{}
+			for i := range state.OutboxTurn {
+				want = append(want, fmt.Sprint(what, " ", i, " of busy"))
+			}
+			h.equal("due", fmt.Sprint(got), fmt.Sprint(append(want, what+" 0 of quiet")))
 		}
 	}},
 	{"SentAsAnother", "a copy of what we sent that a service shows under another Message-ID is known by both, also where its answer was lost and it links to nothing: words on its thread hold for answers to either", func(h *house) {

@@ -17,6 +17,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/intellicon/email-integration/internal/killed"
 )
 
 func main() {
@@ -55,7 +57,7 @@ func run(ctx context.Context, args []string) error {
 	fmt.Printf("uninterrupted: %d messages, %d emails, %d links in %.2f s, of which start-up %.2f s; seed %d\n",
 		whole.messages, whole.emails, whole.links, whole.wall.Seconds(), startUp.Seconds(), *seed)
 
-	var sum tally
+	var sum killed.Tally
 	differ, anew := 0, 0
 	for round := 1; round <= *rounds; {
 		// A stream of its own for each try at a round, so that it can be repeated alone.
@@ -75,8 +77,8 @@ func run(ctx context.Context, args []string) error {
 		}
 		fmt.Printf("round %d:", round)
 		for _, l := range lives {
-			fmt.Printf(" killed after %.3f s (%s);", l.after.Seconds(), l)
-			sum.add(l)
+			fmt.Printf(" killed after %.3f s (%s);", l.After.Seconds(), l)
+			sum.Add(l)
 		}
 		if d := whole.differences(got); len(d) > 0 {
 			differ++
@@ -90,7 +92,7 @@ func run(ctx context.Context, args []string) error {
 		round++
 	}
 	fmt.Printf("%d rounds, %s; %d rounds begun anew as no kill hit\n", *rounds, &sum, anew)
-	if sum.atWork == 0 {
+	if sum.Working == 0 {
 		return errors.New("no kill hit work: every process had nothing left to do")
 	}
 	if differ > 0 {
@@ -120,22 +122,22 @@ func reference(q quickstart, dir string) (*outcome, time.Duration, error) {
 }
 
 // live runs one round in an empty directory: lives are those that were killed.
-func live(ctx context.Context, q quickstart, dir string, moment func() time.Duration) (*outcome, []life, error) {
-	var lives []life
+func live(ctx context.Context, q quickstart, dir string, moment func() time.Duration) (*outcome, []killed.Life, error) {
+	var lives []killed.Life
 	for range maxLives {
 		after := moment()
-		got, killed, err := q.run(dir, after)
+		got, dead, err := q.run(dir, after)
 		if err != nil {
 			return nil, lives, err
 		}
-		if !killed {
+		if !dead {
 			return got, lives, os.RemoveAll(dir)
 		}
-		l, err := examine(ctx, dir)
+		l, err := killed.LookAtFile(ctx, filepath.Join(dir, stateFile))
 		if err != nil {
 			return nil, lives, fmt.Errorf("looking at what the killed process left: %w", err)
 		}
-		l.after = after
+		l.After = after
 		lives = append(lives, l)
 	}
 	return nil, lives, fmt.Errorf("not finished after %d lives", maxLives)

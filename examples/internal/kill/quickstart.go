@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/intellicon/email-integration/internal/killed"
 )
 
 // quickstart is the program that is killed.
@@ -31,8 +33,8 @@ type outcome struct {
 	wall, work              time.Duration // from start to end; without the start-up
 }
 
-// run starts quickstart on the state in dir and kills it after a while, 0 for never. killed is false when it finished before.
-func (q quickstart) run(dir string, after time.Duration) (o *outcome, killed bool, err error) {
+// run starts quickstart on the state in dir and kills it after a while, 0 for never. dead is false when it finished before.
+func (q quickstart) run(dir string, after time.Duration) (o *outcome, dead bool, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, false, err
 	}
@@ -41,23 +43,13 @@ func (q quickstart) run(dir string, after time.Duration) (o *outcome, killed boo
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	start := time.Now()
-	if err := cmd.Start(); err != nil {
-		return nil, false, err
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
 	var moment <-chan time.Time
 	if after > 0 {
 		moment = time.After(after)
 	}
-	select {
-	case err = <-ended:
-	case <-moment:
-		_ = cmd.Process.Kill() // SIGKILL; it fails when the process has just ended
-		err = <-ended
-		if cmd.ProcessState.ExitCode() == -1 {
-			return nil, true, nil
-		}
+	dead, err = killed.Run(cmd, moment)
+	if dead {
+		return nil, true, nil
 	}
 	if err != nil {
 		return nil, false, fmt.Errorf("quickstart: %w: %s", err, strings.TrimSpace(stderr.String()))

@@ -26,7 +26,8 @@ type call struct {
 	token   *access
 	meter   *meter // once it was let in
 	prefer  prefer
-	body    []byte // decompressed
+	sent    []byte // the body, decompressed
+	body    []byte // what of it the method reads
 }
 
 // reply is what a method answers.
@@ -264,7 +265,7 @@ func (c *call) read() *apiError {
 	if len(b) > maxBody {
 		return &apiError{status: http.StatusRequestEntityTooLarge, code: "ErrorMessageSizeExceeded", message: "The request body is too large."}
 	}
-	c.body = b
+	c.sent, c.body = b, b
 	if len(b) == 0 || c.meter == nil {
 		return nil
 	}

@@ -101,6 +101,7 @@ type Server struct {
 	// What Options.Spec found.
 	violations []string
 	covered    int
+	uncovered  map[string]bool
 }
 
 var _ http.Handler = (*Server)(nil)
@@ -118,7 +119,7 @@ type odd struct {
 
 // New returns a Graph without users.
 func New(o Options) *Server {
-	s := &Server{opts: o, now: o.Now, base: "https://graph.test", outlook: "https://outlook.test", uploads: map[string]*upload{}} // RFC 2606, 2: never anybody's
+	s := &Server{opts: o, now: o.Now, base: "https://graph.test", outlook: "https://outlook.test", uploads: map[string]*upload{}, uncovered: map[string]bool{}} // RFC 2606, 2: never anybody's
 	if s.now == nil {
 		s.now = time.Now
 	}

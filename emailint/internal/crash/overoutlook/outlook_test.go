@@ -12,6 +12,7 @@ import (
 	"github.com/intellicon/email-integration/emailint/internal/crash"
 	"github.com/intellicon/email-integration/emailint/state"
 	"github.com/intellicon/email-integration/emailint/state/sqlite"
+	"github.com/intellicon/email-integration/internal/microsoft"
 	"github.com/intellicon/email-integration/provider"
 	"github.com/intellicon/email-integration/provider/outlook"
 	"github.com/intellicon/email-integration/provider/outlook/graphtest"
@@ -20,22 +21,33 @@ import (
 
 // service is provider/outlook over a Graph in memory, with small pages, and drafts to send by.
 type service struct {
+	t    *testing.T
 	srv  *graphtest.Server
 	user *graphtest.User
 	prov *outlook.Provider
 }
 
 // over returns mailboxes each on a server of its own: the second is slow to show what was sent, and tells of updates sparsely.
-func over(address string, now func() time.Time) crash.Service {
-	o := graphtest.Options{Now: now, Requests: -1, Concurrency: -1, UploadBytes: -1, SendsPerMinute: -1, PageSize: 5, Salt: address}
+func over(t *testing.T) func(address string, now func() time.Time) crash.Service {
+	return func(address string, now func() time.Time) crash.Service { return newService(t, address, now) }
+}
+
+func newService(t *testing.T, address string, now func() time.Time) *service {
+	o := graphtest.Options{Now: now, Requests: -1, Concurrency: -1, UploadBytes: -1, SendsPerMinute: -1, PageSize: 5, Salt: address, Spec: microsoft.Spec()}
 	if address == "bob@own.example" {
 		o.SparseUpdates, o.PlainBodies = true, true
 	}
-	s := &service{srv: graphtest.New(o)}
+	s := &service{t: t, srv: graphtest.New(o)}
 	s.user = s.srv.AddUser(address)
 	s.user.Folder("Customers")
 	s.prov = outlook.New(&outlook.Options{BaseURL: s.srv.URL(), HTTPClient: s.srv.Client(), Now: now, PageSize: 5, Requests: 1 << 40, UploadBytes: 1 << 50, SendSettle: time.Nanosecond})
 	return s
+}
+
+// Close ends a world: what it asked for was as Microsoft describes it.
+func (s *service) Close() error {
+	microsoft.Check(s.t, s.srv)
+	return nil
 }
 
 func (s *service) open(ctx context.Context) (*outlook.Mailbox, error) {
@@ -131,6 +143,9 @@ func (s *service) Sent() (out []providertest.Delivery) {
 
 func memory(ctx context.Context) (state.Store, error) { return sqlite.Open(ctx, ":memory:") }
 
+// Without Microsoft's description what the worlds of this package ask for is not checked, and this test says so.
+func TestDescriptionIsThere(t *testing.T) { microsoft.File(t, microsoft.OpenAPI) }
+
 // EMAILINT_CRASH is as for package crash.
 func TestCrashOverOutlook(t *testing.T) {
 	o := crash.Options{Seed: 1, Sample: 3}
@@ -144,5 +159,5 @@ func TestCrashOverOutlook(t *testing.T) {
 			o.All, o.Only = true, v
 		}
 	}
-	crash.Run(t, crash.Config{Store: memory, Service: over}, o)
+	crash.Run(t, crash.Config{Store: memory, Service: over(t)}, o)
 }

@@ -173,7 +173,8 @@ func (s *Store) OutboxStep(ctx context.Context, org, key string, from, to state.
 			}
 		}
 		n, err := t.exec(`UPDATE outbox SET state = ?, error = ?, next_try = ?, tries = tries + CASE WHEN ? THEN 1 ELSE 0 END, staged = coalesce(?, staged)
-			WHERE org = ? AND key = ? AND state = ?`, to, st.Error, stamp(st.NextTry), st.Try, nilIfEmpty(st.Staged), org, key, from)
+			WHERE org = ? AND key = ? AND state = ? AND (NOT ? OR next_try = ?)`, to, st.Error, stamp(st.NextTry), st.Try, nilIfEmpty(st.Staged), org, key, from,
+			st.Claim, stamp(st.Was))
 		if err != nil {
 			return err
 		}
@@ -222,20 +223,23 @@ func nilIfEmpty(b []byte) any {
 // OutboxDue implements state.Outbox.
 func (s *Store) OutboxDue(ctx context.Context, org string, now time.Time, limit int) (os []state.Outgoing, err error) {
 	err = s.read(ctx, func(t *tx) error {
-		os, err = list(t, scanOut, `SELECT `+outColumns+` FROM outbox o JOIN email e ON e.id = o.email LEFT JOIN connection c ON c.id = o.conn
-			WHERE o.state IN ('queued', 'staged', 'sending', 'unknown') AND o.next_try <= ? AND (? = '' OR o.org = ?) AND `+unpausedOut+`
-			ORDER BY o.next_try, o.id LIMIT ?`, stamp(now), org, org, limit)
+		os, err = list(t, scanOut, `SELECT `+outColumns+` FROM (SELECT o.id, row_number() OVER (PARTITION BY o.conn ORDER BY o.next_try, o.id) AS turn`+dueOut+`
+				AND o.state IN ('queued', 'staged', 'sending', 'unknown') AND o.next_try <= ?) d
+			JOIN outbox o ON o.id = d.id JOIN email e ON e.id = o.email WHERE d.turn <= ? ORDER BY o.next_try, o.id LIMIT ?`, org, org, stamp(now), state.OutboxTurn, limit)
 		return err
 	})
 	return os, err
 }
 
+// dueOut is where rows of the outbox are from that are numbered by mailbox: however much of one waits, the others' is not behind it.
+const dueOut = ` FROM outbox o LEFT JOIN connection c ON c.id = o.conn WHERE (? = '' OR o.org = ?) AND ` + unpausedOut
+
 // CopiesDue implements state.Outbox.
 func (s *Store) CopiesDue(ctx context.Context, org string, now time.Time, limit int) (os []state.Outgoing, err error) {
 	err = s.read(ctx, func(t *tx) error {
-		os, err = list(t, scanOut, `SELECT `+outColumns+` FROM outbox o JOIN email e ON e.id = o.email LEFT JOIN connection c ON c.id = o.conn
-			WHERE o.copy IN ('due', 'tried') AND o.copy_at <= ? AND (? = '' OR o.org = ?) AND `+unpausedOut+`
-			ORDER BY o.copy_at, o.id LIMIT ?`, stamp(now), org, org, limit)
+		os, err = list(t, scanOut, `SELECT `+outColumns+` FROM (SELECT o.id, row_number() OVER (PARTITION BY o.conn ORDER BY o.copy_at, o.id) AS turn`+dueOut+`
+				AND o.copy IN ('due', 'tried') AND o.copy_at <= ?) d
+			JOIN outbox o ON o.id = d.id JOIN email e ON e.id = o.email WHERE d.turn <= ? ORDER BY o.copy_at, o.id LIMIT ?`, org, org, stamp(now), state.OutboxTurn, limit)
 		return err
 	})
 	return os, err
