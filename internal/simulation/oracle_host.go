@@ -38,12 +38,20 @@ func (k *oracle) declared(m *Mail, by *Copy) *Declared {
 		case !k.fits(*d, m, by):
 		case is != "" && d.Host != is:
 		case is == "" && slices.ContainsFunc(k.o.State, func(e Email) bool { return e.alive() && e.HostID == d.Host }):
-		case is == "" && d.MessageID == m.MessageID && m.Renamed != "" && m.By.Erased: // nobody knows that id any more
+		case d.MessageID == m.MessageID && m.Renamed != "" && m.By.Erased && (is == "" || !k.shows(*d, m)): // maybe nobody knows that id any more
 		case found == nil || found.Author == "" && d.Author != "":
 			found = d
 		}
 	}
 	return found
+}
+
+// shows reports whether the mail is linked to all of the records that it can be.
+func (k *oracle) shows(d Declared, m *Mail) bool {
+	return !slices.ContainsFunc(d.Records, func(on *Record) bool {
+		r := now(on)
+		return r != nil && k.said(m)[r] != unlink && k.has(m)[r] == ""
+	})
 }
 
 // hosted are the links that the host gave to a mail.

@@ -87,6 +87,21 @@ var declaredCases = []testCase{
 		h.ok(err)
 		h.equal("links", e.Links[0].Record, ada.Record)
 	}},
+	{"DeclaredTwice", "of two declarations of one email, by two Message-IDs of its mail, the first counts by whatever it is asked", func(h *house) {
+		l := h.claim(h.connect("u").ID)
+		h.declare("own-1", "id-of-2", "", bob.Record)
+		h.declare("own-1", "id-of-1", "", ada.Record)
+		h.page(l, row("1"))
+		b := h.pending(l)
+		s := linked(b.Rows[0], ada)
+		s.Email.Aliases = []state.Hash{"id-of-2"}
+		e := h.settle(l, b, s)[0].Email
+		for _, id := range []state.Hash{"id-of-1", "id-of-2"} {
+			ds := h.thread(state.ThreadQuery{Email: e, MessageID: id, Fingerprint: "finger-id-of-1"}).Declared
+			h.equal("declared", len(ds), 2)
+			h.equal("the first", ds[0].Records[0], bob.Record)
+		}
+	}},
 	{"DeclaredLate", "an Email that was saved before it was declared is delivered in full, with the host's id", func(h *house) {
 		l := h.claim(h.connect("u").ID)
 		e := h.import1(l, "1", ada)

@@ -128,6 +128,7 @@ func (t *tx) declaredAs(org string, e state.Email, hashes []state.Hash) (out []s
 		}
 		out = append(out, ds...)
 	}
+	slices.SortFunc(out, func(a, b state.Declared) int { return cmp.Compare(a.ID, b.ID) }) // every copy comes to the same, whatever it is known by
 	return out, nil
 }
 
