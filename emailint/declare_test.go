@@ -225,6 +225,25 @@ func TestDoubles(t *testing.T) {
 	o.has("old@x")
 }
 
+// When the mailbox is erased whose mail was the declared one, another mail with the Message-ID may be it, and is looked at.
+func TestADeclarationThatIsGivenBack(t *testing.T) {
+	o := newOffice(t, false, "ann", "bob")
+	o.declare(emailint.DeclaredEmail{ID: "crm-1", MessageID: "old@x", Records: []linker.Record{pat}})
+	o.arrives("ann", provider.RoleInbox, "old@x", "From: eve@evil.example", "To: ann@own.example")
+	o.connect("ann")
+	o.rest()
+	o.arrives("bob", provider.RoleInbox, "old@x", stranger, "To: bob@own.example")
+	o.connect("bob")
+	o.rest()
+	o.has("old@x", "pat by host; ann; whole")
+	_, err := o.engine.Erase(t.Context(), emailinttest.Org, o.conns["ann"])
+	o.ok(err)
+	delete(o.conns, "ann")
+	o.rest()
+	o.has("old@x", "pat by host; bob; whole")
+	o.met(1, 1, 1)
+}
+
 // What a mail is it stays, with the links of that: also where the CRM has a second email of the same Message-ID and names its author.
 func TestDeclaredAsAnotherLater(t *testing.T) {
 	o := newOffice(t, false, "ann")

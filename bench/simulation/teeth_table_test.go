@@ -185,9 +185,7 @@ var teeth = []tooth{
 
 	// Emails that the host had before.
 	{rule: "12l", quick: true, profile: "declared", off: "a declaration makes none of its mail due", promise: "R14|R7|R3",
-		edits: []edit{{declaredGo, "if _, err := t.markDue(org, `SELECT id FROM ledger WHERE message_id = ? AND org = ?`, []byte(d.MessageID), org); err != nil {\n\t\treturn \"\", false, false, err\n\t}", ``},
-			{declaredGo, "_, err = t.markDue(org, `SELECT l.id", "_, err = t.declaredRecords(0)\n\t_ = func() (int, error) { return t.markDue(org, `SELECT l.id"},
-			{declaredGo, "WHERE a.hash = ? AND l.org = ?`, []byte(d.MessageID), org)", "WHERE a.hash = ? AND l.org = ?`, []byte(d.MessageID), org) }"}}},
+		edits: []edit{{declaredGo, `return host, added, true, t.declaredDue(org, []byte(d.MessageID))`, `return host, added, true, nil`}}},
 	{rule: "12n", profile: "declared", off: "Settle doesn't compare whether another email is the host's by now", promise: "R14|R7|R3",
 		edits: []edit{{settleGo, `if ok, err := t.declarable(l.Org, *st.Email); err != nil || !ok {`, `if _, err := t.declarable(l.Org, *st.Email); err != nil {`}}},
 	{rule: "12o", profile: "declared", off: "a mail that is one of the host's emails becomes what another is declared to be", promise: "R14|R7|R3",
@@ -206,6 +204,8 @@ var teeth = []tooth{
 		return true, nil`}}},
 	{rule: "12u", profile: "declared", off: "what is erased does not give its declaration back", promise: "R14|R7|R3",
 		edits: []edit{{eraseGo, `if had.HostID != "" {`, `if had.HostID != "" && false {`}}},
+	{rule: "12F", profile: "declared", seeds: 1200, off: "a declaration that is given back makes no other mail due", promise: "R14|R7|R3",
+		edits: []edit{{declaredGo, `if err := t.declaredDue(org, h); err != nil {`, `if err := error(nil); err != nil || len(h) < 0 {`}}},
 	{rule: "12v", profile: "declared", off: "records of declarations stay when they are deleted, and hold for those that are made anew", promise: "R14|R7|R3",
 		edits: []edit{{declaredGo, `if m.To != (linker.Record{}) {`, `if m.To == (linker.Record{}) {
 		return nil

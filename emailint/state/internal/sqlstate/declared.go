@@ -70,12 +70,7 @@ func (t *tx) declare(org string, d state.Declared) (host string, added, changed 
 			return "", false, false, err
 		}
 	}
-	// Its mail, by whatever id it is known.
-	if _, err := t.markDue(org, `SELECT id FROM ledger WHERE message_id = ? AND org = ?`, []byte(d.MessageID), org); err != nil {
-		return "", false, false, err
-	}
-	_, err = t.markDue(org, `SELECT l.id FROM alias a JOIN ledger l ON l.email = a.email WHERE a.hash = ? AND l.org = ?`, []byte(d.MessageID), org)
-	return host, added, true, err
+	return host, added, true, t.declaredDue(org, []byte(d.MessageID))
 }
 
 func compareRecords(a, b linker.Record) int {
@@ -163,6 +158,32 @@ func (t *tx) declaredIs(e *state.Email, declared int64) error {
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}
+	return err
+}
+
+// giveBack takes the host's email back from an Email that is no more. Another mail may be it.
+func (t *tx) giveBack(org string, e state.Email) error {
+	if err := t.do(`UPDATE declared SET email = 0 WHERE email = ? AND email > 0`, e.ID); err != nil {
+		return err
+	}
+	hashes, err := list(t, one[[]byte], `SELECT DISTINCT hash FROM declared WHERE org = ? AND host = ? ORDER BY hash`, org, e.HostID)
+	if err != nil {
+		return err
+	}
+	for _, h := range hashes {
+		if err := t.declaredDue(org, h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// declaredDue makes the mail due that may be the one declared by a Message-ID, by whatever id it is known.
+func (t *tx) declaredDue(org string, hash []byte) error {
+	if _, err := t.markDue(org, `SELECT id FROM ledger WHERE message_id = ? AND org = ?`, hash, org); err != nil {
+		return err
+	}
+	_, err := t.markDue(org, `SELECT l.id FROM alias a JOIN ledger l ON l.email = a.email WHERE a.hash = ? AND l.org = ?`, hash, org)
 	return err
 }
 
