@@ -46,11 +46,12 @@ func (k *oracle) declared(m *Mail, by *Copy) *Declared {
 	return found
 }
 
-// shows reports whether the mail is linked to all of the records that it can be.
+// shows reports whether the mail has all links that a declaration gives.
 func (k *oracle) shows(d Declared, m *Mail) bool {
 	return !slices.ContainsFunc(d.Records, func(on *Record) bool {
 		r := now(on)
-		return r != nil && k.said(m)[r] != unlink && k.has(m)[r] == ""
+		by := k.has(m)[r]
+		return r != nil && k.said(m)[r] != unlink && by != linker.ByHost && by != linker.ByPerson
 	})
 }
 
