@@ -204,8 +204,6 @@ var teeth = []tooth{
 		return true, nil`}}},
 	{rule: "12u", profile: "declared", off: "what is erased does not give its declaration back", promise: "R14|R7|R3",
 		edits: []edit{{eraseGo, `if had.HostID != "" {`, `if had.HostID != "" && false {`}}},
-	{rule: "12F", profile: "declared", seeds: 1200, off: "a declaration that is given back makes no other mail due", promise: "R14|R7|R3",
-		edits: []edit{{declaredGo, `if err := t.declaredDue(org, h); err != nil {`, `if err := error(nil); err != nil || len(h) < 0 {`}}},
 	{rule: "12v", profile: "declared", off: "records of declarations stay when they are deleted, and hold for those that are made anew", promise: "R14|R7|R3",
 		edits: []edit{{declaredGo, `if m.To != (linker.Record{}) {`, `if m.To == (linker.Record{}) {
 		return nil
@@ -519,4 +517,7 @@ var blunt = []tooth{
 
 	{rule: "21e", profile: "people first", off: "who matches something by other rules is not searched for", promise: "R1",
 		edits: []edit{{peopleGo, `if wanted := p.People.Wanted(); wanted != g.Wanted {`, `if wanted := p.People.Wanted(); wanted != g.Wanted && false {`}}},
+
+	{rule: "12F", profile: "declared", seeds: 1200, off: "a declaration that is given back makes no other mail due", promise: "R14|R7|R3",
+		edits: []edit{{declaredGo, `if err := t.declaredDue(org, h); err != nil {`, `if err := error(nil); err != nil || len(h) < 0 {`}}},
 }

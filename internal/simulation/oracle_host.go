@@ -13,6 +13,13 @@ func (k *oracle) known(m *Mail) string {
 			return e.HostID
 		}
 	}
+	for _, e := range k.o.State { // nothing names it any more: it left, and links to nothing
+		if e.alive() && e.HostID != "" && k.mailOf[e.ID] == nil && slices.ContainsFunc(k.t.Declared, func(d Declared) bool {
+			return d.Host == e.HostID && slices.Contains(k.ids[m], d.MessageID) && (d.Author == "" || d.Author == m.From)
+		}) {
+			return e.HostID
+		}
+	}
 	return ""
 }
 
