@@ -47,7 +47,8 @@ const (
 // email has the records of the last time.
 //
 // A mail is the declared one if it is of the organisation, has the Message-ID, and the author where one is declared; if its author was not found to be forged
-// (Rules.FailedAuth); and if no other mail is that email by now: the first that is shown is it. Then CRMStore.SaveEmails is told Email.HostID, also where
+// (Rules.FailedAuth); and if no other mail is that email by now: the first that is shown is it, and stays it, whatever is
+// declared of its Message-ID later. Then CRMStore.SaveEmails is told Email.HostID, also where
 // the email was saved before it was declared. A person's word on the mail outweighs the links. A mailbox that is erased takes its emails along, the
 // declarations stay: should it be connected again they hold.
 func (e *Engine) Declare(ctx context.Context, org string, emails ...DeclaredEmail) (out Declaration, err error) {

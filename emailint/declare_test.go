@@ -225,6 +225,70 @@ func TestDoubles(t *testing.T) {
 	o.has("old@x")
 }
 
+// When the mailbox is erased whose mail was the declared one, another mail with the Message-ID may be it, and is looked at.
+func TestADeclarationThatIsGivenBack(t *testing.T) {
+	o := newOffice(t, false, "ann", "bob")
+	o.declare(emailint.DeclaredEmail{ID: "crm-1", MessageID: "old@x", Records: []linker.Record{pat}})
+	o.arrives("ann", provider.RoleInbox, "old@x", "From: eve@evil.example", "To: ann@own.example")
+	o.connect("ann")
+	o.rest()
+	o.arrives("bob", provider.RoleInbox, "old@x", stranger, "To: bob@own.example")
+	o.connect("bob")
+	o.rest()
+	o.has("old@x", "pat by host; ann; whole")
+	_, err := o.engine.Erase(t.Context(), emailinttest.Org, o.conns["ann"])
+	o.ok(err)
+	delete(o.conns, "ann")
+	o.rest()
+	o.has("old@x", "pat by host; bob; whole")
+	o.met(1, 1, 1)
+}
+
+// What a mail is it stays, with the links of that: also where the CRM has a second email of the same Message-ID and names its author.
+func TestDeclaredAsAnotherLater(t *testing.T) {
+	o := newOffice(t, false, "ann")
+	o.arrives("ann", provider.RoleInbox, "old@x", stranger, "To: ann@own.example")
+	o.connect("ann")
+	o.declare(emailint.DeclaredEmail{ID: "crm-1", MessageID: "old@x", Records: []linker.Record{pat}})
+	o.rest()
+	o.has("old@x", "pat by host; ann; whole")
+	o.declare(emailint.DeclaredEmail{ID: "crm-2", MessageID: "old@x", From: "nobody@elsewhere.example", Records: []linker.Record{ada}})
+	o.rest()
+	o.has("old@x", "pat by host; ann; whole")
+	o.met(2, 1, 2)
+	if got := fmt.Sprint(o.hostID("old@x")); got != "[crm-1]" {
+		t.Errorf("the CRM's own ids are %s", got)
+	}
+}
+
+// Of a mail that we sent only the colleague's copy is shown: the outbox's row of it comes to the same as that copy.
+func TestDeclaredAndSentWithoutACopy(t *testing.T) {
+	o := newOffice(t, false, "ann", "bob")
+	o.boxes["ann"].NoSentCopy(true)
+	s, version, err := o.engine.Settings(t.Context(), emailinttest.Org)
+	o.ok(err)
+	s.FileSent = false
+	_, err = o.engine.SetSettings(t.Context(), emailinttest.Org, s, version)
+	o.ok(err)
+	o.connect("ann", "bob")
+	o.declare(emailint.DeclaredEmail{ID: "crm-1", MessageID: "sent@x", Records: []linker.Record{pat}})
+	header := []string{"From: ann@own.example", "To: nobody@elsewhere.example, bob@own.example"}
+	_, err = o.engine.Send(t.Context(), emailinttest.Org, emailint.Outgoing{Connection: o.conns["ann"], Key: "k", From: "ann@own.example",
+		Recipients: []string{"nobody@elsewhere.example", "bob@own.example"}, Raw: []byte(strings.Join(header, "\r\n") +
+			"\r\nSubject: sent@x\r\nDate: Mon, 02 Mar 2026 09:00:00 +0000\r\nMessage-ID: <sent@x>\r\n\r\nThe text of sent@x.\r\n")})
+	o.ok(err)
+	o.rest()
+	o.has("sent@x")
+	o.met(1, 0, 1) // nobody has shown it
+	o.arrives("bob", provider.RoleInbox, "sent@x", header...)
+	for range 3 {
+		o.ok(o.engine.Sync(t.Context(), emailinttest.Org, o.conns["bob"]))
+		o.ok(o.engine.Sync(t.Context(), emailinttest.Org, o.conns["ann"]))
+		o.has("sent@x", "pat by host; ann, bob; whole")
+	}
+	o.met(1, 1, 1)
+}
+
 func TestWhatCannotBeDeclared(t *testing.T) {
 	w := emailinttest.New(t)
 	_, err := w.Engine.Declare(t.Context(), emailinttest.Org, emailint.DeclaredEmail{}, emailint.DeclaredEmail{ID: "a\x00", MessageID: "<>", From: "nobody", Records: []linker.Record{{Kind: linker.Contact}}})

@@ -170,6 +170,34 @@ func TestLostMutation(t *testing.T) {
 	}
 }
 
+// Its answer was lost, a pass sees it archived under its new id, and before that pass comes to act on it its owner brings it back: it stays there.
+func TestLostMutationIsBroughtBackMeanwhile(t *testing.T) {
+	var meanwhile func()
+	w := emailinttest.New(t, emailinttest.WithOptions(func(o *emailint.Options) {
+		o.Progress = func(string, int64) {
+			if meanwhile != nil {
+				meanwhile()
+			}
+		}
+	}))
+	w.CRM.Add(emailinttest.Org, ada, "Ada", "ada@customer.example")
+	change(t, w, func(s *emailint.Settings) { s.Inbox = []emailint.InboxRule{archive} })
+	w.Advance(time.Minute)
+	h := w.Deliver(raw("ada@customer.example", "new@x", ""))
+	w.Fake.LoseMutation(providertest.LostAfter)
+	if err := w.Engine.Sync(t.Context(), emailinttest.Org, w.Connection.ID); err != nil {
+		t.Fatal(err)
+	}
+	if is := intents(t, w, "new"); inInbox(w, "new") || len(is) != 1 || is[0].State != state.IntentAttempted {
+		t.Fatalf("intents = %+v", is)
+	}
+	meanwhile = func() { w.Fake.Move(h, provider.RoleInbox); meanwhile = nil }
+	passes(t, w, 3)
+	if is := intents(t, w, "new"); !inInbox(w, "new") {
+		t.Errorf("it was archived once more; intents = %+v", is)
+	}
+}
+
 // Mail that its owner moved before the rule could act is left where it is.
 func TestOwnerIsFaster(t *testing.T) {
 	personalities(t, func(t *testing.T, p providertest.Personality) {

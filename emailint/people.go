@@ -111,10 +111,10 @@ func (e *Engine) PlanImport(ctx context.Context, org string, connection int64, d
 	if err != nil {
 		return plan, err
 	}
-	w := window(days, c.ConnectedAt)
-	if w == nil {
+	if days == 0 {
 		return plan, nil
 	}
+	w := window(days, c.ConnectedAt)
 	rules, _, _, err := e.rules(ctx, org)
 	if err != nil {
 		return plan, err
@@ -128,7 +128,7 @@ func (e *Engine) PlanImport(ctx context.Context, org string, connection int64, d
 	if !ok {
 		return plan, fmt.Errorf("%s: %w: reading has no price there", c.Provider, provider.ErrUnsupported)
 	}
-	if plan.Everything, err = searcher.Plan(ctx, *w, nil); err != nil {
+	if plan.Everything, err = searcher.Plan(ctx, w, nil); err != nil {
 		return plan, err
 	}
 	p := e.peopleFirst(org, box, SyncSettings{PeopleFirst: true}, func() linker.Rules { return rules }, func() error { return nil }, nil)
@@ -146,7 +146,7 @@ func (e *Engine) PlanImport(ctx context.Context, org string, connection int64, d
 	}
 	plan.Addresses = len(who)
 	if len(who) > 0 {
-		plan.People, err = searcher.Plan(ctx, *w, who)
+		plan.People, err = searcher.Plan(ctx, w, who)
 		plan.People.AtLeast = plan.People.AtLeast || rest
 	}
 	return plan, err

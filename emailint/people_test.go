@@ -108,6 +108,28 @@ func TestPeopleFirst(t *testing.T) {
 	}
 }
 
+// Without an import what comes after connecting is read, also where the first pass comes later; nothing older is.
+func TestNothingIsImported(t *testing.T) {
+	for _, kind := range []providertest.Personality{providertest.IMAP, providertest.Gmail, providertest.Graph} {
+		for _, people := range []bool{false, true} {
+			s := emailint.DefaultSettings()
+			s.Sync.ImportDays, s.Sync.PeopleFirst = 0, people
+			w := emailinttest.New(t, emailinttest.WithPersonality(kind), emailinttest.WithSettings(s))
+			w.CRM.Add(emailinttest.Org, ada, "Ada", "ada@customer.example")
+			old(w, "before", "ada@customer.example", 1)
+			w.Advance(time.Minute)
+			w.Deliver(raw("ada@customer.example", "after", ""))
+			w.Advance(time.Minute)
+			if got := fates(t, w); got[state.FateLinked] != 1 || got[state.FateUnread] > 1 {
+				t.Errorf("%v, people first: %v: %v, want one linked", kind, people, got)
+			}
+			if n := w.Fake.Calls().Search; n > 0 {
+				t.Errorf("%v: searched %d times, and there is nothing to be left out", kind, n)
+			}
+		}
+	}
+}
+
 // An import that is cut off at any call goes on where it was: no page is listed from the start again, and at most the page at hand is read twice.
 func TestPeopleFirstIsCutOff(t *testing.T) {
 	for cut := range 40 {

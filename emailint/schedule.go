@@ -42,13 +42,10 @@ func (s SyncSettings) hint() (full, sent bool) {
 	return s.InboundMinutes == 0, s.OutboundMinutes == 0
 }
 
-// window is what the import of a mailbox reaches: mail received up to so many days before it was connected. nil: nothing that is older.
-func window(days int, connected time.Time) *provider.Window {
-	switch {
-	case days == 0:
-		return nil
-	case days < 0:
-		return &provider.Window{}
+// window is what the import of a mailbox reaches: mail received up to so many days before it was connected, and since: the first pass comes later than that.
+func window(days int, connected time.Time) provider.Window {
+	if days < 0 {
+		return provider.Window{}
 	}
-	return &provider.Window{From: connected.Add(-time.Duration(days) * 24 * time.Hour)}
+	return provider.Window{From: connected.Add(-time.Duration(days) * 24 * time.Hour)}
 }

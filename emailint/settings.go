@@ -74,7 +74,7 @@ type SyncSettings struct {
 	InboundMinutes int `json:"inbound_minutes"`
 	// OutboundMinutes is how soon mail is linked that the user sent elsewhere and that is seen in Sent; 0 is real time, the default.
 	OutboundMinutes int `json:"outbound_minutes"`
-	// ImportDays is how far the import reaches back when a mailbox is connected: days, 0 for none, -1 for everything. 30 by default.
+	// ImportDays is how far the import reaches back when a mailbox is connected: days, 0 for none (mail is read that comes from then on), -1 for everything. 30 by default.
 	ImportDays int `json:"import_days"`
 	// PeopleFirst reads of older mail what is from or to people of the CRM, and only lists the rest (state.FateUnread), where the service makes reading
 	// dear (provider.Searcher, as Gmail) and the CRM lists its addresses (AddressLister). When people are added their mail is searched for. What

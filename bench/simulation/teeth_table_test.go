@@ -14,11 +14,13 @@ const (
 	pageGo     = "emailint/state/internal/sqlstate/page.go"
 	threadGo   = "emailint/state/internal/sqlstate/thread.go"
 	wordGo     = "emailint/state/internal/sqlstate/word.go"
+	declaredGo = "emailint/state/internal/sqlstate/declared.go"
 	decideGo   = "emailint/internal/deliver/decide.go"
 	saveGo     = "emailint/internal/deliver/save.go"
 	identGo    = "emailint/internal/ident/ident.go"
 	intentGo   = "emailint/internal/intent/intent.go"
 	passGo     = "emailint/internal/pass/pass.go"
+	peopleGo   = "emailint/internal/pass/people.go"
 	planGo     = "emailint/internal/pass/plan.go"
 	reconGo    = "emailint/internal/reconcile/reconcile.go"
 	relinkGo   = "emailint/relink.go"
@@ -181,6 +183,63 @@ var teeth = []tooth{
 	{rule: "12k", seeds: 400, off: "the email of a mail that nobody knows to be sent is delivered", promise: "R7",
 		edits: []edit{{emailGo, `WHERE org = ?1 AND revision > saved AND NOT held AND next_try`, `WHERE org = ?1 AND revision > saved AND next_try`}}},
 
+	// Emails that the host had before.
+	{rule: "12l", quick: true, profile: "declared", off: "a declaration makes none of its mail due", promise: "R14|R7|R3",
+		edits: []edit{{declaredGo, `return host, added, true, t.declaredDue(org, []byte(d.MessageID))`, `return host, added, true, nil`}}},
+	{rule: "12n", profile: "declared", off: "Settle doesn't compare whether another email is the host's by now", promise: "R14|R7|R3",
+		edits: []edit{{settleGo, `if ok, err := t.declarable(l.Org, *st.Email); err != nil || !ok {`, `if _, err := t.declarable(l.Org, *st.Email); err != nil {`}}},
+	{rule: "12o", profile: "declared", off: "a mail that is one of the host's emails becomes what another is declared to be", promise: "R14|R7|R3",
+		edits: []edit{{declaredGo, `d.hash = ?2 AND (d.host = ?3 OR ?3 = '') AND`, `d.hash = ?2 AND (?3 = ?3) AND`}, {declaredGo, `d.org = ?2 AND (d.host = ?3 OR ?3 = '') AND`, `d.org = ?2 AND (?3 = ?3) AND`}}},
+	{rule: "12p", quick: true, profile: "declared", off: "the author is not compared with the declared one", promise: "R14|R7|R3",
+		edits: []edit{{decideGo, `case c.Author != "" && len(w.env.From) == 1 && state.Hash(d.Hasher.Key(w.env.From[0].Key)) == c.Author:`, `case c.Author != "":`}}},
+	{rule: "12q", profile: "declared", off: "a mail that was found to be forged is the declared one", promise: "R14|R7|R3",
+		edits: []edit{{decideGo, `if w.row.ID == 0 || !w.env.Sent && w.env.Auth == message.AuthFail && !d.Rules.FailedAuth.InheritThread {`, `if w.row.ID == 0 || w.env.Auth == message.AuthFail && len(w.said.Declared) == 0 {`}}},
+	{rule: "12r", seeds: 500, profile: "declared", off: "what the engine sends is the declared one before a mailbox shows it", promise: "R14|R7|R3",
+		edits: []edit{{decideGo, `case state.IsOutbox(w.row.Item) && !c.Met:`, `case state.IsOutbox(w.row.Item) && false:`}}},
+	{rule: "12s", profile: "declared", off: "the row of the outbox is never the declared one, also where a copy is", promise: "drain|R14|R7|R3",
+		edits: []edit{{decideGo, `case state.IsOutbox(w.row.Item) && !c.Met:`, `case state.IsOutbox(w.row.Item):`}}},
+	{rule: "12t", profile: "declared", off: "an email that the host had is let go where its mailbox deletes it", promise: "R6|R7",
+		edits: []edit{{emailGo, `if e.HostID != "" {
+		return true, nil`, `if e.HostID != "" && false {
+		return true, nil`}}},
+	{rule: "12u", profile: "declared", off: "what is erased does not give its declaration back", promise: "R14|R7|R3",
+		edits: []edit{{eraseGo, `if had.HostID != "" {`, `if had.HostID != "" && false {`}}},
+	{rule: "12v", profile: "declared", off: "records of declarations stay when they are deleted, and hold for those that are made anew", promise: "R14|R7|R3",
+		edits: []edit{{declaredGo, `if m.To != (linker.Record{}) {`, `if m.To == (linker.Record{}) {
+		return nil
+	} else {`}}},
+	{rule: "12w", profile: "declared", off: "an email that was saved before it was declared is updated with the host's id, not saved", promise: "R14",
+		edits: []edit{{emailGo, `UPDATE email SET host = ?, envelope_revision = revision WHERE id = ?`, `UPDATE email SET host = ? WHERE id = ?`}}},
+	{rule: "12x", quick: true, profile: "declared", off: "what is declared again keeps the records of the first time", promise: "R14|R7|R3",
+		edits: []edit{{declaredGo, `if err != nil || slices.Equal(had, records) {`, `if err != nil || len(had) > 0 || slices.Equal(had, records) {`}}},
+	{rule: "12y", profile: "declared", off: "a second email of one Message-ID and author takes the place of the first", promise: "R14|R7|R3",
+		edits: []edit{{declaredGo, `case host != d.HostID:`, `case host != d.HostID && len(records) == 0:`}}},
+	{rule: "12z", quick: true, profile: "declared", off: "links of the host's are not inherited", promise: "R7|R3",
+		edits: []edit{{"linker/linker.go", `l.By == ByPerson || l.By == ByHost) && !l.Removed`, `l.By == ByPerson) && !l.Removed`}}},
+	{rule: "12A", quick: true, profile: "declared", off: "an exclusion takes off the host's link", promise: "R7|R3",
+		edits: []edit{{linkerGo, `return m.verdict(Excluded, "", 0)`, `m.links = slices.DeleteFunc(m.links, func(l Link) bool { return l.By == ByHost })
+		return m.verdict(Excluded, "", 0)`}}},
+	{rule: "12B", profile: "declared", off: "the host's link outweighs a person's", promise: "R7|R3",
+		edits: []edit{{linkerGo, `strengthHost         = 95`, `strengthHost         = 105`}}},
+	{rule: "12C", profile: "declared", off: "a record that a person took off stays where the host linked it", promise: "R7|R3",
+		edits: []edit{{linkerGo, `if m.removed(rec) {
+		return
+	}`, `if by != ByHost && m.removed(rec) {
+		return
+	}`}}},
+	{rule: "12D", profile: "declared", off: "what hangs on a record of the host's is linked, too", promise: "R7|R3",
+		edits: []edit{{linkerGo, `m.related(&e, m.inherit(&e, m.match(&e, c)))`, `found := m.inherit(&e, m.match(&e, c))
+	for _, l := range m.links {
+		if l.By == ByHost && !slices.Contains(found, l.Record) {
+			found = append(found, l.Record)
+		}
+	}
+	m.related(&e, found)`}}},
+	{rule: "12E", quick: true, profile: "declared", off: "a mail that links is not told to be the host's where it was declared without records", promise: "R14",
+		edits: []edit{{decideGo, `if w.known != nil && len(w.dec.Links) > 0 {`, `if w.known != nil && len(w.known.Records) > 0 && len(w.dec.Links) > 0 {`}}},
+	{rule: "9m", profile: "declared", off: "a reply that has the records of the mail above by itself is left alone, also where the host linked one of them", promise: "R7|R3",
+		edits: []edit{{threadGo, `l.By == linker.ByPerson || l.By == linker.ByHost`, `l.By == linker.ByPerson`}}},
+
 	{rule: "14a", quick: true, off: "a mail inherits from those that answer the same mail", promise: "R7|R3",
 		edits: []edit{{threadGo, `es, err := t.emails(ids)
 		if err != nil {
@@ -275,6 +334,21 @@ var teeth = []tooth{
 		edits: []edit{{decideGo, `if w.row.Fate.Decided() || w.row.Settled > 0 || w.said.Met {`, `if w.said.Met {`}}},
 	{rule: "19b", quick: true, profile: "contacts", seeds: 150, off: "another mailbox's copy of a mail makes contacts again", promise: "R11",
 		edits: []edit{{decideGo, `if w.row.Fate.Decided() || w.row.Settled > 0 || w.said.Met {`, `if w.row.Fate.Decided() || w.row.Settled > 0 {`}}},
+
+	{rule: "21a", quick: true, profile: "people first", off: "nobody who came to the CRM since is searched for", promise: "R1",
+		edits: []edit{{peopleGo, `if p.People == nil || p.People.asked {`, `if p.People == nil || p.People.asked || true {`}}},
+	{rule: "21b", profile: "people first", off: "what was listed only is not read when people come first no more", promise: "R1",
+		edits: []edit{{peopleGo, `func (p *Pass) unlisted(ctx context.Context, runs []state.Run) error {
+	if p.People != nil {`, `func (p *Pass) unlisted(ctx context.Context, runs []state.Run) error {
+	if p.People != nil || true {`}}},
+	{rule: "21c", profile: "people first", off: "a window that becomes wider is not read", promise: "R1",
+		edits: []edit{{passGo, `if p.Import.From.Before(p.Floor) {`, `if p.Import.From.Before(p.Floor) && false {`}}},
+	{rule: "21d", profile: "people first", off: "what comes between connecting and the first pass is not read where nothing is imported", promise: "R1",
+		edits: []edit{{passGo, `if len(runs) == 0 {`, `if len(runs) == 0 && p.Import.From.Before(p.ConnectedAt) {`}}},
+	{rule: "21f", profile: "people first", off: "what is older than the window is read where it shows up", promise: "R1",
+		edits: []edit{{planGo, `return !received.IsZero() && received.Before(floor)`, `return received.IsZero() && received.Before(floor) && false`}}},
+	{rule: "21g", quick: true, profile: "people first", off: "what is listed only is read", promise: "R1",
+		edits: []edit{{passGo, `listed && r.Fate == state.FatePending`, `listed && false && r.Fate == state.FatePending`}}},
 
 	{rule: "20", quick: true, seeds: 800, off: "the cursor is saved before the rows of its page", planted: "a cursor saved before its rows", promise: "R1",
 		edits: []edit{{passGo, `c, err := p.Store.CommitPage(ctx, p.Lease, to)`, `if _, err := p.Store.CommitPage(ctx, p.Lease, state.Page{Run: to.Run, Revision: to.Revision, Cursor: to.Cursor, Done: to.Done}); err != nil {
@@ -378,6 +452,9 @@ var blunt = []tooth{
 	{rule: "12i", profile: "races", seeds: 150, off: "what is sent has no row in the ledger that is decided again", promise: "R7|R3",
 		edits: []edit{{outboxGo, `due, r.Fate = 1, state.FatePending`, `due, r.Fate = 0, state.FateUnmatched`}}},
 
+	{rule: "12m", profile: "declared", off: "a declaration raises no change number", promise: "R14|R7|R3",
+		edits: []edit{{declaredGo, `if !moved {`, `if true {`}}},
+
 	{rule: "13", profile: "people", seeds: 150, off: "an email is a member of its own thread", promise: "R7|R3",
 		edits: []edit{{threadGo, `if e.ID == q.Email || e.Survivor != 0 || q.MessageID != "" && e.Fingerprint == q.Fingerprint && slices.Contains(e.Aliases, q.MessageID) {`, `if e.Survivor != 0 {`}}},
 
@@ -437,4 +514,10 @@ var blunt = []tooth{
 
 	{rule: "18a", profile: "half sent", seeds: 150, off: "a worker that finds a mail half sent sends it", promise: "R9",
 		edits: []edit{{sendGo, `if row.State == state.OutSending || row.State == state.OutUnknown {`, `if row.State == state.OutUnknown {`}}},
+
+	{rule: "21e", profile: "people first", off: "who matches something by other rules is not searched for", promise: "R1",
+		edits: []edit{{peopleGo, `if wanted := p.People.Wanted(); wanted != g.Wanted {`, `if wanted := p.People.Wanted(); wanted != g.Wanted && false {`}}},
+
+	{rule: "12F", profile: "declared", seeds: 1200, off: "a declaration that is given back makes no other mail due", promise: "R14|R7|R3",
+		edits: []edit{{declaredGo, `if err := t.declaredDue(org, h); err != nil {`, `if err := error(nil); err != nil || len(h) < 0 {`}}},
 }

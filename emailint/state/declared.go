@@ -9,6 +9,7 @@ type Declared struct {
 	Author    Hash // of the author's address; "" is not compared
 	HostID    string
 	Records   []linker.Record
+	Met       bool // of Thread.Declared: the mail that asks is it already
 }
 
 // DeclaredCounts says how many there are.

@@ -141,7 +141,8 @@ type Thread struct {
 	// Words are a person's on this mail and, where there is none on a record, on its thread; one for a record, By ByPerson.
 	Words  []linker.Link
 	Spoken bool // a word on this mail itself is among them, or on its being dropped
-	// Declared are those that may be this mail: of its Message-IDs, and whose email was met in no other mail.
+	// Declared are those that may be this mail: of its Message-IDs, whose email was met in no other mail, and where this mail is one
+	// of the host's by now, of that alone. The first comes first.
 	Declared []Declared
 	// Met says that a copy of the mail was decided before, here or in another mailbox.
 	Met bool

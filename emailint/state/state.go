@@ -257,8 +257,8 @@ type Declarations interface {
 	// email, and else stays as it is. The rows of its mail become due, and the change number is raised where anything changed. standing are the HostIDs that the
 	// Message-IDs have now, one for each in order; added is how many are new. Records follow merges, and go when they are deleted (rule 11).
 	//
-	// Settle makes an Email the declared one (EmailValue.Declared). A HostID is of one Email at a time: where another has it the row is left due, as nothing of
-	// the decision holds. Erase takes it back from an Email that is no more; the declaration stays.
+	// Settle makes an Email the declared one (EmailValue.Declared). A HostID is of one Email at a time: where another has it, and where the Email has
+	// another, the row is left due, as nothing of the decision holds. Erase takes it back from an Email that is no more; the declaration stays.
 	Declare(ctx context.Context, org string, ds []Declared) (standing []string, added int, err error)
 	// Declared counts an organisation's.
 	Declared(ctx context.Context, org string) (DeclaredCounts, error)

@@ -301,6 +301,7 @@ func (e reset) do(h *caller) error {
 	} else {
 		b.fake.ResetFolder(e.role)
 	}
+	b.Stirred = true
 	h.w.count["cursors expired"]++
 	h.w.note(b)
 	return nil
@@ -366,6 +367,7 @@ func (e spoil) do(h *caller) error {
 		err = nil
 	}
 	h.w.count["mails spoiled or healed"]++
+	c.Stirred = true // it is read again, also where it was to be listed only
 	b.fake.Spoil(hd, err)
 	return nil
 }
@@ -410,6 +412,7 @@ func (e forget) do(h *caller) error {
 		return nil
 	}
 	b.fake.Forget()
+	b.Stirred = true
 	b.holes = true
 	return reconcile{e.box}.do(h)
 }
@@ -423,6 +426,7 @@ func (e reconcile) do(h *caller) error {
 	if !b.alive() || b.paused {
 		return nil
 	}
+	b.Stirred = true
 	return h.call("Reconcile "+e.box, func(p *process) error {
 		if c, err := w.store.Connection(w.ctx, org, b.Conn); b.paused || !b.alive() || err != nil || c.State != state.Connected {
 			return nil // not now: at rest
@@ -478,6 +482,9 @@ func (e erase) do(h *caller) error {
 	// What was said of a mail that no other mailbox has shown is erased with it; where one shows it meanwhile that may be too late.
 	var torn []int
 	for i, x := range w.truth.Words {
+		if x.Mail.MessageID != "" && was.had(x.Mail) && slices.ContainsFunc(w.truth.Mails, func(m *Mail) bool { return m != x.Mail && m.MessageID == x.Mail.MessageID }) {
+			w.truth.Words[i].Spread = true
+		}
 		if !x.Thread && (was.had(x.Mail) || x.Mail.By == was) && !w.shown(x.Mail) {
 			torn = append(torn, i)
 		}
@@ -638,9 +645,13 @@ func (e lose) do(h *caller) error {
 type rules struct {
 	what, of string
 	on       bool
+	days     int
 }
 
 func (e rules) String() string {
+	if e.what == "days to import" {
+		return fmt.Sprintf("rules: %d days are to be imported", e.days)
+	}
 	return fmt.Sprintf("rules: %s %s %s", e.what, e.of, map[bool]string{true: "on", false: "off"}[e.on])
 }
 
@@ -666,6 +677,10 @@ func (e rules) do(h *caller) error {
 		r.Never = toggle(r.Never)
 	case "archiving":
 		r.Archive = e.on
+	case "people first":
+		r.PeopleFirst = e.on
+	case "days to import":
+		r.ImportDays = e.days
 	default:
 		panic("simulation: no rule " + e.what)
 	}

@@ -26,6 +26,7 @@ func deal(id string) linker.Record    { return linker.Record{Kind: linker.Opport
 // profile says how much of what happens in a run.
 type profile struct {
 	name                                                                     string
+	declares                                                                 int // weight of emails that the host had before
 	mail, copies, folders, trouble, changes, rules, words, sends, boxes, bad int // weights of events; bad: of a hundred works that have upsets
 	crowd                                                                    int // of a hundred works in which several work at once
 	special                                                                  int // weight of what belongs to this profile alone
@@ -58,6 +59,10 @@ type maker struct {
 	n       int             // mails named
 	// What does not go together in a run: where Message-IDs are reused it depends on the order of things on which mails a word on a thread holds.
 	reuse, erases, threads bool
+	declared               []declare
+	history                int           // so many more mails come before anything is connected
+	apart                  time.Duration // at most that much one after the other
+	early                  int           // so many declarations come before anything else
 	elapsed                time.Duration
 }
 
@@ -80,12 +85,16 @@ func GenerateAs(seed uint64, profile string) Script {
 	if m.one(6) {
 		m.cfg.Rules.Excluded = []string{pick(m, domains)}
 	}
+	m.cfg.Rules.ImportDays, m.apart = -1, time.Hour
 	m.seldom(seed)
 	for range 2 + m.IntN(4) {
 		m.step(time.Second, m.create())
 	}
-	for range 2 + m.IntN(6) {
-		m.step(m.a(time.Hour), m.arrival())
+	for range 2 + m.IntN(6) + m.history {
+		m.step(m.a(m.apart), m.arrival())
+	}
+	for range m.early {
+		m.step(time.Second, m.declare())
 	}
 	m.connectOne()
 	m.step(time.Minute, m.work())
@@ -124,7 +133,7 @@ func (m *maker) event() event {
 		make   func() event
 	}{
 		{p.mail, m.arrival}, {p.copies, m.copyOf}, {p.folders, m.inFolders}, {p.trouble, m.oddity}, {p.changes, m.change}, {p.rules, m.rule},
-		{p.words, m.word}, {p.sends, m.send}, {p.boxes, m.mailbox}, {1, m.connectOne0}, {p.special, m.special},
+		{p.words, m.word}, {p.sends, m.send}, {p.boxes, m.mailbox}, {1, m.connectOne0}, {p.declares, m.declare}, {p.special, m.special},
 	}
 	total := 0
 	for _, k := range kinds {

@@ -122,7 +122,9 @@ func (s *hostStore) SaveEmails(ctx context.Context, org string, es []crm.Email) 
 	s.w.count["emails saved"] += len(es)
 	for _, e := range es {
 		s.told(e.EmailState)
+		s.hosted(e.EmailState, true)
 	}
+	defer s.w.own()
 	return s.call(func(t trouble) error {
 		if t == "" {
 			return s.w.crm.SaveEmails(ctx, org, es)
@@ -138,7 +140,9 @@ func (s *hostStore) UpdateEmails(ctx context.Context, org string, es []crm.Email
 	s.w.count["emails updated"] += len(es)
 	for _, e := range es {
 		s.told(e)
+		s.hosted(e, false)
 	}
+	defer s.w.own()
 	return s.call(func(t trouble) error {
 		if t == "" {
 			return s.w.crm.UpdateEmails(ctx, org, es)
@@ -156,6 +160,22 @@ func (s *hostStore) UpdateEmails(ctx context.Context, org string, es []crm.Email
 	})
 }
 
+// Addresses implements crm.AddressLister.
+func (s *hostStore) Addresses(ctx context.Context, org, after string, limit int) (who []string, next string, more bool, err error) {
+	err = s.call(func(t trouble) error {
+		if t != "" {
+			return errCRM
+		}
+		who, next, more, err = s.w.crm.Addresses(ctx, org, after, min(limit, 3)) // small pages
+		return err
+	})
+	if err != nil {
+		return nil, "", false, err
+	}
+	s.w.count["addresses that came first"] += len(who)
+	return who, next, more, nil
+}
+
 type remover struct{ s *hostStore }
 
 func (r remover) RemoveEmails(ctx context.Context, org string, es []crm.EmailState) error {
@@ -163,6 +183,7 @@ func (r remover) RemoveEmails(ctx context.Context, org string, es []crm.EmailSta
 	for _, e := range es {
 		r.s.told(crm.EmailState{ID: e.ID})
 	}
+	defer r.s.w.own()
 	return r.s.call(func(t trouble) error {
 		if t != "" {
 			return errCRM

@@ -153,10 +153,19 @@ func (w *world) noteRule(b *box, h providertest.Handle, c *Copy) {
 	if in == (c.Role == provider.RoleInbox || c.Back) || c.Role == provider.RoleSent {
 		return
 	}
-	k := mutationKey{b.Box, c.Mail.Subject}
+	c.Stirred = true
+	box := b.Box
+	if b.Conn == 0 { // a worker stood at it while the mailbox was erased
+		for _, was := range w.truth.Boxes {
+			if was.Name == b.Name && was.Erased {
+				box = was
+			}
+		}
+	}
+	k := mutationKey{box, c.Mail.Subject}
 	mu := w.mutations[k]
 	if mu == nil {
-		mu = &Mutation{Box: b.Box, Subject: c.Mail.Subject}
+		mu = &Mutation{Box: box, Subject: c.Mail.Subject}
 		w.mutations[k] = mu
 	}
 	if in {
@@ -192,7 +201,7 @@ func (w *world) notice() {
 // move moves a copy as its owner does.
 func (w *world) move(b *box, h providertest.Handle, c *Copy, to provider.Role) {
 	b.fake.Move(h, to)
-	c.Role, c.Back = to, false
+	c.Role, c.Back, c.Stirred = to, false, true
 	c.Unlisted = c.Unlisted && aside(to)
 	w.note(b)
 }

@@ -13,7 +13,10 @@ import (
 
 // observe reads what the engine made of everything, and completes the truth with what became of sends. Looking is no part of a run.
 func (w *world) observe() (o Observed, err error) {
-	o.Bare = w.bare
+	o.Bare, o.Kept, o.Owner = w.bare, w.kept, w.owner
+	if o.Met, err = w.store.Declared(w.ctx, org); err != nil {
+		return o, err
+	}
 	o.Sends, o.Outbox = map[string]int{}, map[string]string{}
 	conns, err := w.store.Connections(w.ctx, org)
 	if err != nil {
@@ -51,7 +54,7 @@ func (w *world) observe() (o Observed, err error) {
 		if err != nil {
 			return o, fmt.Errorf("the CRM has an email that is called %q", e.ID)
 		}
-		x := Email{ID: e.ID, Subject: e.Message.Subject, Revision: e.Revision, Links: e.Links, Survivor: e.Survivor}
+		x := Email{ID: e.ID, Subject: e.Message.Subject, Revision: e.Revision, Links: e.Links, Survivor: e.Survivor, HostID: e.HostID}
 		for _, h := range e.Holders {
 			x.Holders = append(x.Holders, connID(h))
 		}
@@ -80,14 +83,17 @@ func (w *world) observe() (o Observed, err error) {
 		last = max(last, out.Email)
 		subjects[out.Email] = m.Subject
 	}
-	for id := int64(1); id <= last; id++ {
+	// One that nothing names any more may be the host's email still.
+	for id := int64(1); id <= last+20; id++ {
 		e, err := w.store.Email(w.ctx, org, id)
 		if errors.Is(err, state.ErrNotFound) {
 			continue
 		} else if err != nil {
 			return o, err
 		}
-		x := Email{ID: strconv.FormatInt(id, 10), Subject: subjects[id], Revision: e.Revision, Holders: e.Holders, Links: e.Effective(), Envelope: len(e.Envelope) > 0}
+		last = max(last, id)
+		x := Email{ID: strconv.FormatInt(id, 10), Subject: subjects[id], Revision: e.Revision, Holders: e.Holders, Links: e.Effective(), Envelope: len(e.Envelope) > 0,
+			HostID: e.HostID, Effaced: e.Fingerprint == ""}
 		if m := w.mail(x.Subject); m != nil && m.Key != "" {
 			if is, there := o.Outbox[m.Key]; there && is != string(state.OutSent) || !m.Sent {
 				x.Links = nil // held back from the CRM until it is known that it was sent

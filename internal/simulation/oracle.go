@@ -12,7 +12,7 @@ import (
 )
 
 // Check computes from what happened what must have come of it, and returns what is otherwise. It is plain and slow on purpose, and shares
-// nothing with the engine: each promise has its function, in the order of their numbers R1 to R12.
+// nothing with the engine: each promise has its function, in the order of their numbers (R13 is looked at while it runs, fencing.go).
 //
 // Two things it takes from what was observed, as they depend on when a worker came by: whether a mail was read before it went, and what an
 // email kept of which no copy can be read any more.
@@ -26,6 +26,7 @@ func Check(t Truth, o Observed) []Violation {
 	k.inbox()
 	k.contacts()
 	k.wakes()
+	k.hosts()
 	return k.found
 }
 
@@ -44,6 +45,8 @@ const (
 	promiseArchive   = "R10 the inbox rule archives new linked mail once"
 	promiseContact   = "R11 contacts are made for unknown senders alone"
 	promiseWake      = "R12 no wake is lost"
+	promiseDeclared  = "R14 a mail that the host had is known again"
+	promiseOwn       = "R14 the host's email is one, and stays it"
 )
 
 type oracle struct {
@@ -59,6 +62,7 @@ type oracle struct {
 	seenRow, readRow map[*Copy]bool // the copy's Message-ID is known; it was decided
 	threaded         map[*Copy]bool // what the copy answers is known
 	email            map[*Copy]bool // a row of it belongs to an email
+	listed           map[*Copy]bool // it has a row
 
 	mailOf map[string]*Mail  // by id of an email
 	crm    map[*Mail][]Email // by subject
@@ -85,7 +89,7 @@ type lying struct {
 func newOracle(t Truth, o Observed) *oracle {
 	k := &oracle{
 		t: t, o: o, lies: map[place]lying{}, ids: map[*Mail][]string{}, bear: map[string][]*Mail{}, held: map[*Mail][]lying{},
-		threaded: map[*Copy]bool{}, email: map[*Copy]bool{}, mailOf: map[string]*Mail{},
+		threaded: map[*Copy]bool{}, email: map[*Copy]bool{}, listed: map[*Copy]bool{}, mailOf: map[string]*Mail{},
 		seenRow: map[*Copy]bool{}, readRow: map[*Copy]bool{}, crm: map[*Mail][]Email{}, state: map[*Mail][]Email{},
 		gives: map[*Mail]links{}, reach: map[*Mail]map[string]bool{}, words: map[*Mail]map[*Record]said{},
 		tops: map[*Mail]map[string]bool{}, right: map[*Mail][]decision{},
@@ -111,6 +115,7 @@ func newOracle(t Truth, o Observed) *oracle {
 	}
 	for _, r := range o.Rows {
 		if l, ok := k.lies[place{r.Conn, r.Item}]; ok {
+			k.listed[l.copy] = true
 			// Of mail aside Gmail tells an id, and nobody reads more.
 			k.seenRow[l.copy] = k.seenRow[l.copy] || r.Known || decided(r.Fate)
 			k.readRow[l.copy] = k.readRow[l.copy] || decided(r.Fate)

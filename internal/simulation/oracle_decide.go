@@ -93,7 +93,7 @@ func (k *oracle) decide(m *Mail, by *Copy) decision {
 	out := k.direct(m, by)
 	if fate := k.apart(m, by); fate != "" {
 		if len(out) > 0 {
-			fate = "linked" // a person's word stands
+			fate = "linked" // a person's word stands, and the host's
 		}
 		return decision{out, fate}
 	}
@@ -106,7 +106,7 @@ func (k *oracle) decide(m *Mail, by *Copy) decision {
 			out[r] = how
 		}
 	}
-	// What hangs on a record that a person said and nothing else found is not looked for.
+	// What hangs on a record that a person or the host said and nothing else found is not looked for.
 	found := k.matched(m, by)
 	if by.Sent || !m.Spoofed || k.t.Rules.ForgedThreads {
 		for _, r := range k.inherited(m) {
@@ -210,13 +210,19 @@ func (k *oracle) crowd(m *Mail, by *Copy) (own, outside, excluded int) {
 	return own, outside, excluded
 }
 
-// direct are the links by a person, an address or a domain.
+// direct are the links by a person, the host, an address or a domain.
 func (k *oracle) direct(m *Mail, by *Copy) links {
 	out := links{}
 	if k.apart(m, by) == "" {
 		out = k.matched(m, by)
 	}
-	for r, word := range k.said(m) {
+	said := k.said(m)
+	for r := range k.hosted(m, by) {
+		if said[r] != unlink {
+			out[r] = linker.ByHost
+		}
+	}
+	for r, word := range said {
 		if word == link {
 			out[r] = linker.ByPerson
 		}
@@ -301,5 +307,5 @@ func openAt(deal *Record, t time.Time) bool {
 
 // strength orders the reasons of a link.
 func strength(how linker.How) int {
-	return slices.Index([]linker.How{linker.ByRelated, linker.ByThread, linker.ByDomain, linker.ByAddress, linker.ByPerson}, how)
+	return slices.Index([]linker.How{linker.ByRelated, linker.ByThread, linker.ByDomain, linker.ByAddress, linker.ByHost, linker.ByPerson}, how)
 }

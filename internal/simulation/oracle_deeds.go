@@ -114,7 +114,7 @@ func (k *oracle) senders(address string) []*Mail {
 	var out []*Mail
 	for _, m := range k.t.Mails {
 		inbound := slices.ContainsFunc(k.held[m], func(l lying) bool {
-			return !l.copy.Sent && (k.seenRow[l.copy] || l.box.Erased && !l.copy.Unlisted)
+			return !l.copy.Sent && (k.seenRow[l.copy] || m.MessageID == "" && k.listed[l.copy] || l.box.Erased && !l.copy.Unlisted)
 		})
 		if m.From == address && inbound && !m.Automated && !m.Spoofed {
 			out = append(out, m)

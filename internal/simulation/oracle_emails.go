@@ -35,6 +35,8 @@ func (k *oracle) holders(m *Mail) (sure, perhaps []int64) {
 			continue
 		}
 		released := k.t.Rules.Release && copies > 0 && copies == deleted && known && !k.claimed(m)
+		// What is the host's stays where it was then. Before, it may have been let go.
+		kept := k.known(m) != "" && slices.ContainsFunc(k.state[m], func(e Email) bool { return e.alive() && slices.Contains(k.o.Kept[e.ID], b.Conn) })
 		// Without a Message-ID nobody can look for it elsewhere, and it is never said to be deleted. Nor where a namesake is found.
 		namesake := slices.ContainsFunc(b.Copies, func(c *Copy) bool { return c.Mail != m && c.Mail.MessageID == m.MessageID && !c.Deleted })
 		switch {
@@ -42,9 +44,9 @@ func (k *oracle) holders(m *Mail) (sure, perhaps []int64) {
 			perhaps = append(perhaps, b.Conn)
 		case k.late(m, b): // its hold ended before a person's link would have kept it
 			perhaps = append(perhaps, b.Conn)
-		case !released || m.MessageID == "":
+		case !released || m.MessageID == "" || kept:
 			sure = append(sure, b.Conn)
-		case namesake || sent && !read: // of what was sent a row showed a copy, which was gone before it was read
+		case namesake || sent && !read || k.known(m) != "": // of what was sent a row showed a copy, which was gone before it was read
 			perhaps = append(perhaps, b.Conn)
 		}
 	}
@@ -204,6 +206,11 @@ func (k *oracle) why(m *Mail) string {
 		}
 		notes = append(notes, fmt.Sprintf("decided by the %s copy of %s", kind, c.Received.Format("01-02 15:04:05")))
 	}
+	for i, c := range k.deciders(m) {
+		if d := k.declared(m, c); d != nil && i == 0 {
+			notes = append(notes, "declared as "+d.Host)
+		}
+	}
 	if ids := cited(m); len(ids) > 0 {
 		notes = append(notes, "it answers "+strings.Join(ids, ", "))
 	}
@@ -253,6 +260,8 @@ func (k *oracle) agreement() {
 			k.violation(promiseAgreement, "email %s (mail %s) has revision %d in the CRM, want %d as in the state", e.ID, e.Subject, e.Revision, s.Revision)
 		case !sameLinks(e.Links, s.Links):
 			k.violation(promiseAgreement, "email %s (mail %s) has in the CRM %s, want %s as in the state", e.ID, e.Subject, names(e.Links), names(s.Links))
+		case len(e.Links) > 0 && e.HostID != s.HostID:
+			k.violation(promiseAgreement, "email %s (mail %s) is %q of the host's in the CRM, want %q as in the state", e.ID, e.Subject, e.HostID, s.HostID)
 		case len(e.Links) > 0 && !slices.Equal(sorted(e.Holders), sorted(s.Holders)): // without links the CRM is told of none
 			k.violation(promiseAgreement, "email %s (mail %s) is held in the CRM by %v, want %v as in the state", e.ID, e.Subject, e.Holders, s.Holders)
 		case e.Survivor != s.Survivor:

@@ -39,6 +39,9 @@ func (k *oracle) rows() {
 			k.violation(promiseRow, "%s: the row of %s is %s (%s), want a settled fate", name, r.Item, r.Fate, r.Reason)
 		case decided(r.Fate) && c.Unlisted:
 			k.violation(promiseRow, "%s: the row of %s is %s, though the mail never lay in a watched folder", name, r.Item, r.Fate)
+		case decided(r.Fate) && k.unwanted(l):
+			k.violation(promiseRow, "%s: the row of %s is %s (%s), want it not read: received %s, connected %s, %d days", name, r.Item, r.Fate, r.Reason,
+				l.copy.Received.Format("01-02 15:04:05"), l.box.Connected.Format("01-02 15:04:05"), l.box.Days)
 		case r.Fate == "gone" && here:
 			k.violation(promiseGone, "%s: the row of %s has the fate gone, and the mail is there", name, r.Item)
 		}
@@ -56,13 +59,13 @@ func (k *oracle) rows() {
 		} else if !placed(l, r.Folders) {
 			k.violation(promiseRow, "%s: the row of %s is placed in %q, want %q", name, r.Item, r.Folders, role(c.Role))
 		}
-		if !decided(r.Fate) {
+		if !decided(r.Fate) && !(r.Fate == "unread" && (k.tooOld(l) || k.aside(l))) {
 			k.violation(promiseRow, "%s: the row of %s is %s (%s), want it read and decided, as it lies in %q", name, r.Item, r.Fate, r.Reason, role(c.Role))
 		}
 	}
 	for _, b := range k.t.Boxes {
 		for _, c := range b.Copies {
-			if b.living() && c.watched() && count[place{b.Conn, c.present()}] == 0 {
+			if b.living() && c.watched() && !k.tooOld(lying{b, c}) && count[place{b.Conn, c.present()}] == 0 {
 				k.violation(promiseRow, "%s: it has no row under its id %s, want one, as it lies in %q", at(lying{b, c}), c.present(), role(c.Role))
 			}
 		}

@@ -30,6 +30,7 @@ func (s Script) String() string {
 		c.Rules.Release, c.Remover, c.Pull, c.PageSize, !c.Bare)
 	fmt.Fprintf(&b, "rules: leads %v, opportunities %v, contacts are created %v, archiving %v, excluded %v\n", c.Rules.Leads, c.Rules.Opportunities,
 		c.Rules.CreateContacts, c.Rules.Archive, c.Rules.Excluded)
+	fmt.Fprintf(&b, "people of the CRM come first %v; days to import %d\n", c.Rules.PeopleFirst, c.Rules.ImportDays)
 	fmt.Fprintf(&b, "of several opportunities %q; automated mail links to nothing %v; mail among own people inherits %v, forged mail %v\n",
 		c.Rules.Policy, c.Rules.IgnoreAutomated, c.Rules.InternalThreads, c.Rules.ForgedThreads)
 	t := day0

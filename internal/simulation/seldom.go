@@ -18,6 +18,8 @@ var special = []profile{
 	{name: "half sent", mail: 4, copies: 1, folders: 2, changes: 2, words: 1, sends: 3, special: 9, bad: 50, crowd: 50},
 	{name: "contacts", mail: 8, copies: 8, folders: 3, changes: 3, words: 1, special: 8, bad: 30, crowd: 40},
 	{name: "races", mail: 5, copies: 6, folders: 5, changes: 9, rules: 2, words: 4, sends: 2, bad: 80, crowd: 100, meanwhile: 6},
+	{name: "declared", mail: 8, copies: 4, folders: 5, changes: 5, rules: 1, words: 5, sends: 3, boxes: 3, bad: 50, crowd: 60, meanwhile: 2, declares: 10, special: 4},
+	{name: "people first", mail: 9, copies: 3, folders: 4, changes: 9, rules: 2, words: 2, boxes: 3, bad: 50, crowd: 60, meanwhile: 2, special: 6},
 	{name: "drops", mail: 8, copies: 3, folders: 2, changes: 2, words: 3, special: 8, bad: 30, crowd: 30},
 }
 
@@ -36,8 +38,31 @@ func (m *maker) seldom(seed uint64) {
 		m.cfg.Bare = own.one(2)
 	case "contacts":
 		r.CreateContacts = true
+	case "declared":
+		m.reuse = own.one(2)
+		m.threads, m.cfg.Bare = !m.reuse, own.one(2)
+		if own.one(3) {
+			m.early = 6
+		}
+	case "people first":
+		r.PeopleFirst = !own.one(4)
+		m.history, m.apart = own.IntN(9), time.Duration(1+own.IntN(48))*time.Hour
+		if own.one(2) {
+			r.ImportDays = own.IntN(6)
+		}
 	case "drops":
 		m.reuse, m.threads = false, true
+	default:
+		if own.one(8) {
+			r.PeopleFirst = true
+		}
+		if own.one(10) {
+			r.ImportDays = own.IntN(3)
+		}
+		if own.one(6) { // few hosts declare
+			m.p.declares = 2
+			m.early = own.IntN(3)
+		}
 	}
 }
 
@@ -67,6 +92,18 @@ func (m *maker) special() event {
 			return several{{0, oddity{s.box, "limits the rate", 1}}, {time.Second, s}, {5 * time.Minute, m.outbox()}, {12 * time.Minute, m.outbox()}}
 		}
 		return several{{0, s}, {0, lose{s.box, 1, true}}, {2 * time.Minute, m.outbox()}, {5 * time.Minute, m.outbox()}}
+	case "declared":
+		return m.rarely()
+	case "people first":
+		switch m.IntN(6) {
+		case 0:
+			return rules{what: "people first", on: m.one(2)}
+		case 1:
+			return rules{what: "days to import", days: pick(m, []int{-1, 0, 1, 2, 4, 8, 16})}
+		case 2:
+			return connect{"bob"}
+		}
+		return m.create()
 	case "contacts":
 		// Of somebody who wrote already.
 		for range 5 {

@@ -107,6 +107,7 @@ func (c Config) simpler() (out []Config) {
 		if s.PageSize != c.PageSize || s.Remover != c.Remover || s.Pull != c.Pull || s.Bare != c.Bare || s.Rules.Leads != c.Rules.Leads ||
 			s.Rules.Opportunities != c.Rules.Opportunities || s.Rules.CreateContacts != c.Rules.CreateContacts || s.Rules.Release != c.Rules.Release ||
 			s.Rules.Archive != c.Rules.Archive || len(s.Rules.Excluded) != len(c.Rules.Excluded) || s.Rules.Policy != c.Rules.Policy ||
+			s.Rules.PeopleFirst != c.Rules.PeopleFirst || s.Rules.ImportDays != c.Rules.ImportDays ||
 			s.Rules.IgnoreAutomated != c.Rules.IgnoreAutomated || s.Rules.InternalThreads != c.Rules.InternalThreads ||
 			s.Rules.ForgedThreads != c.Rules.ForgedThreads {
 			out = append(out, s)
@@ -121,6 +122,8 @@ func (c Config) simpler() (out []Config) {
 	change(func(s *Config) { s.Rules.CreateContacts = false })
 	change(func(s *Config) { s.Rules.Release = false })
 	change(func(s *Config) { s.Rules.Archive = false })
+	change(func(s *Config) { s.Rules.PeopleFirst = false })
+	change(func(s *Config) { s.Rules.ImportDays = -1 })
 	change(func(s *Config) { s.Rules.Excluded = nil })
 	change(func(s *Config) { s.Rules.Policy = "" })
 	change(func(s *Config) { s.Rules.IgnoreAutomated = false })

@@ -7,6 +7,7 @@ package simulation
 import (
 	"time"
 
+	"github.com/intellicon/email-integration/emailint/state"
 	"github.com/intellicon/email-integration/linker"
 	"github.com/intellicon/email-integration/provider"
 	"github.com/intellicon/email-integration/provider/providertest"
@@ -14,11 +15,12 @@ import (
 
 // Truth is everything that happened outside of the engine, as far as it decides what must come out: what the oracle reads.
 type Truth struct {
-	Boxes   []*Box
-	Mails   []*Mail
-	Records []*Record
-	Words   []Word // what people said, in the order in which it was stored
-	Rules   Rules  // as they are now
+	Boxes    []*Box
+	Mails    []*Mail
+	Records  []*Record
+	Words    []Word     // what people said, in the order in which it was stored
+	Declared []Declared // what the host had before, in the order in which it was declared
+	Rules    Rules      // as they are now
 
 	AlwaysCreate bool     // Rules.CreateContacts was on from the beginning to the end
 	EverExcluded []string // every domain and address that was in Rules.Excluded or Rules.Never at any time
@@ -33,6 +35,9 @@ type Box struct {
 	Connected time.Time
 	Erased    bool
 	Copies    []*Copy
+	Days      int  // the widest window that was to be imported since it was connected, as Rules.ImportDays
+	First     bool // people came first all the time since it was connected
+	Stirred   bool // it was listed anew, or compared: mail may have been told of again
 }
 
 // Mail is a message as its author wrote it. Copies are equal, but for Bcc, which the sender's own copy alone shows.
@@ -62,6 +67,7 @@ type Copy struct {
 	Back     bool              // at Gmail: in the inbox as well, where an archive that was taken back put it
 	Deleted  bool              // it is no more
 	Unlisted bool              // it was nowhere that is watched since it came
+	Stirred  bool              // it was moved, or a rule moved it
 }
 
 // Record is a record of the CRM with all that ever was. One that was deleted and made anew under its id is another Record.
@@ -86,6 +92,8 @@ type Rules struct {
 	Never                                []string // addresses
 	Release                              bool     // deleted mail is let go; constant in a run
 	Archive                              bool     // a rule of the inbox archives linked live mail
+	PeopleFirst                          bool     // of mail from before a mailbox was connected, that with people of the CRM is read and the rest listed, where reading costs
+	ImportDays                           int      // how far the import reaches back: -1 is all
 	ArchiveSince                         time.Time
 
 	// Constant in a run.
@@ -108,10 +116,20 @@ type Word struct {
 	LetGo   []int64 // of a link: the mailboxes whose hold on the mail had ended by then, with their last copy
 	Decided []*Mail // of a drop: the mails that had a row with a decided fate before it was said
 
+	// Spread: an erasure took a copy of its mail, whose Message-ID another mail has. What outlives it is kept by Message-ID, and may hold for that one.
+	Spread bool
 	// An erasure took its mail, or mails of its thread. Torn: either is right for all that it holds for. Perhaps are further ids on which it may
 	// be kept.
 	Torn    bool
 	Perhaps []string
+}
+
+// Declared is an email that the host says it had before, as it was said last.
+type Declared struct {
+	Host      string // the host's own id
+	MessageID string
+	Author    string    // "": anybody's
+	Records   []*Record // as they were meant when it was said
 }
 
 // Saying is the kind of a word.
@@ -128,10 +146,13 @@ const (
 // Observed is what the engine made of it, read from its state and from the CRM at rest.
 type Observed struct {
 	Rows   []Row
-	Emails []Email         // of the CRM, those without links included
-	Bare   map[string]bool // by the id of an email: the CRM was once told that it has no links
-	State  []Email         // of the state, linked or not, for those that the CRM doesn't have
-	Wakes  []string        // connections with a wake that was not served, in words
+	Emails []Email              // of the CRM, those without links included
+	Bare   map[string]bool      // by the id of an email: the CRM was once told that it has no links
+	Owner  map[string]string    // by the id of a host's own email: the email whose row it is now
+	Kept   map[string][]int64   // by the id of an email: the mailboxes that the CRM was once told to hold it when it was the host's
+	Met    state.DeclaredCounts // of what the host declared
+	State  []Email              // of the state, linked or not, for those that the CRM doesn't have
+	Wakes  []string             // connections with a wake that was not served, in words
 	Moved  []Mutation
 	Sends  map[string]int    // by outbox key: how often the service accepted it
 	Outbox map[string]string // by outbox key: the state in which it is; those that were never stored are missing
@@ -160,7 +181,9 @@ type Email struct {
 	Holders  []int64
 	Links    []linker.Link // those that count
 	Survivor string
-	Envelope bool // the state can still decide it without a mailbox
+	Envelope bool   // the state can still decide it without a mailbox
+	HostID   string // it is this one of the host's
+	Effaced  bool   // of the state: of an erased email only its id is left
 }
 
 // Mutation is what a rule of the inbox did.

@@ -142,6 +142,7 @@ func (k *worker) once() error {
 	}
 	var err error
 	if k.job.do == "reconcile" {
+		b.Stirred = true
 		_, err = e.Reconcile(w.ctx, org, b.Conn, provider.Window{})
 	} else {
 		err = e.Sync(w.ctx, org, b.Conn)

@@ -61,8 +61,12 @@ type world struct {
 	boxes   []*box
 	truth   Truth
 	host    *caller
-	lives   int             // processes started
-	bare    map[string]bool // emails, by id, that the CRM was once told to have no links
+	lives   int                // processes started
+	bare    map[string]bool    // emails, by id, that the CRM was once told to have no links
+	owner   map[string]string  // by the id of a host's own email: the email that has its row
+	took    map[string]int64   // by email: the revision up to which owner knows
+	had     map[string]bool    // the host's own emails, by its id, that it had before
+	kept    map[string][]int64 // by the id of an email that is the host's: mailboxes that held it since
 	fence   *fence
 	stumble int            // after so many failpoints the host's process dies; 0: it doesn't
 	passed  map[int64]bool // by connection: its last pass ended well
@@ -102,7 +106,7 @@ func newWorld(ctx context.Context, cfg Config, log io.Writer) (*world, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &world{ctx: ctx, cfg: cfg, clock: day0, store: st, crm: emailinttest.NewMemCRM(), mutations: map[mutationKey]*Mutation{}, bare: map[string]bool{}, passed: map[int64]bool{},
+	w := &world{ctx: ctx, cfg: cfg, clock: day0, store: st, crm: emailinttest.NewMemCRM(), mutations: map[mutationKey]*Mutation{}, bare: map[string]bool{}, had: map[string]bool{}, owner: map[string]string{}, took: map[string]int64{}, kept: map[string][]int64{}, passed: map[int64]bool{},
 		count: Counts{}, hash: fnv.New64a(), log: log}
 	w.truth.AlwaysCreate = true
 	w.fence = newFence(w)
@@ -140,7 +144,7 @@ func newWorld(ctx context.Context, cfg Config, log io.Writer) (*world, error) {
 		w.host.Kill()
 	}
 	w.host.restart()
-	if err := w.host.settings(func(s *emailint.Settings) { s.Sync.ImportDays = -1 }, cfg.Rules); err != nil {
+	if err := w.host.settings(nil, cfg.Rules); err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
 	return w, nil
@@ -293,6 +297,7 @@ func (h *caller) settings(change func(*emailint.Settings), r Rules) error {
 		if change != nil {
 			change(&s)
 		}
+		s.Sync.PeopleFirst, s.Sync.ImportDays = r.PeopleFirst, r.ImportDays
 		s.Rules.Leads, s.Rules.Opportunities, s.Rules.CreateContacts = r.Leads, r.Opportunities, r.CreateContacts
 		if s.Rules.OpportunityPolicy = r.Policy; r.Policy == "" {
 			s.Rules.OpportunityPolicy = linker.AllOpportunities
@@ -325,6 +330,9 @@ func (h *caller) settings(change func(*emailint.Settings), r Rules) error {
 		r.ArchiveSince = since // what was planned while it was on may be done when it is on again
 	}
 	w.truth.Rules = r
+	for _, b := range w.boxes {
+		b.wanted(r)
+	}
 	w.truth.AlwaysCreate = w.truth.AlwaysCreate && r.CreateContacts
 	for _, x := range append(slices.Clone(r.Excluded), r.Never...) {
 		if !slices.Contains(w.truth.EverExcluded, x) {
@@ -340,7 +348,11 @@ func (h *caller) connect(b *box) error {
 	return h.call("Connect "+b.Name, func(p *process) error {
 		c, err := p.engine.Connect(w.ctx, org, emailint.NewConnection{User: b.Name, Provider: b.Name, Credential: []byte("{}")})
 		if err == nil {
+			if b.Conn == 0 {
+				b.Days, b.First = w.truth.Rules.ImportDays, true
+			}
 			b.Conn, b.Connected, b.paused = c.ID, c.ConnectedAt, false
+			b.wanted(w.truth.Rules)
 		}
 		return err
 	})
@@ -458,6 +470,14 @@ func (w *world) outstanding() error {
 		return fmt.Errorf("%d emails are undelivered", len(es))
 	}
 	return nil
+}
+
+// wanted notes what is to be read of a mailbox from now on.
+func (b *box) wanted(r Rules) {
+	if b.Days >= 0 && (r.ImportDays < 0 || r.ImportDays > b.Days) {
+		b.Days = r.ImportDays
+	}
+	b.First = b.First && r.PeopleFirst
 }
 
 func connID(s string) int64 {

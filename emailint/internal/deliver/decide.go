@@ -370,12 +370,13 @@ func (d *Deliverer) decide(ctx context.Context, ws []*work) error {
 // asked: its author is the declared one, where one was; it was not found to be forged; and only what a mailbox shows is it. That no other mail is the declared one
 // by now, Threads has asked, and Settle asks again.
 func (d *Deliverer) declared(w *work) *state.Declared {
-	if w.row.ID == 0 || state.IsOutbox(w.row.Item) || !w.env.Sent && w.env.Auth == message.AuthFail && !d.Rules.FailedAuth.InheritThread {
+	if w.row.ID == 0 || !w.env.Sent && w.env.Auth == message.AuthFail && !d.Rules.FailedAuth.InheritThread {
 		return nil
 	}
 	var found *state.Declared
 	for i := range w.said.Declared {
 		switch c := &w.said.Declared[i]; {
+		case state.IsOutbox(w.row.Item) && !c.Met: // what stands for it until then comes to what the copies do
 		case c.Author == "" && found == nil:
 			found = c
 		case c.Author != "" && len(w.env.From) == 1 && state.Hash(d.Hasher.Key(w.env.From[0].Key)) == c.Author:

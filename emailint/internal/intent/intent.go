@@ -143,6 +143,9 @@ func (r *Runner) one(ctx context.Context, i state.Intent) error {
 	if err != nil {
 		return err
 	}
+	if !planned && i.Do == Archive && inbox == nil && any != nil && string(any.Item) != i.Item {
+		t.MessageID = "" // it was seen outside, under another id: what has its Message-ID in the inbox was brought back meanwhile
+	}
 	if err := r.Renew(ctx); err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ type Pass struct {
 	Lease       state.Lease
 	Hasher      *ident.Hasher
 	ConnectedAt time.Time
-	Import      *provider.Window // what is to be imported, nil for none; it may have become wider since the first pass
+	Import      provider.Window // what is to be imported, up to now; it may have become wider since the first pass
 	// Seen is told each envelope of a committed page, so that delivery needn't read the header again.
 	Seen func(provider.ItemID, message.Envelope)
 	// People is how history is read where people of the CRM come first; nil: it is read as it comes.
@@ -76,7 +76,7 @@ func (p *Pass) Live(ctx context.Context, each func(context.Context) error) error
 		}
 	}
 	// More is wanted than was when it was connected.
-	if p.Import != nil && p.Import.From.Before(p.Floor) {
+	if p.Import.From.Before(p.Floor) {
 		if _, err := p.Store.AddRun(ctx, p.Lease.Org, p.Lease.Connection, state.Run{Reason: "wider import", From: p.Import.From, To: p.Floor, People: p.People != nil}); err != nil {
 			return err
 		}
@@ -137,16 +137,15 @@ func (p *Pass) begin(ctx context.Context) error {
 	if err != nil || pos.Cursor != nil {
 		return err
 	}
-	if p.Import != nil {
-		runs, err := p.Store.Runs(ctx, p.Lease.Org, p.Lease.Connection)
-		if err != nil {
+	runs, err := p.Store.Runs(ctx, p.Lease.Org, p.Lease.Connection)
+	if err != nil {
+		return err
+	}
+	if len(runs) == 0 {
+		// What came since the connection was made is read whoever wrote it.
+		people := p.People != nil && p.Import.From.Before(p.ConnectedAt)
+		if _, err := p.Store.AddRun(ctx, p.Lease.Org, p.Lease.Connection, state.Run{Reason: "first import", From: p.Import.From, People: people}); err != nil {
 			return err
-		}
-		if len(runs) == 0 {
-			if _, err := p.Store.AddRun(ctx, p.Lease.Org, p.Lease.Connection,
-				state.Run{Reason: "first import", From: p.Import.From, To: p.Import.To, People: p.People != nil}); err != nil {
-				return err
-			}
 		}
 	}
 	if err := p.Renew(ctx); err != nil { // opening the mailbox may have taken a while, and so does this

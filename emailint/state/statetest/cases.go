@@ -680,6 +680,18 @@ var cases = []testCase{
 			h.equal("dropped below "+string(all[i]), h.thread(state.ThreadQuery{Cites: all[i : i+1]}).ThreadDropped, want)
 		}
 	}},
+	{"WordOnNameless", "a word on a mail without Message-ID reaches the copy of another mailbox that is being decided", func(h *house) {
+		l, m := h.claim(h.connect("u").ID), h.claim(h.connect("v").ID)
+		r := row("1")
+		r.MessageID, r.Fingerprint = "", "finger-"
+		h.page(l, r)
+		h.page(m, r)
+		b := h.pending(l)
+		e := h.settle(l, b, linked(b.Rows[0], ada))[0].Email
+		b = h.pending(m)
+		h.ok(h.s.Correct(h.Context(), org, state.Correction{Email: e, Drop: true}))
+		h.equal("still due", h.settle(m, b, linked(b.Rows[0]))[0].StillDue, true)
+	}},
 	{"OddText", "text out of mail is kept though it has NULs and is no UTF-8, and mail without ids has none", func(h *house) {
 		const odd = "a\x00b\xffc"
 		c := h.connect(odd)

@@ -67,6 +67,41 @@ var declaredCases = []testCase{
 		h.equal("email", out[0].Email, e.ID)
 		h.equal("due", out[0].StillDue, false)
 	}},
+	{"DeclaredStays", "what an Email was found to be it stays: a second email of the host's, declared of the same Message-ID and its author, is none for it", func(h *house) {
+		l := h.claim(h.connect("u").ID)
+		h.declare("own-1", "id-of-1", "", ada.Record)
+		e := h.declared1(l, "1")
+		h.declare("own-2", "id-of-1", "eve", bob.Record)
+		b := h.pending(l)
+		ds := h.thread(state.ThreadQuery{Row: b.Rows[0].ID, Email: e.ID, MessageID: "id-of-1", Fingerprint: e.Fingerprint}).Declared
+		h.equal("declared", len(ds), 1)
+		h.equal("as", ds[0].HostID, "own-1")
+		// Who asked when it was none yet is asked again.
+		other := h.thread(state.ThreadQuery{MessageID: "id-of-1", Fingerprint: "other"}).Declared
+		h.equal("of another mail", len(other), 1)
+		s := linked(b.Rows[0], linker.Link{Record: bob.Record, By: linker.ByHost})
+		s.Email.Fingerprint, s.Email.Declared = e.Fingerprint, other[0].ID
+		out := h.settle(l, b, s)
+		h.equal("due", out[0].StillDue, true)
+		e, err := h.s.Email(h.Context(), org, e.ID)
+		h.ok(err)
+		h.equal("links", e.Links[0].Record, ada.Record)
+	}},
+	{"DeclaredTwice", "of two declarations of one email, by two Message-IDs of its mail, the first counts by whatever it is asked", func(h *house) {
+		l := h.claim(h.connect("u").ID)
+		h.declare("own-1", "id-of-2", "", bob.Record)
+		h.declare("own-1", "id-of-1", "", ada.Record)
+		h.page(l, row("1"))
+		b := h.pending(l)
+		s := linked(b.Rows[0], ada)
+		s.Email.Aliases = []state.Hash{"id-of-2"}
+		e := h.settle(l, b, s)[0].Email
+		for _, id := range []state.Hash{"id-of-1", "id-of-2"} {
+			ds := h.thread(state.ThreadQuery{Email: e, MessageID: id, Fingerprint: "finger-id-of-1"}).Declared
+			h.equal("declared", len(ds), 2)
+			h.equal("the first", ds[0].Records[0], bob.Record)
+		}
+	}},
 	{"DeclaredLate", "an Email that was saved before it was declared is delivered in full, with the host's id", func(h *house) {
 		l := h.claim(h.connect("u").ID)
 		e := h.import1(l, "1", ada)

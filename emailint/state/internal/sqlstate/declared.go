@@ -70,12 +70,7 @@ func (t *tx) declare(org string, d state.Declared) (host string, added, changed 
 			return "", false, false, err
 		}
 	}
-	// Its mail, by whatever id it is known.
-	if _, err := t.markDue(org, `SELECT id FROM ledger WHERE message_id = ? AND org = ?`, []byte(d.MessageID), org); err != nil {
-		return "", false, false, err
-	}
-	_, err = t.markDue(org, `SELECT l.id FROM alias a JOIN ledger l ON l.email = a.email WHERE a.hash = ? AND l.org = ?`, []byte(d.MessageID), org)
-	return host, added, true, err
+	return host, added, true, t.declaredDue(org, []byte(d.MessageID))
 }
 
 func compareRecords(a, b linker.Record) int {
@@ -98,10 +93,10 @@ func (s *Store) Declared(ctx context.Context, org string) (c state.DeclaredCount
 }
 
 // free is true of a declaration d whose email no other Email is than the one that asks.
-const free = `NOT EXISTS (SELECT 1 FROM declared o WHERE o.org = d.org AND o.host = d.host AND o.email <> 0 AND o.email <> ?)`
+const free = `NOT EXISTS (SELECT 1 FROM declared o WHERE o.org = d.org AND o.host = d.host AND o.email <> 0 AND o.email <> ?4)`
 
-// declaredAs returns the declarations that a mail with these Message-IDs may be, and that is an Email, or 0.
-func (t *tx) declaredAs(org string, email int64, hashes []state.Hash) (out []state.Declared, err error) {
+// declaredAs returns the declarations that a mail with these Message-IDs may be, and that is an Email, or none. What it was found to be it stays.
+func (t *tx) declaredAs(org string, e state.Email, hashes []state.Hash) (out []state.Declared, err error) {
 	if !t.known.declares {
 		return nil, nil
 	}
@@ -115,9 +110,9 @@ func (t *tx) declaredAs(org string, email int64, hashes []state.Hash) (out []sta
 				return d, err
 			}
 			b, err := hex.DecodeString(author)
-			d.MessageID, d.Author = h, state.Hash(b)
+			d.MessageID, d.Author, d.Met = h, state.Hash(b), e.HostID != ""
 			return d, err
-		}, `SELECT d.id, d.author, d.host FROM declared d WHERE d.org = ? AND d.hash = ? AND `+free+` ORDER BY d.id`, org, []byte(h), email)
+		}, `SELECT d.id, d.author, d.host FROM declared d WHERE d.org = ?1 AND d.hash = ?2 AND (d.host = ?3 OR ?3 = '') AND `+free+` ORDER BY d.id`, org, []byte(h), e.HostID, e.ID)
 		if err != nil {
 			return nil, err
 		}
@@ -128,10 +123,11 @@ func (t *tx) declaredAs(org string, email int64, hashes []state.Hash) (out []sta
 		}
 		out = append(out, ds...)
 	}
+	slices.SortFunc(out, func(a, b state.Declared) int { return cmp.Compare(a.ID, b.ID) }) // every copy comes to the same, whatever it is known by
 	return out, nil
 }
 
-// declarable reports whether a value may still be the declared email that it was found to be, and is given to the Email that is declared so already.
+// declarable reports whether a value may still be the declared email that it was found to be: no other Email is it, and the one that the value is given to is no other.
 func (t *tx) declarable(org string, v state.EmailValue) (ok bool, err error) {
 	if v.Declared == 0 {
 		return true, nil
@@ -146,11 +142,13 @@ func (t *tx) declarable(org string, v state.EmailValue) (ok bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	is := int64(0)
+	var is state.Email
 	if len(ids) > 0 {
-		is = ids[0]
+		if is, err = t.email(ids[0]); err != nil {
+			return false, err
+		}
 	}
-	err = t.row(`SELECT EXISTS (SELECT 1 FROM declared d WHERE d.id = ? AND d.org = ? AND `+free+`)`, v.Declared, org, is).Scan(&ok)
+	err = t.row(`SELECT EXISTS (SELECT 1 FROM declared d WHERE d.id = ?1 AND d.org = ?2 AND (d.host = ?3 OR ?3 = '') AND `+free+`)`, v.Declared, org, is.HostID, is.ID).Scan(&ok)
 	return ok, err
 }
 
@@ -160,6 +158,32 @@ func (t *tx) declaredIs(e *state.Email, declared int64) error {
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}
+	return err
+}
+
+// giveBack takes the host's email back from an Email that is no more. Another mail may be it.
+func (t *tx) giveBack(org string, e state.Email) error {
+	if err := t.do(`UPDATE declared SET email = 0 WHERE email = ? AND email > 0`, e.ID); err != nil {
+		return err
+	}
+	hashes, err := list(t, one[[]byte], `SELECT DISTINCT hash FROM declared WHERE org = ? AND host = ? ORDER BY hash`, org, e.HostID)
+	if err != nil {
+		return err
+	}
+	for _, h := range hashes {
+		if err := t.declaredDue(org, h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// declaredDue makes the mail due that may be the one declared by a Message-ID, by whatever id it is known.
+func (t *tx) declaredDue(org string, hash []byte) error {
+	if _, err := t.markDue(org, `SELECT id FROM ledger WHERE message_id = ? AND org = ?`, hash, org); err != nil {
+		return err
+	}
+	_, err := t.markDue(org, `SELECT l.id FROM alias a JOIN ledger l ON l.email = a.email WHERE a.hash = ? AND l.org = ?`, hash, org)
 	return err
 }
 

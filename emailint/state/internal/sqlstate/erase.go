@@ -224,7 +224,7 @@ func (t *tx) efface(org string, connection int64, had state.Email) error {
 		return err
 	}
 	if had.HostID != "" {
-		if err := t.do(`UPDATE declared SET email = 0 WHERE email = ? AND email > 0`, had.ID); err != nil {
+		if err := t.giveBack(org, had); err != nil {
 			return err
 		}
 	}

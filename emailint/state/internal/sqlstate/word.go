@@ -204,7 +204,7 @@ func (t *tx) words(org string, q state.ThreadQuery, out *state.Thread) error {
 	if e.Dropped || e.Restored {
 		said, dropped = true, e.Dropped
 	}
-	if out.Declared, err = t.declaredAs(org, e.ID, own); err != nil {
+	if out.Declared, err = t.declaredAs(org, e, own); err != nil {
 		return err
 	}
 	out.Words = links
@@ -356,6 +356,11 @@ func (t *tx) correct(org string, had state.Email, c state.Correction) error {
 	}
 	for _, h := range e.Aliases {
 		if _, err := t.markDue(org, `SELECT id FROM ledger WHERE message_id = ? AND org = ? AND email <> ?`, []byte(h), org, e.ID); err != nil {
+			return err
+		}
+	}
+	if len(e.Aliases) == 0 && e.Fingerprint != "" {
+		if _, err := t.markDue(org, `SELECT id FROM ledger WHERE fingerprint = ? AND message_id IS NULL AND org = ? AND email <> ?`, []byte(e.Fingerprint), org, e.ID); err != nil {
 			return err
 		}
 	}
