@@ -79,6 +79,10 @@ func (t *transport) send(r *http.Request, tok *oauth2.Token) (*http.Response, er
 	resp, err := t.base.RoundTrip(out)
 	if err == nil {
 		resp.Body = &bounded{resp.Body, answerLimit}
+		if b, ok := r.Context().Value(beginningKey{}).(*beginning); ok {
+			b.text = nil
+			resp.Body = &noted{resp.Body, b}
+		}
 	}
 	return resp, err
 }
@@ -109,11 +113,40 @@ func (b *bounded) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// errEmpty is of an answer with success that says nothing of what was asked for. What it was is not known: it is no end of a listing, and nothing that was done.
+var errEmpty = errors.New("the answer does not say what was asked for")
+
+// spell is how long a call goes on with what nobody waits for to its end. Who holds a lease renews it between calls, and what is left comes with the next.
+const spell = 20 * time.Second
+
+// beginning is how the answer to a call begins, for what the SDK does not tell of it.
+type beginning struct{ text []byte }
+
+type beginningKey struct{}
+
+// in makes the call of a context write its answer down.
+func (b *beginning) in(ctx context.Context) context.Context {
+	return context.WithValue(ctx, beginningKey{}, b)
+}
+
+// noted is a body whose beginning is written down.
+type noted struct {
+	io.ReadCloser
+	in *beginning
+}
+
+func (n *noted) Read(p []byte) (int, error) {
+	k, err := n.ReadCloser.Read(p)
+	n.in.text = append(n.in.text, p[:min(k, max(1024-len(n.in.text), 0))]...)
+	return k, err
+}
+
 // read makes a call that changes nothing, again where it failed in a way that may pass.
 func (m *Mailbox) read(ctx context.Context, l lane, meth method, f func(context.Context) error) error {
+	begun := time.Now()
 	for try := 1; ; try++ {
 		err := m.once(ctx, l, meth, f)
-		if err == nil || try == tries || m.tokenless || !passing(err) {
+		if err == nil || try == tries || m.tokenless || !passing(err) || time.Since(begun) >= spell {
 			return err
 		}
 		if !pause(ctx, time.Duration(1+rand.IntN(100))*time.Millisecond<<try) {

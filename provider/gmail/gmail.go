@@ -280,7 +280,6 @@ type Mailbox struct {
 	ahead   map[provider.ItemID]*message.Message
 	kept    map[provider.ItemID]*gapi.Message // what the last Changes read, with its texts
 	called  map[provider.ItemID]bool          // of kept, what the last Prefetch named
-	width   int                               // messages of the next batch, 0: as many as may be
 
 	tokenless bool // the last call failed for want of a token
 	closed    sync.Once
@@ -292,8 +291,13 @@ func (m *Mailbox) whoami(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if p.EmailAddress == "" {
+		switch {
+		case p.EmailAddress == "":
 			return errors.New("the server does not tell whose mailbox it is")
+		case m.profile != nil && !strings.EqualFold(p.EmailAddress, m.profile.EmailAddress):
+			return errors.New("the server tells of another mailbox")
+		case p.HistoryId == 0:
+			return errors.New("the server does not tell where the history of the mailbox ends")
 		}
 		m.profile = p
 		return nil

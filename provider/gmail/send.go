@@ -207,7 +207,8 @@ func splitHeader(raw []byte) (head, rest []byte) {
 func (m *Mailbox) Release(ctx context.Context, s provider.Staged) (provider.Sent, error) {
 	var msg *gapi.Message
 	var err error
-	if draft, _, _ := strings.Cut(s.ID, "/"); draft != "" {
+	draft, _, _ := strings.Cut(s.ID, "/")
+	if draft != "" {
 		err = m.once(ctx, live, draftsSend, func(ctx context.Context) (err error) {
 			msg, err = m.api.Users.Drafts.Send("me", &gapi.Draft{Id: draft}).Context(ctx).Do()
 			return err
@@ -218,17 +219,30 @@ func (m *Mailbox) Release(ctx context.Context, s provider.Staged) (provider.Sent
 	if errors.Is(err, provider.ErrGone) && s.Raw != nil {
 		return provider.Sent{}, &sendError{err: err} // no draft that may have been sent
 	}
+	if err == nil && msg.Id == "" {
+		err = fmt.Errorf("gmail: sending: %w", errEmpty)
+	}
 	if err != nil {
-		return provider.Sent{}, m.unsent(err)
+		err = m.unsent(err)
+		if draft != "" && errors.Is(err, provider.ErrNotSent) && !errors.Is(err, provider.ErrTryLater) && m.stillDraft(ctx, draft) != nil {
+			return provider.Sent{}, errors.New(err.Error()) // its owner may have sent it by hand, or we did before: nobody knows
+		}
+		return provider.Sent{}, err
 	}
 	sent := provider.Sent{Item: itemID(msg.Id), Response: "accepted by Gmail"}
-	if sent.Item == "" {
-		return sent, nil
-	}
-	if got, err := m.getMany(ctx, live, []provider.ItemID{sent.Item}, idOnly); err == nil && got.got[sent.Item] != nil {
-		sent.MessageID = messageID(got.got[sent.Item])
+	if got, err := m.getMany(ctx, live, []provider.ItemID{sent.Item}, sentHeaders); err == nil && got.got[sent.Item] != nil {
+		msg := got.got[sent.Item]
+		if own := field(msg, ownHeader); own != "" && !ours(msg, s) {
+			return provider.Sent{}, errors.New("gmail: the server answered that another message was sent")
+		}
+		sent.MessageID = messageID(msg)
 	}
 	return sent, nil
+}
+
+// ours reports whether a message is what was staged.
+func ours(msg *gapi.Message, s provider.Staged) bool {
+	return s.Options.MessageID != "" && strings.TrimSpace(field(msg, ownHeader)) == "<"+s.Options.MessageID+">"
 }
 
 func (m *Mailbox) sendRaw(ctx context.Context, s provider.Staged) (msg *gapi.Message, err error) {
@@ -272,10 +286,7 @@ func (m *Mailbox) unsent(err error) error {
 func (m *Mailbox) Lookup(ctx context.Context, s provider.Staged) (provider.Outcome, provider.Sent, error) {
 	draft, thread, _ := strings.Cut(s.ID, "/")
 	if draft != "" {
-		err := m.read(ctx, live, draftsGet, func(ctx context.Context) error {
-			_, err := m.api.Users.Drafts.Get("me", draft).Format("minimal").Context(ctx).Do()
-			return err
-		})
+		err := m.stillDraft(ctx, draft)
 		switch {
 		case err == nil:
 			return provider.OutcomeNotSent, provider.Sent{}, nil
@@ -292,13 +303,24 @@ func (m *Mailbox) Lookup(ctx context.Context, s provider.Staged) (provider.Outco
 			return provider.OutcomeUnknown, provider.Sent{}, err
 		}
 		for _, msg := range msgs {
-			if slices.Contains(msg.LabelIds, draftLabel) || s.Options.MessageID == "" || strings.TrimSpace(field(msg, ownHeader)) != "<"+s.Options.MessageID+">" {
+			if slices.Contains(msg.LabelIds, draftLabel) || !ours(msg, s) {
 				continue
 			}
 			return provider.OutcomeSent, provider.Sent{Item: itemID(msg.Id), MessageID: messageID(msg)}, nil
 		}
 	}
 	return provider.OutcomeUnknown, provider.Sent{}, nil
+}
+
+// stillDraft is nil where a draft is there, provider.ErrGone where it is not.
+func (m *Mailbox) stillDraft(ctx context.Context, draft string) error {
+	return m.read(ctx, live, draftsGet, func(ctx context.Context) error {
+		d, err := m.api.Users.Drafts.Get("me", draft).Format("minimal").Context(ctx).Do()
+		if err == nil && d.Id != draft {
+			err = errEmpty
+		}
+		return err
+	})
 }
 
 var sentHeaders = url.Values{"format": {"metadata"}, "metadataHeaders": {"Message-ID", ownHeader}}
@@ -310,6 +332,9 @@ func (m *Mailbox) inThread(ctx context.Context, thread string) ([]*gapi.Message,
 	var t *gapi.Thread
 	err := m.read(ctx, live, threadsGet, func(ctx context.Context) (err error) {
 		t, err = m.api.Users.Threads.Get("me", thread).Format("metadata").MetadataHeaders(sentHeaders["metadataHeaders"]...).Context(ctx).Do()
+		if err == nil && t.Id != thread {
+			err = errEmpty
+		}
 		return err
 	})
 	if errors.Is(err, provider.ErrGone) || errors.Is(err, provider.ErrUnsupported) {
