@@ -26,8 +26,11 @@ import (
 // contentFields are what Content asks for: the body without an attachment's bytes, and the header (facts 2.3: "only comes with an explicit $select").
 var contentFields = append([]string{"body", "hasAttachments", "internetMessageHeaders"}, listFields...)
 
-// attachmentFields leave the bytes out.
-const attachmentFields = "attachments($select=id,name,contentType,size,isInline)"
+// fileFields leave an attachment's bytes out. What only files have is named by their type (seen in practice, microsoftgraph/microsoft-graph-explorer-v4 #3916).
+var fileFields = []string{"id", "name", "contentType", "size", "isInline", "microsoft.graph.fileAttachment/contentId"}
+
+// plainFields are those of every attachment, for servers that know no types in a $select.
+var plainFields = fileFields[:len(fileFields)-1]
 
 // maxAhead is what contents that were read together may measure; a batch that held more makes the next smaller.
 const (
@@ -101,12 +104,14 @@ func (m *Mailbox) together(ctx context.Context, l quota.Lane, id provider.ItemID
 
 // content reads one message. It may run several times at once.
 func (m *Mailbox) content(ctx context.Context, l quota.Lane, id provider.ItemID) (*message.Message, error) {
-	x, err := m.getExactly(ctx, l, id, contentFields, attachmentFields, properties)
+	x, err := m.getExactly(ctx, l, id, contentFields, "attachments($select="+strings.Join(fileFields, ",")+")", properties)
 	if status(err) == 400 { // a server that is only like Graph
-		if x, err = m.getExactly(ctx, l, id, contentFields); err == nil && x.GetHasAttachments() != nil && *x.GetHasAttachments() {
-			var as []models.Attachmentable
-			as, err = m.attachments(ctx, l, id)
-			if err == nil {
+		if x, err = m.getExactly(ctx, l, id, contentFields); err == nil && mayHaveFiles(x) {
+			as, aerr := m.attachments(ctx, l, id, fileFields)
+			if status(aerr) == 400 {
+				as, aerr = m.attachments(ctx, l, id, plainFields)
+			}
+			if err = aerr; err == nil {
 				x.SetAttachments(as)
 			}
 		}
@@ -121,10 +126,19 @@ func (m *Mailbox) content(ctx context.Context, l quota.Lane, id provider.ItemID)
 	return m.p.message(x, r == provider.RoleSent), nil
 }
 
-func (m *Mailbox) attachments(ctx context.Context, l quota.Lane, id provider.ItemID) (as []models.Attachmentable, err error) {
+// mayHaveFiles: hasAttachments does not speak of those that are shown in the text.
+func mayHaveFiles(x *mail) bool {
+	if h := x.GetHasAttachments(); h != nil && *h {
+		return true
+	}
+	b := x.GetBody()
+	return b != nil && strings.Contains(str(b.GetContent()), "cid:")
+}
+
+func (m *Mailbox) attachments(ctx context.Context, l quota.Lane, id provider.ItemID, fields []string) (as []models.Attachmentable, err error) {
 	err = m.read(ctx, l, attachmentsList, func(ctx context.Context) error {
 		r, err := m.me.Messages().ByMessageId(string(id)).Attachments().Get(ctx, &users.ItemMessagesItemAttachmentsRequestBuilderGetRequestConfiguration{
-			QueryParameters: &users.ItemMessagesItemAttachmentsRequestBuilderGetQueryParameters{Select: []string{"id", "name", "contentType", "size", "isInline"}}})
+			QueryParameters: &users.ItemMessagesItemAttachmentsRequestBuilderGetQueryParameters{Select: fields}})
 		if err != nil {
 			return err
 		}

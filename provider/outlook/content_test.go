@@ -170,3 +170,31 @@ func TestBounds(t *testing.T) {
 		t.Errorf("%d bytes, %v", len(b), err)
 	}
 }
+
+// A picture in the text is found by its Content-ID, also where it is all that is attached and hasAttachments says that nothing is, and on servers that
+// know less than Graph.
+func TestPicturesInTheText(t *testing.T) {
+	const raw = "From: ada@customer.example\r\nTo: u@own.example\r\nSubject: Offer\r\nMessage-ID: <picture@x>\r\nDate: Mon, 2 Mar 2026 09:00:00 +0000\r\nMIME-Version: 1.0\r\n" +
+		"Content-Type: multipart/related; boundary=b\r\n\r\n--b\r\nContent-Type: text/html\r\n\r\n<p>See <img src=\"cid:logo@x\"></p>\r\n" +
+		"--b\r\nContent-Type: image/png\r\nContent-Disposition: inline; filename=logo.png\r\nContent-ID: <logo@x>\r\n\r\npng\r\n--b--\r\n"
+	refused := graphtest.Fault{Status: 400, Code: "RequestBroker--ParseUri"}
+	for name, c := range map[string]struct {
+		get, list int
+		id        string
+	}{"Graph": {0, 0, "logo@x"}, "no expanding": {1, 0, "logo@x"}, "no types": {1, 1, ""}} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, graphtest.Options{}, outlook.Options{})
+			id := provider.ItemID(w.user.Deliver([]byte(raw), day0, "inbox"))
+			box := w.open(t)
+			w.srv.Fail("messages.get", c.get, refused)
+			w.srv.Fail("attachments.list", c.list, refused)
+			m, err := box.Content(t.Context(), id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if a := m.Attachments; len(a) != 1 || a[0].ContentID != c.id || !a[0].Inline || a[0].Name != "logo.png" {
+				t.Errorf("attachments %+v", a)
+			}
+		})
+	}
+}

@@ -145,7 +145,9 @@ func (c *call) shownAs(sel, expand string, listing bool) (func(*mail) map[string
 	}
 	var of []string
 	if m := nestedSelect.FindStringSubmatch(files); m != nil {
-		of = strings.Split(m[1], ",")
+		if of, e = fileFields(strings.Split(m[1], ",")); e != nil {
+			return nil, e
+		}
 	}
 	return func(m *mail) map[string]any {
 		v := c.message(m, selected)
@@ -165,7 +167,7 @@ func (c *call) shownAs(sel, expand string, listing bool) (func(*mail) map[string
 	}, nil
 }
 
-var nestedSelect = regexp.MustCompile(`(?i)\$select=([A-Za-z0-9_,@. ]+)`)
+var nestedSelect = regexp.MustCompile(`(?i)\$select=([A-Za-z0-9_,@./ ]+)`)
 
 // splitExpand cuts an $expand at the commas that are in no parentheses and no text.
 func splitExpand(v string) []string {
@@ -260,9 +262,13 @@ func (c *call) listAttachments() (*reply, *apiError) {
 	if e != nil {
 		return nil, e
 	}
+	of, e := fileFields(c.selected())
+	if e != nil {
+		return nil, e
+	}
 	vs := []any{}
 	for _, f := range c.s.attachments(m) {
-		vs = append(vs, pick(c.wireFile(f, true), c.selected()))
+		vs = append(vs, pick(c.wireFile(f, true), of))
 	}
 	return ok(map[string]any{"@odata.context": c.context("messages('" + c.id(m) + "')/attachments"), "value": vs}), nil
 }
@@ -294,7 +300,26 @@ func (c *call) getAttachment() (*reply, *apiError) {
 		item["@odata.type"] = "#microsoft.graph.message"
 		v["item"] = item
 	}
-	return ok(pick(v, c.selected())), nil
+	of, e := fileFields(c.selected())
+	if e != nil {
+		return nil, e
+	}
+	return ok(pick(v, of)), nil
+}
+
+// fileFields are the properties of attachments that a $select names. What only files have must be named by their type (seen in practice,
+// microsoftgraph/microsoft-graph-explorer-v4 #3916).
+func fileFields(selected []string) (out []string, e *apiError) {
+	for _, n := range selected {
+		n = strings.TrimSpace(n)
+		if of, name, cast := strings.Cut(n, "/"); cast && anyCase([]string{"microsoft.graph.fileAttachment", "microsoft.graph.itemAttachment"}, of) {
+			n = name
+		} else if !anyCase([]string{"id", "name", "contentType", "size", "isInline", "lastModifiedDateTime"}, n) {
+			return nil, badRequest("RequestBroker--ParseUri", "Could not find a property named '%s' on type 'microsoft.graph.attachment'.", n)
+		}
+		out = append(out, n)
+	}
+	return out, nil
 }
 
 // getAttachmentBytes is what is in one.
