@@ -21,6 +21,7 @@ import (
 	"google.golang.org/api/googleapi"
 
 	"github.com/intellicon/email-integration/provider"
+	"github.com/intellicon/email-integration/provider/internal/httpcall"
 )
 
 // fetched is what became of messages that were to be got. Which are in neither were not asked for: there was no quota for them.
@@ -83,7 +84,7 @@ func (m *Mailbox) getAll(ctx context.Context, l lane, ids []provider.ItemID, que
 			if n > 1 {
 				m.quota.wide(n / 2) // it may have been too much for the time that a call has
 			}
-			if n == 1 && (errors.Is(err, errTooLong) || errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil) { // that message's trouble alone
+			if n == 1 && (errors.Is(err, httpcall.ErrTooLong) || errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil) { // that message's trouble alone
 				out.failed[chunk[0]] = err
 				ids, alone, failures = ids[1:], max(alone-1, 0), 0
 				continue
@@ -95,7 +96,7 @@ func (m *Mailbox) getAll(ctx context.Context, l lane, ids []provider.ItemID, que
 			if failures == tries || m.tokenless || !passing(err) {
 				return out, err
 			}
-			if !pause(ctx, time.Duration(failures)*100*time.Millisecond) {
+			if !httpcall.Pause(ctx, time.Duration(failures)*100*time.Millisecond) {
 				return out, ctx.Err()
 			}
 			continue
@@ -154,7 +155,7 @@ func (m *Mailbox) getAll(ctx context.Context, l lane, ids []provider.ItemID, que
 		}
 		if failures < tries {
 			ids, alone = append(again, ids...), was
-			if !pause(ctx, time.Duration(failures)*100*time.Millisecond) {
+			if !httpcall.Pause(ctx, time.Duration(failures)*100*time.Millisecond) {
 				return out, ctx.Err()
 			}
 			continue

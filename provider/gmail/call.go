@@ -12,6 +12,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/intellicon/email-integration/provider"
+	"github.com/intellicon/email-integration/provider/internal/httpcall"
 )
 
 // tries is how often a call that only reads is made before its failure counts.
@@ -78,7 +79,7 @@ func (t *transport) send(r *http.Request, tok *oauth2.Token) (*http.Response, er
 	tok.SetAuthHeader(out)
 	resp, err := t.base.RoundTrip(out)
 	if err == nil {
-		resp.Body = &bounded{resp.Body, answerLimit}
+		resp.Body = &httpcall.Body{ReadCloser: resp.Body, Left: answerLimit}
 		if b, ok := r.Context().Value(beginningKey{}).(*beginning); ok {
 			b.text = nil
 			resp.Body = &noted{resp.Body, b}
@@ -90,27 +91,6 @@ func (t *transport) send(r *http.Request, tok *oauth2.Token) (*http.Response, er
 // CloseIdleConnections is for http.Client's.
 func (t *transport) CloseIdleConnections() {
 	// The base belongs to all mailboxes: its connections are not this one's to end.
-}
-
-var errTooLong = errors.New("the answer is longer than is read")
-
-// bounded ends a body that is too long with an error.
-type bounded struct {
-	io.ReadCloser
-	left int64
-}
-
-func (b *bounded) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		var one [1]byte
-		if n, err := b.ReadCloser.Read(one[:]); n == 0 {
-			return 0, err
-		}
-		return 0, errTooLong
-	}
-	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left)])
-	b.left -= int64(n)
-	return n, err
 }
 
 // errEmpty is of an answer with success that says nothing of what was asked for. What it was is not known: it is no end of a listing, and nothing that was done.
@@ -149,7 +129,7 @@ func (m *Mailbox) read(ctx context.Context, l lane, meth method, f func(context.
 		if err == nil || try == tries || m.tokenless || !passing(err) || time.Since(begun) >= spell {
 			return err
 		}
-		if !pause(ctx, time.Duration(1+rand.IntN(100))*time.Millisecond<<try) {
+		if !httpcall.Pause(ctx, time.Duration(1+rand.IntN(100))*time.Millisecond<<try) {
 			return ctx.Err()
 		}
 	}
@@ -196,22 +176,10 @@ func (m *Mailbox) take(ctx context.Context, l lane, meth method, n int) (int, er
 		}
 		wait = max(wait, time.Millisecond)
 		waited += wait
-		if !pause(ctx, wait) {
+		if !httpcall.Pause(ctx, wait) {
 			return 0, ctx.Err()
 		}
 	}
 }
 
 var errOwnLimit = errors.New("gmail: the quota of the mailbox is used up for now")
-
-// pause waits, and reports whether the context lived through it.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
+	"github.com/intellicon/email-integration/provider/internal/httpcall"
 )
 
 // cursor is where Changes stands.
@@ -306,7 +307,7 @@ func (m *Mailbox) readNew(ctx context.Context, need []provider.ItemID) (*fetched
 		came := 0
 		for _, id := range chunk {
 			msg := out.got[id]
-			if err := out.failed[id]; errors.Is(err, errNoAnswer) || errors.Is(err, errTooLong) || errors.Is(err, context.DeadlineExceeded) { // its texts may be too long to come at all
+			if err := out.failed[id]; errors.Is(err, errNoAnswer) || errors.Is(err, httpcall.ErrTooLong) || errors.Is(err, context.DeadlineExceeded) { // its texts may be too long to come at all
 				delete(out.failed, id)
 				long = append(long, id)
 			}

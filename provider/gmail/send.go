@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	netmail "net/mail"
 	"net/url"
 	"slices"
 	"strings"
@@ -17,25 +16,14 @@ import (
 
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
+	"github.com/intellicon/email-integration/provider/internal/rawmail"
 )
 
 // ownHeader carries the Message-ID that we gave: Gmail replaces that and keeps fields that begin with X- (facts 1.7).
 const ownHeader = "X-Emailint-ID"
 
-// sendError is a message that was not sent, for sure.
-type sendError struct {
-	err   error
-	later bool // it may be accepted another time
-}
-
-func (e *sendError) Error() string { return e.err.Error() }
-func (e *sendError) Unwrap() error { return e.err }
-func (e *sendError) Is(target error) bool {
-	return target == provider.ErrNotSent || e.later && target == provider.ErrTryLater
-}
-
 func notSent(format string, args ...any) error {
-	return &sendError{err: fmt.Errorf("gmail: "+format, args...)}
+	return &rawmail.NotSent{Err: fmt.Errorf("gmail: "+format, args...)}
 }
 
 // uploadAbove is from which size on a message goes as it is, and not as a string in JSON. Either way it is 35 MB at most (facts 1.7).
@@ -45,15 +33,19 @@ const uploadAbove = 1 << 20
 // together; the latter are the message's. It sends to whom the header names, so recipients that the header leaves out become Bcc, and who is named there
 // without being a recipient is refused.
 func (m *Mailbox) Stage(ctx context.Context, raw []byte, o provider.SendOptions) (provider.Staged, error) {
-	if err := addresses(o); err != nil {
-		return provider.Staged{}, err
+	if err := rawmail.Addresses(o); err != nil {
+		return provider.Staged{}, notSent("%w", err)
 	}
 	if err := m.mayBe(ctx, o.From); err != nil {
 		return provider.Staged{}, err
 	}
-	ready, err := prepare(raw, o)
+	mark := rawmail.Field{Name: ownHeader}
+	if o.MessageID != "" {
+		mark.Value = "<" + o.MessageID + ">"
+	}
+	ready, err := rawmail.Prepare(raw, o, "Gmail", mark)
 	if err != nil {
-		return provider.Staged{}, err
+		return provider.Staged{}, notSent("%w", err)
 	}
 	o.Recipients = slices.Clone(o.Recipients)
 	if m.p.o.ReadOnly { // facts 1.1: gmail.send is for sending alone, and makes no draft
@@ -64,7 +56,7 @@ func (m *Mailbox) Stage(ctx context.Context, raw []byte, o provider.SendOptions)
 		d, err = m.draft(ctx, ready, "") // the thread is another mailbox's, or gone: answers find each other by References
 	}
 	if s := status(err); s >= 400 && s < 500 {
-		return provider.Staged{}, &sendError{err: err}
+		return provider.Staged{}, &rawmail.NotSent{Err: err}
 	}
 	if err != nil {
 		return provider.Staged{}, err
@@ -95,20 +87,6 @@ func (m *Mailbox) draft(ctx context.Context, raw []byte, thread string) (d *gapi
 	return d, err
 }
 
-// addresses checks that all are bare ones, and that there is somebody to send to.
-func addresses(o provider.SendOptions) error {
-	if len(o.Recipients) == 0 {
-		return notSent("a message needs a recipient")
-	}
-	for _, a := range append([]string{o.From}, o.Recipients...) {
-		p, err := netmail.ParseAddress(a)
-		if err != nil || p.Name != "" || strings.ContainsAny(a, "\r\n<>") || message.AddressKey(a) == "" {
-			return notSent("one of the addresses is not a bare address")
-		}
-	}
-	return nil
-}
-
 // mayBe checks that Gmail sends as an address. It would put the account's own in its place without a word (facts 1.7).
 func (m *Mailbox) mayBe(ctx context.Context, from string) error {
 	if message.AddressKey(from) == message.AddressKey(m.profile.EmailAddress) {
@@ -133,75 +111,6 @@ func (m *Mailbox) mayBe(ctx context.Context, from string) error {
 	return nil
 }
 
-// prepare writes the header by which Gmail sends: our own mark, and Bcc for those who are named nowhere else.
-func prepare(raw []byte, o provider.SendOptions) ([]byte, error) {
-	e := message.ParseHeader(raw)
-	if len(e.From) != 1 || e.From[0].Key != message.AddressKey(o.From) {
-		return nil, notSent("From of the message is not whom it is sent as")
-	}
-	wanted := map[message.Key]string{}
-	var order []message.Key
-	for _, r := range o.Recipients {
-		k := message.AddressKey(r)
-		if wanted[k] == "" {
-			order = append(order, k)
-		}
-		wanted[k] = r
-	}
-	for _, a := range slices.Concat(e.To, e.Cc) {
-		if (a.Key != "" || strings.Contains(a.Addr, "@")) && wanted[a.Key] == "" {
-			return nil, notSent("the message names somebody in To or Cc who is not among its recipients, and Gmail would send to them")
-		}
-	}
-	for _, a := range slices.Concat(e.To, e.Cc) {
-		order = slices.DeleteFunc(order, func(k message.Key) bool { return k == a.Key })
-	}
-	var b bytes.Buffer
-	if o.MessageID != "" && !strings.ContainsAny(o.MessageID, "\r\n") {
-		fmt.Fprintf(&b, "%s: <%s>\r\n", ownHeader, o.MessageID)
-	}
-	for i, k := range order {
-		if i == 0 {
-			b.WriteString("Bcc: ")
-		} else {
-			b.WriteString(",\r\n ")
-		}
-		b.WriteString(wanted[k])
-	}
-	if len(order) > 0 {
-		b.WriteString("\r\n")
-	}
-	head, body := splitHeader(raw)
-	skipping := false
-	for line := range bytes.Lines(head) {
-		if line[0] != ' ' && line[0] != '\t' {
-			name, _, _ := bytes.Cut(line, []byte(":"))
-			n := strings.ToLower(string(bytes.TrimSpace(name)))
-			skipping = n == "bcc" || n == "resent-bcc" || n == strings.ToLower(ownHeader)
-		}
-		if !skipping {
-			b.Write(line)
-		}
-	}
-	b.Write(body)
-	return b.Bytes(), nil
-}
-
-// splitHeader cuts before the empty line.
-func splitHeader(raw []byte) (head, rest []byte) {
-	for at := 0; at < len(raw); {
-		end := bytes.IndexByte(raw[at:], '\n')
-		if end < 0 {
-			break
-		}
-		if len(bytes.TrimRight(raw[at:at+end], "\r")) == 0 {
-			return raw[:at], raw[at:]
-		}
-		at += end + 1
-	}
-	return raw, nil
-}
-
 // Release implements provider.Sender. Gmail gives the message another Message-ID, which is read back (facts 1.7); where that fails it was sent all the same,
 // and its copy tells.
 func (m *Mailbox) Release(ctx context.Context, s provider.Staged) (provider.Sent, error) {
@@ -217,7 +126,7 @@ func (m *Mailbox) Release(ctx context.Context, s provider.Staged) (provider.Sent
 		msg, err = m.sendRaw(ctx, s)
 	}
 	if errors.Is(err, provider.ErrGone) && s.Raw != nil {
-		return provider.Sent{}, &sendError{err: err} // no draft that may have been sent
+		return provider.Sent{}, &rawmail.NotSent{Err: err} // no draft that may have been sent
 	}
 	if err == nil && msg.Id == "" {
 		err = fmt.Errorf("gmail: sending: %w", errEmpty)
@@ -274,9 +183,9 @@ func (m *Mailbox) unsent(err error) error {
 	s := status(err)
 	switch {
 	case m.tokenless, errors.As(err, &rate), errors.As(err, &sign):
-		return &sendError{err: err, later: true}
+		return &rawmail.NotSent{Err: err, Later: true}
 	case errors.Is(err, provider.ErrUnsupported), s >= 400 && s < 500:
-		return &sendError{err: err}
+		return &rawmail.NotSent{Err: err}
 	}
 	return err
 }
