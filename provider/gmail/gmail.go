@@ -17,7 +17,8 @@
 // (Options.BaseURL); what one lacks is a *MissingError that names it. Tested on gmailtest alone: how Google itself behaves was read in the
 // company's documents, and not tried ("facts 1.6" in comments is a section of notes on these: CONTRIBUTING.md). Not known there, and guessed on the safe side: how a minute of quota is
 // windowed (here any sixty seconds), whether after: and before: look at the time of receipt (a day more is listed), in what charset parts of
-// text come (UTF-8 is believed where it is valid), how long page tokens live (a time key stands in).
+// text come (UTF-8 is believed where it is valid), how long page tokens live (a time key stands in), that a listing
+// without entries tells resultSizeEstimate (one that tells nothing at all is an error).
 package gmail
 
 import (

@@ -40,6 +40,20 @@ func TestPrepare(t *testing.T) {
 	}
 }
 
+// A field of our own takes the place of what had its name, and is one line.
+func TestPrepareOwnFields(t *testing.T) {
+	raw := strings.Replace(head, "Subject: offer", "X-Own: theirs,\r\n and more\r\nSubject: offer", 1)
+	for value, want := range map[string]string{"ours": "X-Own: ours\r\n", "": "", "ours\r\nTo: eve@x.example": ""} {
+		got, err := rawmail.Prepare([]byte(raw), options("ada@x.example", "carl@x.example"), "It", rawmail.Field{Name: "X-Own", Value: value})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want += strings.Replace(head, "Bcc: old@x.example,\r\n older@x.example\r\n", "", 1); string(got) != want {
+			t.Errorf("%q: got\n%s\nwant\n%s", value, got, want)
+		}
+	}
+}
+
 func TestAddresses(t *testing.T) {
 	for _, bad := range []string{"", "ada", "a@b.example\r\nRCPT TO:<x@y.example>", "Ada <a@b.example>", "a@b.example>\r\n"} {
 		if rawmail.Addresses(options("ok@x.example", bad)) == nil {
