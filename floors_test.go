@@ -21,6 +21,7 @@ var floors = []struct {
 	{"provider/dialguard", nil},
 	{"provider/providertest", []string{"message", "provider"}},
 	{"provider/imap", []string{"message", "provider"}},
+	{"provider/internal", []string{"message", "provider"}}, // what providers share
 	{"provider/gmail", []string{"message", "provider"}},
 	{"internal/fakemail", nil}, // how the fakes read mail is their own
 	{"internal/fakehttp", nil},

@@ -1,9 +1,12 @@
 package emailint_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -12,6 +15,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/oauth2"
 
 	"github.com/intellicon/email-integration/emailint"
 	"github.com/intellicon/email-integration/emailint/emailinttest"
@@ -402,6 +407,71 @@ func TestGmailRevokedAndReconnected(t *testing.T) {
 		}
 		w.complete()
 	})
+}
+
+// A mailbox that was adopted by a token of which Google did not say whose it is, is the same one when its owner consents. Where nobody asked for that, nothing is adopted.
+func TestGmailAdoptedAndReconnected(t *testing.T) {
+	w := newGmailWorld(t, gmailtest.Options{}, atOnce(), nil)
+	names := true
+	w.opts.HTTP = &http.Client{Transport: withoutName{w.srv.Transport(), &names}}
+	var err error
+	if w.eng, err = emailint.New(w.opts); err != nil {
+		t.Fatal(err)
+	}
+	adopt := func(scopes ...string) (emailint.Connection, error) {
+		conf := oauth2.Config{ClientID: app, ClientSecret: "app-secret", Endpoint: w.srv.Endpoint(), RedirectURL: base + "/oauth/gmail/callback", Scopes: scopes}
+		verifier := oauth2.GenerateVerifier()
+		back, err := w.srv.Visit(t.Context(), conf.AuthCodeURL("x", oauth2.AccessTypeOffline, oauth2.ApprovalForce, oauth2.S256ChallengeOption(verifier)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		u, err := url.Parse(back)
+		if err != nil || !u.Query().Has("code") {
+			t.Fatal(back, err)
+		}
+		tok, err := conf.Exchange(context.WithValue(t.Context(), oauth2.HTTPClient, w.srv.Client()), u.Query().Get("code"), oauth2.VerifierOption(verifier))
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = false
+		defer func() { names = true }()
+		return w.eng.Adopt(t.Context(), "o", emailint.Adoption{User: "v", Provider: "gmail", RefreshToken: emailint.Secret(tok.RefreshToken)})
+	}
+	var action *provider.NeedsAction
+	if c, err := adopt(gmailtest.ScopeModify); !errors.As(err, &action) {
+		t.Errorf("adopted %+v, %v", c, err)
+	}
+	c, err := adopt(gmailtest.ScopeModify, "openid", "email")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, again := range []int64{0, c.ID} {
+		if got := w.connect("v", again); got.ID != c.ID {
+			t.Errorf("reconnecting %d: it is connection %d, was %d", again, got.ID, c.ID)
+		}
+	}
+}
+
+// withoutName leaves out of the token endpoint's answers whose token it is, while nothing has a name.
+type withoutName struct {
+	http.RoundTripper
+	names *bool
+}
+
+func (n withoutName) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := n.RoundTripper.RoundTrip(r)
+	if err != nil || *n.names || !strings.HasSuffix(r.URL.Path, "/token") {
+		return resp, err
+	}
+	var told map[string]any
+	if err := json.NewDecoder(resp.Body).Decode(&told); err != nil {
+		return nil, err
+	}
+	resp.Body.Close() //nolint:errcheck // it was read
+	delete(told, "id_token")
+	b, err := json.Marshal(told)
+	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(b)), int64(len(b))
+	return resp, err
 }
 
 // Every tenth call to Google fails: import, live mail, rules and sending come out as if none had.

@@ -15,6 +15,9 @@ func (m *Mailbox) sendAs(ctx context.Context) ([]*gapi.SendAs, error) {
 	var r *gapi.ListSendAsResponse
 	if err := m.read(ctx, live, sendAsList, func(ctx context.Context) (err error) {
 		r, err = m.api.Users.Settings.SendAs.List("me").Context(ctx).Do()
+		if err == nil && len(r.SendAs) == 0 { // the address of the account is one (G-disc)
+			err = errEmpty
+		}
 		return err
 	}); err != nil {
 		return nil, err

@@ -67,7 +67,10 @@ func done(m provider.Mutation, err error) (provider.Mutation, error) {
 // modify changes the labels of one message. It is not repeated here: what a call without an answer did is found out by whoever asks again.
 func (m *Mailbox) modify(ctx context.Context, id string, add, remove []string) error {
 	return m.once(ctx, live, messagesModify, func(ctx context.Context) error {
-		_, err := m.api.Users.Messages.Modify("me", id, &gapi.ModifyMessageRequest{AddLabelIds: add, RemoveLabelIds: remove}).Context(ctx).Do()
+		r, err := m.api.Users.Messages.Modify("me", id, &gapi.ModifyMessageRequest{AddLabelIds: add, RemoveLabelIds: remove}).Context(ctx).Do()
+		if err == nil && r.Id != id {
+			err = errEmpty // or another message's
+		}
 		if err != nil {
 			return fmt.Errorf("changing labels: %w", err)
 		}

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/api/googleapi"
 
 	"github.com/intellicon/email-integration/provider"
+	"github.com/intellicon/email-integration/provider/internal/httpcall"
 )
 
 // fetched is what became of messages that were to be got. Which are in neither were not asked for: there was no quota for them.
@@ -31,13 +32,31 @@ type fetched struct {
 
 func (f *fetched) knows(id provider.ItemID) bool { return f.got[id] != nil || f.failed[id] != nil }
 
-// getMany gets messages in order, in batches, for as long as the quota lasts. An error says why it ended early; what it got until then counts.
+// getMany gets messages in order, in batches, for as long as the quota lasts, and no longer than a spell. An error says why it ended early; what it got until then counts.
 func (m *Mailbox) getMany(ctx context.Context, l lane, ids []provider.ItemID, query url.Values) (*fetched, error) {
+	out, err := m.getAll(ctx, l, ids, query)
+	for id, denied := range out.failed {
+		if needs(denied) {
+			alone := m.single(ctx, l, denied)
+			if needs(alone) {
+				break // the others are told the same
+			}
+			out.failed[id] = alone
+		}
+	}
+	return out, err
+}
+
+func (m *Mailbox) getAll(ctx context.Context, l lane, ids []provider.ItemID, query url.Values) (*fetched, error) {
 	out := &fetched{map[provider.ItemID]*gapi.Message{}, map[provider.ItemID]error{}}
 	failures := 0
 	alone := 0      // so many are asked for one by one, as a batch did not tell of them
 	gaveUp := false // batches failed altogether
+	until := time.Now().Add(spell)
 	for len(ids) > 0 {
+		if len(out.got)+len(out.failed) > 0 && !time.Now().Before(until) {
+			return out, errSlow
+		}
 		n := m.batchWidth()
 		if m.noBatch || alone > 0 {
 			n = 1
@@ -63,9 +82,9 @@ func (m *Mailbox) getMany(ctx context.Context, l lane, ids []provider.ItemID, qu
 			}
 			m.quota.learn(messagesGet, err)
 			if n > 1 {
-				m.width = max(n/2, 1) // it may have been too much for the time that a call has
+				m.quota.wide(n / 2) // it may have been too much for the time that a call has
 			}
-			if n == 1 && errors.Is(err, errTooLong) { // that message's trouble alone
+			if n == 1 && (errors.Is(err, httpcall.ErrTooLong) || errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil) { // that message's trouble alone
 				out.failed[chunk[0]] = err
 				ids, alone, failures = ids[1:], max(alone-1, 0), 0
 				continue
@@ -77,7 +96,7 @@ func (m *Mailbox) getMany(ctx context.Context, l lane, ids []provider.ItemID, qu
 			if failures == tries || m.tokenless || !passing(err) {
 				return out, err
 			}
-			if !pause(ctx, time.Duration(failures)*100*time.Millisecond) {
+			if !httpcall.Pause(ctx, time.Duration(failures)*100*time.Millisecond) {
 				return out, ctx.Err()
 			}
 			continue
@@ -116,10 +135,10 @@ func (m *Mailbox) getMany(ctx context.Context, l lane, ids []provider.ItemID, qu
 		}
 		if stop != nil {
 			m.quota.learn(messagesGet, stop)
-			m.width = max(len(chunk)/2, 1)
+			m.quota.wide(len(chunk) / 2)
 			return out, stop
 		}
-		m.width = min(m.batchWidth()+5, m.p.o.BatchSize)
+		m.quota.wide(min(m.batchWidth()+5, m.p.o.BatchSize))
 		was := alone
 		ids, alone = ids[len(chunk):], max(alone-len(chunk), 0)
 		if len(again) == 0 {
@@ -136,7 +155,7 @@ func (m *Mailbox) getMany(ctx context.Context, l lane, ids []provider.ItemID, qu
 		}
 		if failures < tries {
 			ids, alone = append(again, ids...), was
-			if !pause(ctx, time.Duration(failures)*100*time.Millisecond) {
+			if !httpcall.Pause(ctx, time.Duration(failures)*100*time.Millisecond) {
 				return out, ctx.Err()
 			}
 			continue
@@ -149,6 +168,28 @@ func (m *Mailbox) getMany(ctx context.Context, l lane, ids []provider.ItemID, qu
 	return out, nil
 }
 
+// errSlow is of messages that took so long that some are left for another call.
+var errSlow = errors.New("gmail: the server is slow: some messages were not read yet")
+
+// single makes of the refusal of one message an error that is no more than that, where mail may be listed: what protects single messages asks nobody to
+// connect the mailbox again.
+func (m *Mailbox) single(ctx context.Context, l lane, err error) error {
+	var action *provider.NeedsAction
+	if !errors.As(err, &action) || !needs(err) {
+		return err
+	}
+	if _, e := m.list(ctx, l, query{}, "", 1); e != nil {
+		return err
+	}
+	return action.Err
+}
+
+// needs reports whether an error is a refusal for which somebody is to act.
+func needs(err error) bool {
+	var action *provider.NeedsAction
+	return errors.As(err, &action) && status(err) == http.StatusForbidden
+}
+
 // mixedUp reports whether an answer holds another message than was asked for in its place.
 func mixedUp(ids []provider.ItemID, answers []*answer) bool {
 	for i, a := range answers {
@@ -159,12 +200,8 @@ func mixedUp(ids []provider.ItemID, answers []*answer) bool {
 	return false
 }
 
-func (m *Mailbox) batchWidth() int {
-	if m.width > 0 {
-		return min(m.width, m.p.o.BatchSize)
-	}
-	return m.p.o.BatchSize
-}
+// batchWidth is how many messages the next batch asks for.
+func (m *Mailbox) batchWidth() int { return m.quota.batch(m.p.o.BatchSize) }
 
 // getOne is a batch of one.
 func (m *Mailbox) getOne(ctx context.Context, id provider.ItemID, query url.Values) ([]*answer, error) {

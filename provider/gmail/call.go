@@ -12,6 +12,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/intellicon/email-integration/provider"
+	"github.com/intellicon/email-integration/provider/internal/httpcall"
 )
 
 // tries is how often a call that only reads is made before its failure counts.
@@ -78,7 +79,11 @@ func (t *transport) send(r *http.Request, tok *oauth2.Token) (*http.Response, er
 	tok.SetAuthHeader(out)
 	resp, err := t.base.RoundTrip(out)
 	if err == nil {
-		resp.Body = &bounded{resp.Body, answerLimit}
+		resp.Body = &httpcall.Body{ReadCloser: resp.Body, Left: answerLimit}
+		if b, ok := r.Context().Value(beginningKey{}).(*beginning); ok {
+			b.text = nil
+			resp.Body = &noted{resp.Body, b}
+		}
 	}
 	return resp, err
 }
@@ -88,35 +93,43 @@ func (t *transport) CloseIdleConnections() {
 	// The base belongs to all mailboxes: its connections are not this one's to end.
 }
 
-var errTooLong = errors.New("the answer is longer than is read")
+// errEmpty is of an answer with success that says nothing of what was asked for. What it was is not known: it is no end of a listing, and nothing that was done.
+var errEmpty = errors.New("the answer does not say what was asked for")
 
-// bounded ends a body that is too long with an error.
-type bounded struct {
-	io.ReadCloser
-	left int64
+// spell is how long a call goes on with what nobody waits for to its end. Who holds a lease renews it between calls, and what is left comes with the next.
+const spell = 20 * time.Second
+
+// beginning is how the answer to a call begins, for what the SDK does not tell of it.
+type beginning struct{ text []byte }
+
+type beginningKey struct{}
+
+// in makes the call of a context write its answer down.
+func (b *beginning) in(ctx context.Context) context.Context {
+	return context.WithValue(ctx, beginningKey{}, b)
 }
 
-func (b *bounded) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		var one [1]byte
-		if n, err := b.ReadCloser.Read(one[:]); n == 0 {
-			return 0, err
-		}
-		return 0, errTooLong
-	}
-	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left)])
-	b.left -= int64(n)
-	return n, err
+// noted is a body whose beginning is written down.
+type noted struct {
+	io.ReadCloser
+	in *beginning
+}
+
+func (n *noted) Read(p []byte) (int, error) {
+	k, err := n.ReadCloser.Read(p)
+	n.in.text = append(n.in.text, p[:min(k, max(1024-len(n.in.text), 0))]...)
+	return k, err
 }
 
 // read makes a call that changes nothing, again where it failed in a way that may pass.
 func (m *Mailbox) read(ctx context.Context, l lane, meth method, f func(context.Context) error) error {
+	begun := time.Now()
 	for try := 1; ; try++ {
 		err := m.once(ctx, l, meth, f)
-		if err == nil || try == tries || m.tokenless || !passing(err) {
+		if err == nil || try == tries || m.tokenless || !passing(err) || time.Since(begun) >= spell {
 			return err
 		}
-		if !pause(ctx, time.Duration(1+rand.IntN(100))*time.Millisecond<<try) {
+		if !httpcall.Pause(ctx, time.Duration(1+rand.IntN(100))*time.Millisecond<<try) {
 			return ctx.Err()
 		}
 	}
@@ -163,22 +176,10 @@ func (m *Mailbox) take(ctx context.Context, l lane, meth method, n int) (int, er
 		}
 		wait = max(wait, time.Millisecond)
 		waited += wait
-		if !pause(ctx, wait) {
+		if !httpcall.Pause(ctx, wait) {
 			return 0, ctx.Err()
 		}
 	}
 }
 
 var errOwnLimit = errors.New("gmail: the quota of the mailbox is used up for now")
-
-// pause waits, and reports whether the context lived through it.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}

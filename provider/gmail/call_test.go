@@ -1,7 +1,6 @@
 package gmail
 
 import (
-	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -43,16 +42,6 @@ func TestTransport(t *testing.T) {
 			if rec[0].Header.Get("Authorization") != "Bearer secret" || r.Header.Get("Authorization") != "" {
 				t.Errorf("%s: the token is on the wrong request", link)
 			}
-		}
-	}
-}
-
-// An answer that is too long is an error, and not its beginning.
-func TestBounded(t *testing.T) {
-	for limit, want := range map[int64]error{9: errTooLong, 10: nil, 11: nil} {
-		_, err := io.ReadAll(&bounded{io.NopCloser(strings.NewReader("0123456789")), limit})
-		if !errors.Is(err, want) {
-			t.Errorf("%d: %v", limit, err)
 		}
 	}
 }

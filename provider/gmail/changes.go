@@ -1,6 +1,7 @@
 package gmail
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,11 +9,14 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
+	"time"
 
 	gapi "google.golang.org/api/gmail/v1"
 
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
+	"github.com/intellicon/email-integration/provider/internal/httpcall"
 )
 
 // cursor is where Changes stands.
@@ -26,6 +30,7 @@ type cursor struct {
 	Done   int    `json:"d,omitempty"`        // records of that page that were told
 	After  uint64 `json:"a,string,omitempty"` // the last record that was told: where the token has died, those before it are passed over
 	Behind int    `json:"b,omitempty"`        // how many times in a row the history ended before Start
+	trail
 	// Relist is under way: the history has expired.
 	Relist *relist `json:"r,omitempty"`
 }
@@ -70,17 +75,24 @@ func (m *Mailbox) Changes(ctx context.Context, c provider.Cursor) (provider.Page
 		return m.relist(ctx, cur)
 	}
 	r, err := m.history(ctx, cur.Start, cur.Token)
-	old := 0 // records of r that are of pages before
 	if err != nil && cur.Token != "" && (errors.Is(err, provider.ErrGone) || status(err) == http.StatusBadRequest) {
 		// The token has died: from the start, without what was told, to where there is more, or it would be the same when the next has died.
 		cur.Token, cur.Done = "", 0
+		cur.anew()
 		r, err = m.history(ctx, cur.Start, "")
-		for n := 0; err == nil && r.NextPageToken != "" && r.NextPageToken != cur.Token && n < restartPages && !slices.ContainsFunc(r.History, func(h *gapi.History) bool { return h != nil && h.Id > cur.After }); n++ {
-			last := slices.DeleteFunc(r.History, func(h *gapi.History) bool { return h == nil || h.Id < cur.After })
-			cur.Token, old = r.NextPageToken, len(last)
-			if r, err = m.history(ctx, cur.Start, cur.Token); err == nil {
-				r.History = append(last, r.History...)
-			}
+	}
+	old := 0 // records of r that are of pages before
+	until := time.Now().Add(spell)
+	for n := 0; err == nil && cur.Done == 0 && r.NextPageToken != "" && n < passedOver && time.Now().Before(until) && !cur.news(r.History); n++ {
+		last := slices.DeleteFunc(r.History, func(h *gapi.History) bool { return h == nil || h.Id < cur.After })
+		if err := cur.on(r.NextPageToken, ""); err != nil && n == 0 {
+			return provider.Page{}, err
+		} else if err != nil {
+			return provider.Page{Next: encode(cur), More: true}, nil // the next call says it at once
+		}
+		cur.Token, old = r.NextPageToken, len(last)
+		if r, err = m.history(ctx, cur.Start, cur.Token); err == nil {
+			r.History = append(last, r.History...)
 		}
 	}
 	if errors.Is(err, provider.ErrGone) || status(err) == http.StatusBadRequest && cur.Token == "" {
@@ -97,6 +109,7 @@ func (m *Mailbox) Changes(ctx context.Context, c provider.Cursor) (provider.Page
 	for cur.Done == 0 && from < len(records) && records[from].Id < cur.After {
 		from++
 	}
+	had := cur.After
 	page, told, err := m.tell(ctx, records[from:])
 	if err != nil && told == 0 {
 		return provider.Page{}, err
@@ -107,9 +120,14 @@ func (m *Mailbox) Changes(ctx context.Context, c provider.Cursor) (provider.Page
 	switch {
 	case err != nil: // the page comes short; the error comes with the next call, if it lasts
 		cur.Done, page.More = max(from+told-old, 0), true
-	case r.NextPageToken != "" && r.NextPageToken == cur.Token:
-		return provider.Page{}, errSamePage
 	case r.NextPageToken != "":
+		news := ""
+		if cur.After > had {
+			news = strconv.FormatUint(cur.After, 10)
+		}
+		if err := cur.on(r.NextPageToken, news); err != nil {
+			return provider.Page{}, err
+		}
 		cur.Token, cur.Done, page.More = r.NextPageToken, 0, true
 	case r.HistoryId != 0 && r.HistoryId < cur.Start && cur.Behind >= behindOften:
 		return m.expired(ctx)
@@ -123,21 +141,30 @@ func (m *Mailbox) Changes(ctx context.Context, c provider.Cursor) (provider.Page
 }
 
 const (
-	// restartPages bounds how many pages of history are passed over by one call, for 2 units each.
-	restartPages = 200
+	// passedOver bounds how many pages of history of which nothing is told are passed over by one call, for 2 units each.
+	passedOver = 200
 	// behindOften is how many times in a row a history may end before where we stand: one of Google's machines may lag behind another. A mailbox
 	// that was put back stays there, and what comes to it then is below what we ask for.
 	behindOften = 2
 )
 
+// news reports whether there are records that were not told.
+func (c *cursor) news(records []*gapi.History) bool {
+	return slices.ContainsFunc(records, func(h *gapi.History) bool { return h != nil && h.Id > c.After })
+}
+
 func (m *Mailbox) history(ctx context.Context, start uint64, token string) (r *gapi.ListHistoryResponse, err error) {
-	err = m.read(ctx, live, historyList, func(ctx context.Context) (err error) {
-		call := m.api.Users.History.List("me").Context(ctx).StartHistoryId(start).MaxResults(int64(min(historyPage, m.p.o.PageSize)))
-		if token != "" {
-			call = call.PageToken(token)
-		}
-		r, err = call.Do()
-		return err
+	err = m.read(ctx, live, historyList, func(ctx context.Context) error {
+		return m.paged(ctx, min(historyPage, m.p.o.PageSize), func(size int64) (err error) {
+			call := m.api.Users.History.List("me").Context(ctx).StartHistoryId(start).MaxResults(size)
+			if token != "" {
+				call = call.PageToken(token)
+			}
+			if r, err = call.Do(); err == nil && r.HistoryId == 0 {
+				err = errEmpty
+			}
+			return err
+		})
 	})
 	return r, err
 }
@@ -267,7 +294,11 @@ func (m *Mailbox) readNew(ctx context.Context, need []provider.ItemID) (*fetched
 		maps.Copy(out.failed, got.failed)
 		return err
 	}
-	for len(need) > 0 {
+	until := time.Now().Add(spell)
+	for begin := len(need); len(need) > 0; {
+		if len(need) < begin && !time.Now().Before(until) {
+			return out, cmp.Or(get(long, headersOnly), errSlow)
+		}
 		if room < maxKept/8 {
 			return out, get(append(need, long...), headersOnly)
 		}
@@ -276,7 +307,7 @@ func (m *Mailbox) readNew(ctx context.Context, need []provider.ItemID) (*fetched
 		came := 0
 		for _, id := range chunk {
 			msg := out.got[id]
-			if errors.Is(out.failed[id], errNoAnswer) || errors.Is(out.failed[id], errTooLong) { // its texts may be too long to come at all
+			if err := out.failed[id]; errors.Is(err, errNoAnswer) || errors.Is(err, httpcall.ErrTooLong) || errors.Is(err, context.DeadlineExceeded) { // its texts may be too long to come at all
 				delete(out.failed, id)
 				long = append(long, id)
 			}
@@ -295,7 +326,7 @@ func (m *Mailbox) readNew(ctx context.Context, need []provider.ItemID) (*fetched
 			return out, err
 		}
 		if came > maxKept {
-			m.width = max(m.batchWidth()/2, 1)
+			m.quota.wide(m.batchWidth() / 2)
 		}
 		need = need[len(chunk):]
 	}
@@ -427,7 +458,13 @@ func (m *Mailbox) relist(ctx context.Context, cur cursor) (provider.Page, error)
 	at := cur.Relist.Places[0]
 	msgs, err := m.walk(ctx, live, query{window: provider.Window{From: m.since}, label: at}, &cur.Relist.spot)
 	if err != nil && at != "" && (status(err) == http.StatusBadRequest || errors.Is(err, provider.ErrUnsupported)) {
-		msgs, err, cur.Relist.spot = nil, nil, spot{} // the label was deleted meanwhile, and its mail lies elsewhere
+		places, e := m.places(ctx, live)
+		if e != nil {
+			return provider.Page{}, e
+		}
+		if !slices.ContainsFunc(places, func(f provider.Folder) bool { return f.ID == at }) {
+			msgs, err, cur.Relist.spot = nil, nil, spot{} // the label was deleted meanwhile, and its mail lies elsewhere
+		}
 	}
 	if err != nil {
 		return provider.Page{}, err

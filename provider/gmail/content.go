@@ -72,7 +72,7 @@ func (m *Mailbox) Content(ctx context.Context, id provider.ItemID) (*message.Mes
 		}
 	}
 	if size > maxAhead {
-		m.width = max(m.batchWidth()/2, 1)
+		m.quota.wide(m.batchWidth() / 2)
 	}
 	switch raw := got.got[id]; {
 	case raw != nil:
@@ -227,7 +227,7 @@ func (w *mimeWriter) body(p *gapi.MessagePart, typ string) ([]byte, error) {
 			w.truncated = true
 			return nil, nil
 		}
-		switch b, err = w.m.attachment(w.ctx, w.lane, w.id, p.Body.AttachmentId); {
+		switch b, err = w.m.attachment(w.ctx, w.lane, w.id, p.Body); {
 		case errors.Is(err, provider.ErrUnsupported): // the server has no parts apart
 			w.truncated = true
 			return nil, nil
@@ -258,13 +258,16 @@ func decode(s string) ([]byte, error) {
 }
 
 // attachment gets the bytes of a part by an id that was told a moment ago.
-func (m *Mailbox) attachment(ctx context.Context, l lane, id, attachment string) ([]byte, error) {
+func (m *Mailbox) attachment(ctx context.Context, l lane, id string, part *gapi.MessagePartBody) ([]byte, error) {
 	var r *gapi.MessagePartBody
 	if err := m.read(ctx, l, attachmentsGet, func(ctx context.Context) (err error) {
-		r, err = m.api.Users.Messages.Attachments.Get("me", id, attachment).Context(ctx).Do()
+		r, err = m.api.Users.Messages.Attachments.Get("me", id, part.AttachmentId).Context(ctx).Do()
+		if err == nil && r.Data == "" && part.Size > 0 {
+			err = errEmpty
+		}
 		return err
 	}); err != nil {
-		return nil, err
+		return nil, m.single(ctx, l, err) // the message was let have
 	}
 	return decode(r.Data)
 }
@@ -287,7 +290,7 @@ func (m *Mailbox) Attachment(ctx context.Context, id provider.ItemID, part strin
 	}
 	var b []byte
 	if p.Body.AttachmentId != "" && p.Body.Data == "" {
-		b, err = m.attachment(ctx, live, raw.Id, p.Body.AttachmentId)
+		b, err = m.attachment(ctx, live, raw.Id, p.Body)
 	} else {
 		b, err = decode(p.Body.Data)
 	}

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/api/googleapi"
 
 	"github.com/intellicon/email-integration/provider"
+	"github.com/intellicon/email-integration/provider/internal/httpcall"
 )
 
 // MissingError says that a server lacks a method of the Gmail API, as servers do that are only like Gmail. Repeating doesn't help.
@@ -188,7 +189,7 @@ func passing(err error) bool {
 	var action *provider.NeedsAction
 	var sign *provider.SignInError
 	if errors.As(err, &rate) || errors.As(err, &action) || errors.As(err, &sign) || errors.Is(err, provider.ErrGone) ||
-		errors.Is(err, provider.ErrUnsupported) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errTooLong) {
+		errors.Is(err, provider.ErrUnsupported) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, httpcall.ErrTooLong) {
 		return false
 	}
 	if s := status(err); s != 0 {

@@ -17,7 +17,8 @@
 // (Options.BaseURL); what one lacks is a *MissingError that names it. Tested on gmailtest alone: how Google itself behaves was read in the
 // company's documents, and not tried ("facts 1.6" in comments is a section of notes on these: CONTRIBUTING.md). Not known there, and guessed on the safe side: how a minute of quota is
 // windowed (here any sixty seconds), whether after: and before: look at the time of receipt (a day more is listed), in what charset parts of
-// text come (UTF-8 is believed where it is valid), how long page tokens live (a time key stands in).
+// text come (UTF-8 is believed where it is valid), how long page tokens live (a time key stands in), that a listing
+// without entries tells resultSizeEstimate (one that tells nothing at all is an error).
 package gmail
 
 import (
@@ -280,7 +281,6 @@ type Mailbox struct {
 	ahead   map[provider.ItemID]*message.Message
 	kept    map[provider.ItemID]*gapi.Message // what the last Changes read, with its texts
 	called  map[provider.ItemID]bool          // of kept, what the last Prefetch named
-	width   int                               // messages of the next batch, 0: as many as may be
 
 	tokenless bool // the last call failed for want of a token
 	closed    sync.Once
@@ -292,8 +292,13 @@ func (m *Mailbox) whoami(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if p.EmailAddress == "" {
+		switch {
+		case p.EmailAddress == "":
 			return errors.New("the server does not tell whose mailbox it is")
+		case m.profile != nil && !strings.EqualFold(p.EmailAddress, m.profile.EmailAddress):
+			return errors.New("the server tells of another mailbox")
+		case p.HistoryId == 0:
+			return errors.New("the server does not tell where the history of the mailbox ends")
 		}
 		m.profile = p
 		return nil

@@ -19,6 +19,7 @@ type position struct {
 	Oldest    int64  `json:"o,omitempty"` // Unix seconds: all that was received later was listed
 	Estimated int    `json:"e,omitempty"`
 	Done      bool   `json:"d,omitempty"`
+	trail
 }
 
 // emptyPages is how many pages may be looked at by one call until there is something on one.
@@ -29,6 +30,8 @@ const historyKind = "gmail-history"
 // History implements provider.Mailbox. It lists ids, 500 for 5 units, and reads none of them but a few at the edges of the window, to know where these are.
 func (m *Mailbox) History(ctx context.Context, w provider.Window, c provider.Cursor) (provider.Page, error) {
 	pos := position{Kind: historyKind}
+	until := time.Now().Add(spell)
+	moved := false // since the cursor was given
 	if c != nil {
 		if err := json.Unmarshal(c, &pos); err != nil || pos.Kind != historyKind {
 			return provider.Page{}, errors.New("gmail: this is not a cursor of a Gmail history")
@@ -38,31 +41,45 @@ func (m *Mailbox) History(ctx context.Context, w provider.Window, c provider.Cur
 		if err != nil {
 			return provider.Page{}, err
 		}
-		pos.Estimated = n
+		pos.Estimated, moved = n, true
 	}
 	page := provider.Page{Estimated: pos.Estimated}
-	for n := 0; !pos.Done && len(page.Items) == 0 && n < emptyPages; n++ { // past pages of which all lies outside of the window
-		msgs, next, before, err := m.onward(ctx, past, query{window: w, before: pos.Before}, pos.Token, func() (time.Time, error) {
-			if pos.Oldest == 0 {
-				return time.Time{}, nil
-			}
-			return time.Unix(pos.Oldest, 0), nil
-		})
+	for n := 0; !pos.Done && len(page.Items) == 0 && n < emptyPages && (!moved || time.Now().Before(until)); n++ { // past pages of which all lies outside of the window
+		to := pos
+		in, err := m.further(ctx, w, &to)
+		if err != nil && n > 0 {
+			break // what was passed over is no loss; the error comes with the next call, if it lasts
+		}
 		if err != nil {
 			return provider.Page{}, err
 		}
-		in, oldest, over, err := m.within(ctx, past, w, msgs)
-		if err != nil {
-			return provider.Page{}, err
-		}
+		pos, moved = to, true
 		page.Items = ids(in)
-		if !oldest.IsZero() {
-			pos.Oldest = oldest.Unix()
-		}
-		pos.Token, pos.Before, pos.Done = next, before, next == "" || over
 	}
 	page.Next, page.More = encode(pos), !pos.Done
-	return page, nil
+	return page, ctx.Err()
+}
+
+// further lists the next page of history, and moves on.
+func (m *Mailbox) further(ctx context.Context, w provider.Window, pos *position) ([]*gapi.Message, error) {
+	msgs, next, before, err := m.onward(ctx, past, query{window: w, before: pos.Before}, pos.Token, &pos.trail, func() (time.Time, error) {
+		if pos.Oldest == 0 {
+			return time.Time{}, nil
+		}
+		return time.Unix(pos.Oldest, 0), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	in, oldest, over, err := m.within(ctx, past, w, msgs)
+	if err != nil {
+		return nil, err
+	}
+	if !oldest.IsZero() {
+		pos.Oldest = oldest.Unix()
+	}
+	pos.Token, pos.Before, pos.Done = next, before, next == "" || over
+	return in, nil
 }
 
 // ids are items of which nothing but that they are there is known, and their threads.
@@ -103,6 +120,7 @@ func (m *Mailbox) estimate(ctx context.Context, w provider.Window) (int, error) 
 // count lists a query and counts. Where it gave up, last is the last message that it counted.
 func (m *Mailbox) count(ctx context.Context, q query) (n int, last string, err error) {
 	token := ""
+	until := time.Now().Add(spell)
 	for range counted {
 		r, err := m.list(ctx, past, q, token, m.p.o.PageSize)
 		if err != nil {
@@ -114,6 +132,9 @@ func (m *Mailbox) count(ctx context.Context, q query) (n int, last string, err e
 		}
 		if token = r.NextPageToken; token == "" {
 			return n, "", nil
+		}
+		if !time.Now().Before(until) {
+			break
 		}
 	}
 	return n, last, nil

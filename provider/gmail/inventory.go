@@ -39,17 +39,20 @@ func (m *Mailbox) inventory(ctx context.Context, s provider.Scope, yield func(pr
 	q := query{window: s.Window, label: s.Folder}
 	token := ""
 	restarted := false
-	idle := 0                 // pages in a row that told nothing new
+	idle, may := 0, idlePages // pages in a row that told nothing new
+	pages := 0
 	told := map[string]bool{} // a listing that begins anew tells nothing twice
 	for {
 		r, err := m.list(ctx, past, q, token, m.p.o.PageSize)
 		if err != nil && token != "" && status(err) == http.StatusBadRequest && !restarted {
 			restarted, token = true, ""
+			idle, may = 0, pages+idlePages // what was told comes again
 			continue
 		}
 		if err != nil {
 			return err
 		}
+		pages++
 		msgs, over := r.Messages, false
 		if s.Window != (provider.Window{}) {
 			if msgs, _, over, err = m.within(ctx, past, s.Window, r.Messages); err != nil {
@@ -78,7 +81,7 @@ func (m *Mailbox) inventory(ctx context.Context, s provider.Scope, yield func(pr
 		switch {
 		case r.NextPageToken == "" || over:
 			return nil
-		case r.NextPageToken == token, idle > idlePages && !restarted:
+		case r.NextPageToken == token, idle > may:
 			return errSamePage
 		}
 		token = r.NextPageToken

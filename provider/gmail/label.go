@@ -128,7 +128,7 @@ func (m *Mailbox) makeLabel(ctx context.Context, name string) (string, error) {
 			return err
 		})
 		switch {
-		case err == nil && made.Id == "":
+		case err == nil && (made.Id == "" || slices.ContainsFunc(m.labels.all, func(l *gapi.Label) bool { return l.Id == made.Id })):
 			return "", errors.New("gmail: labels.create: the answer names no label")
 		case err == nil:
 			m.labels.all = append(m.labels.all, made)

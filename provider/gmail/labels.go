@@ -54,6 +54,9 @@ func (m *Mailbox) loadLabels(ctx context.Context, l lane, fresh bool) error {
 	var r *gapi.ListLabelsResponse
 	if err := m.read(ctx, l, labelsList, func(ctx context.Context) (err error) {
 		r, err = m.api.Users.Labels.List("me").Context(ctx).Do()
+		if err == nil && len(r.Labels) == 0 { // Gmail's own are always there
+			err = errEmpty
+		}
 		return err
 	}); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package gmail
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	gapi "google.golang.org/api/gmail/v1"
+	"google.golang.org/api/googleapi"
 
 	"github.com/intellicon/email-integration/provider"
 )
@@ -54,8 +56,8 @@ func (q query) text() string {
 
 // list lists one page of ids, newest first.
 func (m *Mailbox) list(ctx context.Context, l lane, q query, token string, size int) (r *gapi.ListMessagesResponse, err error) {
-	err = m.read(ctx, l, messagesList, func(ctx context.Context) (err error) {
-		call := m.api.Users.Messages.List("me").Context(ctx).Q(q.text()).MaxResults(int64(size))
+	return m.listing(ctx, l, size, func() *gapi.UsersMessagesListCall {
+		call := m.api.Users.Messages.List("me").Q(q.text())
 		if q.label != "" {
 			call = call.LabelIds(q.label)
 			if q.label == spamLabel || q.label == trashLabel {
@@ -65,8 +67,21 @@ func (m *Mailbox) list(ctx context.Context, l lane, q query, token string, size 
 		if token != "" {
 			call = call.PageToken(token)
 		}
-		r, err = call.Do()
-		return err
+		return call
+	})
+}
+
+// listing makes a call that lists messages. Google's answer says how many there are where it shows none.
+func (m *Mailbox) listing(ctx context.Context, l lane, size int, call func() *gapi.UsersMessagesListCall) (r *gapi.ListMessagesResponse, err error) {
+	err = m.read(ctx, l, messagesList, func(ctx context.Context) error {
+		return m.paged(ctx, size, func(size int64) (err error) {
+			var b beginning
+			r, err = call().MaxResults(size).Context(b.in(ctx)).Do()
+			if err == nil && r.Messages == nil && r.NextPageToken == "" && !bytes.Contains(b.text, []byte(`"resultSizeEstimate"`)) {
+				err = errEmpty
+			}
+			return err
+		})
 	})
 	if err != nil {
 		return nil, err
@@ -81,13 +96,28 @@ func (m *Mailbox) list(ctx context.Context, l lane, q query, token string, size 
 	return r, nil
 }
 
+// paged makes a call for a page of at most so many, or fewer where such pages took too long: they would every time.
+func (m *Mailbox) paged(ctx context.Context, most int, f func(size int64) error) error {
+	n := m.quota.pageSize(most)
+	err := f(int64(n))
+	var g *googleapi.Error
+	switch {
+	case err == nil:
+		m.quota.lengthen(m.p.o.PageSize)
+	case ctx.Err() == nil && (errors.Is(err, context.DeadlineExceeded) || errors.As(err, &g) && g.Code == http.StatusGatewayTimeout):
+		m.quota.shorten(n)
+	}
+	return err
+}
+
 // onward lists the page behind a token. Where that has died it goes on by time: at gives the time of receipt of the oldest that was listed, and what was received in
 // the day before that is listed once more. It ends where something new was listed, for a call that got no further would be followed by its like,
-// should the next token die, too. before is the query's to which next belongs.
-func (m *Mailbox) onward(ctx context.Context, l lane, q query, token string, at func() (time.Time, error)) (msgs []*gapi.Message, next string, before int64, err error) {
+// should the next token die, too, or where the call has no more time. before is the query's to which next belongs.
+func (m *Mailbox) onward(ctx context.Context, l lane, q query, token string, way *trail, at func() (time.Time, error)) (msgs []*gapi.Message, next string, before int64, err error) {
+	until := time.Now().Add(spell)
 	r, err := m.list(ctx, l, q, token, m.p.o.PageSize)
-	if err == nil && token != "" && r.NextPageToken == token {
-		err = errSamePage
+	if err == nil {
+		err = way.on(r.NextPageToken, names(r.Messages))
 	}
 	if err == nil || token == "" || status(err) != http.StatusBadRequest {
 		if err != nil {
@@ -102,12 +132,16 @@ func (m *Mailbox) onward(ctx context.Context, l lane, q query, token string, at 
 	if q.before = 0; !key.IsZero() {
 		q.before = key.Add(day).Unix()
 	}
+	way.anew()
 	for range 200 {
-		if r, err = m.list(ctx, l, q, next, m.p.o.PageSize); err != nil {
+		if r, err = m.list(ctx, l, q, next, m.p.o.PageSize); err == nil {
+			err = way.on(r.NextPageToken, names(r.Messages))
+		}
+		if err != nil {
 			return nil, "", 0, err
 		}
 		msgs, next = append(msgs, r.Messages...), r.NextPageToken
-		if next == "" || key.IsZero() {
+		if next == "" || key.IsZero() || !time.Now().Before(until) {
 			break
 		}
 		oldest, err := m.oldest(ctx, l, r.Messages)
@@ -121,27 +155,27 @@ func (m *Mailbox) onward(ctx context.Context, l lane, q query, token string, at 
 	return msgs, next, q.before, nil
 }
 
-// errSamePage is of a server whose pages don't end.
-var errSamePage = errors.New("gmail: the server gives the same page again and again")
-
 // spot is where a listing stands, with its last message for when the token has died.
 type spot struct {
 	Token  string `json:"t,omitempty"`
 	Before int64  `json:"b,omitempty"` // of the query to which Token belongs
 	Last   string `json:"l,omitempty"`
+	trail
 }
 
 // walk lists the next page of a query and moves on.
 func (m *Mailbox) walk(ctx context.Context, l lane, q query, at *spot) ([]*gapi.Message, error) {
 	q.before = at.Before
-	msgs, next, before, err := m.onward(ctx, l, q, at.Token, func() (time.Time, error) { return m.timeOf(ctx, l, at.Last) })
+	to := *at
+	msgs, next, before, err := m.onward(ctx, l, q, at.Token, &to.trail, func() (time.Time, error) { return m.timeOf(ctx, l, at.Last) })
 	if err != nil {
 		return nil, err
 	}
-	*at = spot{Token: next, Before: before}
+	to.Token, to.Before = next, before
 	if len(msgs) > 0 {
-		at.Last = msgs[len(msgs)-1].Id
+		to.Last = msgs[len(msgs)-1].Id
 	}
+	*at = to
 	return msgs, nil
 }
 

@@ -40,18 +40,15 @@ func (m *Mailbox) locate(ctx context.Context, id string) ([]*gapi.Message, error
 	if strings.ContainsAny(id, "\"{}() \t\r\n\\") {
 		return nil, errors.New("gmail: this Message-ID can't be searched for")
 	}
-	var r *gapi.ListMessagesResponse
-	if err := m.read(ctx, live, messagesList, func(ctx context.Context) (err error) {
-		r, err = m.api.Users.Messages.List("me").Context(ctx).Q("rfc822msgid:" + id).IncludeSpamTrash(true).MaxResults(located).Do()
-		return err
-	}); err != nil {
+	r, err := m.listing(ctx, live, located, func() *gapi.UsersMessagesListCall {
+		return m.api.Users.Messages.List("me").Q("rfc822msgid:" + id).IncludeSpamTrash(true)
+	})
+	if err != nil {
 		return nil, err
 	}
 	var ids []provider.ItemID
 	for _, msg := range r.Messages {
-		if msg != nil && msg.Id != "" {
-			ids = append(ids, itemID(msg.Id))
-		}
+		ids = append(ids, itemID(msg.Id))
 	}
 	got, err := m.getMany(ctx, live, ids, idOnly)
 	if err != nil {

@@ -115,6 +115,57 @@ type quota struct {
 	unsent   time.Time  // nothing is sent before
 	urgently int        // of flying, for live mail
 	total    int64      // units of all calls so far
+	page     int        // how many entries of a listing came in time of late; 0: as many as may be
+	width    int        // messages of the next batch; 0: as many as may be
+}
+
+// batch is how many messages the next batch asks for, at most so many.
+func (q *quota) batch(most int) int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.width == 0 {
+		return most
+	}
+	return min(q.width, most)
+}
+
+// wide says how many messages the next batch asks for.
+func (q *quota) wide(n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.width = max(n, 1)
+}
+
+// shortest is how few entries of a listing are asked for at least.
+const shortest = 5
+
+// pageSize is how many entries of a listing are asked for, at most so many.
+func (q *quota) pageSize(most int) int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.page == 0 {
+		return most
+	}
+	return min(most, q.page)
+}
+
+// shorten makes pages shorter where one of so many entries took too long.
+func (q *quota) shorten(took int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.page = max(took/2, shortest)
+}
+
+// lengthen makes them slowly longer again with each that came, until they are as long as they may be.
+func (q *quota) lengthen(most int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.page == 0 {
+		return
+	}
+	if q.page += 1 + q.page/20; q.page >= most {
+		q.page = 0
+	}
 }
 
 // few is what a batch for history is worth waiting for.
@@ -278,7 +329,7 @@ func (q *quota) idle() bool {
 	defer q.mu.Unlock()
 	now := q.now()
 	q.all.forget(now)
-	return q.flying == 0 && q.all.sum == 0 && !now.Before(q.until) && !now.Before(q.unsent) && (q.allowed == 0 || q.allowed == q.limit)
+	return q.flying == 0 && q.all.sum == 0 && !now.Before(q.until) && !now.Before(q.unsent) && q.page == 0 && (q.allowed == 0 || q.allowed == q.limit)
 }
 
 // appBudget is the quota of apps as far as this process spends it.

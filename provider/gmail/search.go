@@ -127,11 +127,11 @@ func (m *Mailbox) Plan(ctx context.Context, w provider.Window, who []string) (pr
 	}
 	var p provider.Plan
 	seen := map[string]bool{}
-	pages := 0
+	pages, until := 0, time.Now().Add(spell)
 	for _, terms := range queries {
 		token := ""
 		for {
-			if pages++; pages > planned {
+			if pages++; pages > planned || pages > 1 && !time.Now().Before(until) {
 				p.AtLeast = true
 				break
 			}

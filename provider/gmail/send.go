@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	netmail "net/mail"
 	"net/url"
 	"slices"
 	"strings"
@@ -17,25 +16,14 @@ import (
 
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
+	"github.com/intellicon/email-integration/provider/internal/rawmail"
 )
 
 // ownHeader carries the Message-ID that we gave: Gmail replaces that and keeps fields that begin with X- (facts 1.7).
 const ownHeader = "X-Emailint-ID"
 
-// sendError is a message that was not sent, for sure.
-type sendError struct {
-	err   error
-	later bool // it may be accepted another time
-}
-
-func (e *sendError) Error() string { return e.err.Error() }
-func (e *sendError) Unwrap() error { return e.err }
-func (e *sendError) Is(target error) bool {
-	return target == provider.ErrNotSent || e.later && target == provider.ErrTryLater
-}
-
 func notSent(format string, args ...any) error {
-	return &sendError{err: fmt.Errorf("gmail: "+format, args...)}
+	return &rawmail.NotSent{Err: fmt.Errorf("gmail: "+format, args...)}
 }
 
 // uploadAbove is from which size on a message goes as it is, and not as a string in JSON. Either way it is 35 MB at most (facts 1.7).
@@ -45,15 +33,19 @@ const uploadAbove = 1 << 20
 // together; the latter are the message's. It sends to whom the header names, so recipients that the header leaves out become Bcc, and who is named there
 // without being a recipient is refused.
 func (m *Mailbox) Stage(ctx context.Context, raw []byte, o provider.SendOptions) (provider.Staged, error) {
-	if err := addresses(o); err != nil {
-		return provider.Staged{}, err
+	if err := rawmail.Addresses(o); err != nil {
+		return provider.Staged{}, notSent("%w", err)
 	}
 	if err := m.mayBe(ctx, o.From); err != nil {
 		return provider.Staged{}, err
 	}
-	ready, err := prepare(raw, o)
+	mark := rawmail.Field{Name: ownHeader}
+	if o.MessageID != "" {
+		mark.Value = "<" + o.MessageID + ">"
+	}
+	ready, err := rawmail.Prepare(raw, o, "Gmail", mark)
 	if err != nil {
-		return provider.Staged{}, err
+		return provider.Staged{}, notSent("%w", err)
 	}
 	o.Recipients = slices.Clone(o.Recipients)
 	if m.p.o.ReadOnly { // facts 1.1: gmail.send is for sending alone, and makes no draft
@@ -64,7 +56,7 @@ func (m *Mailbox) Stage(ctx context.Context, raw []byte, o provider.SendOptions)
 		d, err = m.draft(ctx, ready, "") // the thread is another mailbox's, or gone: answers find each other by References
 	}
 	if s := status(err); s >= 400 && s < 500 {
-		return provider.Staged{}, &sendError{err: err}
+		return provider.Staged{}, &rawmail.NotSent{Err: err}
 	}
 	if err != nil {
 		return provider.Staged{}, err
@@ -95,20 +87,6 @@ func (m *Mailbox) draft(ctx context.Context, raw []byte, thread string) (d *gapi
 	return d, err
 }
 
-// addresses checks that all are bare ones, and that there is somebody to send to.
-func addresses(o provider.SendOptions) error {
-	if len(o.Recipients) == 0 {
-		return notSent("a message needs a recipient")
-	}
-	for _, a := range append([]string{o.From}, o.Recipients...) {
-		p, err := netmail.ParseAddress(a)
-		if err != nil || p.Name != "" || strings.ContainsAny(a, "\r\n<>") || message.AddressKey(a) == "" {
-			return notSent("one of the addresses is not a bare address")
-		}
-	}
-	return nil
-}
-
 // mayBe checks that Gmail sends as an address. It would put the account's own in its place without a word (facts 1.7).
 func (m *Mailbox) mayBe(ctx context.Context, from string) error {
 	if message.AddressKey(from) == message.AddressKey(m.profile.EmailAddress) {
@@ -133,81 +111,13 @@ func (m *Mailbox) mayBe(ctx context.Context, from string) error {
 	return nil
 }
 
-// prepare writes the header by which Gmail sends: our own mark, and Bcc for those who are named nowhere else.
-func prepare(raw []byte, o provider.SendOptions) ([]byte, error) {
-	e := message.ParseHeader(raw)
-	if len(e.From) != 1 || e.From[0].Key != message.AddressKey(o.From) {
-		return nil, notSent("From of the message is not whom it is sent as")
-	}
-	wanted := map[message.Key]string{}
-	var order []message.Key
-	for _, r := range o.Recipients {
-		k := message.AddressKey(r)
-		if wanted[k] == "" {
-			order = append(order, k)
-		}
-		wanted[k] = r
-	}
-	for _, a := range slices.Concat(e.To, e.Cc) {
-		if (a.Key != "" || strings.Contains(a.Addr, "@")) && wanted[a.Key] == "" {
-			return nil, notSent("the message names somebody in To or Cc who is not among its recipients, and Gmail would send to them")
-		}
-	}
-	for _, a := range slices.Concat(e.To, e.Cc) {
-		order = slices.DeleteFunc(order, func(k message.Key) bool { return k == a.Key })
-	}
-	var b bytes.Buffer
-	if o.MessageID != "" && !strings.ContainsAny(o.MessageID, "\r\n") {
-		fmt.Fprintf(&b, "%s: <%s>\r\n", ownHeader, o.MessageID)
-	}
-	for i, k := range order {
-		if i == 0 {
-			b.WriteString("Bcc: ")
-		} else {
-			b.WriteString(",\r\n ")
-		}
-		b.WriteString(wanted[k])
-	}
-	if len(order) > 0 {
-		b.WriteString("\r\n")
-	}
-	head, body := splitHeader(raw)
-	skipping := false
-	for line := range bytes.Lines(head) {
-		if line[0] != ' ' && line[0] != '\t' {
-			name, _, _ := bytes.Cut(line, []byte(":"))
-			n := strings.ToLower(string(bytes.TrimSpace(name)))
-			skipping = n == "bcc" || n == "resent-bcc" || n == strings.ToLower(ownHeader)
-		}
-		if !skipping {
-			b.Write(line)
-		}
-	}
-	b.Write(body)
-	return b.Bytes(), nil
-}
-
-// splitHeader cuts before the empty line.
-func splitHeader(raw []byte) (head, rest []byte) {
-	for at := 0; at < len(raw); {
-		end := bytes.IndexByte(raw[at:], '\n')
-		if end < 0 {
-			break
-		}
-		if len(bytes.TrimRight(raw[at:at+end], "\r")) == 0 {
-			return raw[:at], raw[at:]
-		}
-		at += end + 1
-	}
-	return raw, nil
-}
-
 // Release implements provider.Sender. Gmail gives the message another Message-ID, which is read back (facts 1.7); where that fails it was sent all the same,
 // and its copy tells.
 func (m *Mailbox) Release(ctx context.Context, s provider.Staged) (provider.Sent, error) {
 	var msg *gapi.Message
 	var err error
-	if draft, _, _ := strings.Cut(s.ID, "/"); draft != "" {
+	draft, _, _ := strings.Cut(s.ID, "/")
+	if draft != "" {
 		err = m.once(ctx, live, draftsSend, func(ctx context.Context) (err error) {
 			msg, err = m.api.Users.Drafts.Send("me", &gapi.Draft{Id: draft}).Context(ctx).Do()
 			return err
@@ -216,19 +126,32 @@ func (m *Mailbox) Release(ctx context.Context, s provider.Staged) (provider.Sent
 		msg, err = m.sendRaw(ctx, s)
 	}
 	if errors.Is(err, provider.ErrGone) && s.Raw != nil {
-		return provider.Sent{}, &sendError{err: err} // no draft that may have been sent
+		return provider.Sent{}, &rawmail.NotSent{Err: err} // no draft that may have been sent
+	}
+	if err == nil && msg.Id == "" {
+		err = fmt.Errorf("gmail: sending: %w", errEmpty)
 	}
 	if err != nil {
-		return provider.Sent{}, m.unsent(err)
+		err = m.unsent(err)
+		if draft != "" && errors.Is(err, provider.ErrNotSent) && !errors.Is(err, provider.ErrTryLater) && m.stillDraft(ctx, draft) != nil {
+			return provider.Sent{}, errors.New(err.Error()) // its owner may have sent it by hand, or we did before: nobody knows
+		}
+		return provider.Sent{}, err
 	}
 	sent := provider.Sent{Item: itemID(msg.Id), Response: "accepted by Gmail"}
-	if sent.Item == "" {
-		return sent, nil
-	}
-	if got, err := m.getMany(ctx, live, []provider.ItemID{sent.Item}, idOnly); err == nil && got.got[sent.Item] != nil {
-		sent.MessageID = messageID(got.got[sent.Item])
+	if got, err := m.getMany(ctx, live, []provider.ItemID{sent.Item}, sentHeaders); err == nil && got.got[sent.Item] != nil {
+		msg := got.got[sent.Item]
+		if own := field(msg, ownHeader); own != "" && !ours(msg, s) {
+			return provider.Sent{}, errors.New("gmail: the server answered that another message was sent")
+		}
+		sent.MessageID = messageID(msg)
 	}
 	return sent, nil
+}
+
+// ours reports whether a message is what was staged.
+func ours(msg *gapi.Message, s provider.Staged) bool {
+	return s.Options.MessageID != "" && strings.TrimSpace(field(msg, ownHeader)) == "<"+s.Options.MessageID+">"
 }
 
 func (m *Mailbox) sendRaw(ctx context.Context, s provider.Staged) (msg *gapi.Message, err error) {
@@ -260,9 +183,9 @@ func (m *Mailbox) unsent(err error) error {
 	s := status(err)
 	switch {
 	case m.tokenless, errors.As(err, &rate), errors.As(err, &sign):
-		return &sendError{err: err, later: true}
+		return &rawmail.NotSent{Err: err, Later: true}
 	case errors.Is(err, provider.ErrUnsupported), s >= 400 && s < 500:
-		return &sendError{err: err}
+		return &rawmail.NotSent{Err: err}
 	}
 	return err
 }
@@ -272,10 +195,7 @@ func (m *Mailbox) unsent(err error) error {
 func (m *Mailbox) Lookup(ctx context.Context, s provider.Staged) (provider.Outcome, provider.Sent, error) {
 	draft, thread, _ := strings.Cut(s.ID, "/")
 	if draft != "" {
-		err := m.read(ctx, live, draftsGet, func(ctx context.Context) error {
-			_, err := m.api.Users.Drafts.Get("me", draft).Format("minimal").Context(ctx).Do()
-			return err
-		})
+		err := m.stillDraft(ctx, draft)
 		switch {
 		case err == nil:
 			return provider.OutcomeNotSent, provider.Sent{}, nil
@@ -292,13 +212,24 @@ func (m *Mailbox) Lookup(ctx context.Context, s provider.Staged) (provider.Outco
 			return provider.OutcomeUnknown, provider.Sent{}, err
 		}
 		for _, msg := range msgs {
-			if slices.Contains(msg.LabelIds, draftLabel) || s.Options.MessageID == "" || strings.TrimSpace(field(msg, ownHeader)) != "<"+s.Options.MessageID+">" {
+			if slices.Contains(msg.LabelIds, draftLabel) || !ours(msg, s) {
 				continue
 			}
 			return provider.OutcomeSent, provider.Sent{Item: itemID(msg.Id), MessageID: messageID(msg)}, nil
 		}
 	}
 	return provider.OutcomeUnknown, provider.Sent{}, nil
+}
+
+// stillDraft is nil where a draft is there, provider.ErrGone where it is not.
+func (m *Mailbox) stillDraft(ctx context.Context, draft string) error {
+	return m.read(ctx, live, draftsGet, func(ctx context.Context) error {
+		d, err := m.api.Users.Drafts.Get("me", draft).Format("minimal").Context(ctx).Do()
+		if err == nil && d.Id != draft {
+			err = errEmpty
+		}
+		return err
+	})
 }
 
 var sentHeaders = url.Values{"format": {"metadata"}, "metadataHeaders": {"Message-ID", ownHeader}}
@@ -310,6 +241,9 @@ func (m *Mailbox) inThread(ctx context.Context, thread string) ([]*gapi.Message,
 	var t *gapi.Thread
 	err := m.read(ctx, live, threadsGet, func(ctx context.Context) (err error) {
 		t, err = m.api.Users.Threads.Get("me", thread).Format("metadata").MetadataHeaders(sentHeaders["metadataHeaders"]...).Context(ctx).Do()
+		if err == nil && t.Id != thread {
+			err = errEmpty
+		}
 		return err
 	})
 	if errors.Is(err, provider.ErrGone) || errors.Is(err, provider.ErrUnsupported) {

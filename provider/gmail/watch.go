@@ -25,6 +25,9 @@ func (p *Provider) Watch(ctx context.Context, tokens oauth2.TokenSource, _ []byt
 	var r *gapi.WatchResponse
 	if err := m.read(ctx, live, watchStart, func(ctx context.Context) (err error) {
 		r, err = m.api.Users.Watch("me", &gapi.WatchRequest{TopicName: p.o.Topic}).Context(ctx).Do()
+		if err == nil && r.Expiration <= 0 {
+			err = errEmpty
+		}
 		return err
 	}); err != nil {
 		return provider.Watch{}, topicTrouble(err)

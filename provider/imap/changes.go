@@ -31,6 +31,8 @@ type mark struct {
 	ModSeq uint64 `json:"m,omitempty"`
 	// Count is nil in cursors of before it was kept: what went since then nobody has noticed, so the folder is recounted once.
 	Count *uint32 `json:"c,omitempty"`
+	// Part: the folder is listed from its start, and that is not over.
+	Part bool `json:"p,omitempty"`
 }
 
 // current says whether a folder is as it was: as many messages, and none came. That none came is told by UIDNEXT (RFC 3501,
@@ -168,6 +170,11 @@ func (m *Mailbox) Changes(ctx context.Context, c provider.Cursor) (provider.Page
 			delete(cur.Folders, name)
 		}
 	}
+	for _, f := range folders {
+		if cur.Folders[f.ID].Part && !page.More { // it can't be opened now
+			page.Unfinished = append(page.Unfinished, f.ID)
+		}
+	}
 	sort.Slice(page.Restart, func(i, j int) bool { return page.Restart[i].ID < page.Restart[j].ID })
 	page.Next = cur.encode()
 	return page, nil
@@ -266,6 +273,7 @@ func (m *Mailbox) folderChanges(ctx context.Context, f provider.Folder, cur *cur
 		}
 	}
 	mk.Next, mk.ModSeq = sel.next, sel.modSeq
+	mk.Part = more && (mk.Part || !known || restart)
 	if more {
 		mk.Next, mk.ModSeq, page.More = 0, 0, true
 	}

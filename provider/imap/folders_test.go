@@ -489,3 +489,33 @@ func TestSomeMessagesHaveNoDate(t *testing.T) {
 		t.Errorf("content: %v", err)
 	}
 }
+
+// A folder that was renumbered and can't be opened before all of it was listed anew: what was not listed is not told as gone from it.
+func TestRenumberedAndRefusedInTheMiddle(t *testing.T) {
+	for _, code := range []goimap.ResponseCode{"", goimap.ResponseCodeNoPerm} {
+		s := imaptest.Start(t, nil)
+		for i := range 6 {
+			s.Deliver([]byte(mail(fmt.Sprint("m", i))), noon, provider.RoleArchive)
+		}
+		r := newReader(t, dial(t, s, func(c *imap.Config) { c.PageSize = 2 }))
+		s.ResetFolder(provider.RoleArchive)
+		p := r.page(t)
+		if len(p.Restart) != 1 || len(p.Items) != 2 || !p.More || len(p.Unfinished) != 0 {
+			t.Fatalf("%q: restarted %v with %q", code, p.Restart, subjects(p.Items))
+		}
+		s.RefuseFolder("Archive", code)
+		for p.More {
+			p = r.page(t)
+		}
+		if !slices.Equal(p.Unfinished, []string{"Archive"}) {
+			t.Errorf("%q: unfinished are %v", code, p.Unfinished)
+		}
+		s.AllowFolder("Archive")
+		for p = r.page(t); p.More; {
+			p = r.page(t)
+		}
+		if len(p.Unfinished) != 0 || len(r.belief["Archive"]) != 6 {
+			t.Errorf("%q: unfinished are %v, %d are known", code, p.Unfinished, len(r.belief["Archive"]))
+		}
+	}
+}

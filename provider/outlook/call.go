@@ -23,6 +23,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/intellicon/email-integration/provider"
+	"github.com/intellicon/email-integration/provider/internal/httpcall"
 	"github.com/intellicon/email-integration/provider/outlook/internal/quota"
 )
 
@@ -171,7 +172,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, errPage
 	}
 	resp.Header.Del("WWW-Authenticate") // the SDK would ask once more
-	resp.Body = &bounded{resp.Body, answerLimit}
+	resp.Body = &httpcall.Body{ReadCloser: resp.Body, Left: answerLimit}
 	return resp, nil
 }
 
@@ -202,27 +203,6 @@ func plainNames(q string) string {
 // endless is how many pages are read of a chain of which nothing is kept in between.
 const endless = 1000
 
-var errTooLong = errors.New("the answer is longer than is read")
-
-// bounded ends a body that is too long with an error.
-type bounded struct {
-	io.ReadCloser
-	left int64
-}
-
-func (b *bounded) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		var one [1]byte
-		if n, err := b.ReadCloser.Read(one[:]); n == 0 {
-			return 0, err
-		}
-		return 0, errTooLong
-	}
-	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left)])
-	b.left -= int64(n)
-	return n, err
-}
-
 // read makes a call that changes nothing, again where it failed in a way that may pass.
 func (m *Mailbox) read(ctx context.Context, l quota.Lane, meth method, f func(context.Context) error) error {
 	for try := 1; ; try++ {
@@ -230,7 +210,7 @@ func (m *Mailbox) read(ctx context.Context, l quota.Lane, meth method, f func(co
 		if err == nil || try == tries || !passing(err) {
 			return err
 		}
-		if !pause(ctx, time.Duration(1+rand.IntN(100))*time.Millisecond<<try) {
+		if !httpcall.Pause(ctx, time.Duration(1+rand.IntN(100))*time.Millisecond<<try) {
 			return ctx.Err()
 		}
 	}
@@ -316,19 +296,7 @@ func (m *Mailbox) take(ctx context.Context, l quota.Lane) error {
 		}
 		wait = max(wait, time.Millisecond)
 		waited += wait
-		pause(ctx, wait)
-	}
-}
-
-// pause waits, and reports whether the context lived through it.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
+		httpcall.Pause(ctx, wait)
 	}
 }
 
@@ -352,7 +320,7 @@ func (m *Mailbox) stream(ctx context.Context, meth method, path string) (body io
 			}
 			return cmp.Or(err, cctx.Err())
 		}
-		resp.Body.(*bounded).left = 1 << 40
+		resp.Body.(*httpcall.Body).Left = 1 << 40
 		resp.Body = &streamed{resp.Body, giveUp}
 		if resp.StatusCode != http.StatusOK {
 			defer resp.Body.Close() //nolint:errcheck // it was read

@@ -19,8 +19,8 @@ import (
 
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
+	"github.com/intellicon/email-integration/provider/internal/rawmail"
 	"github.com/intellicon/email-integration/provider/outlook/internal/quota"
-	"github.com/intellicon/email-integration/provider/outlook/internal/rawmail"
 )
 
 // contentFields are what Content asks for: the body without an attachment's bytes, and the header (facts 2.3: "only comes with an explicit $select").

@@ -14,7 +14,6 @@ import (
 
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
-	"github.com/intellicon/email-integration/provider/outlook/internal/rawmail"
 )
 
 // listFields are what listings are asked for.
@@ -33,7 +32,7 @@ const (
 )
 
 // propDate is a field of the header as an extended property (from memory; PS_INTERNET_HEADERS of MS-OXPROPS): the date that we gave to what we sent.
-const propDate = "{00020386-0000-0000-C000-000000000046} Name " + rawmail.DateField
+const propDate = "{00020386-0000-0000-C000-000000000046} Name " + dateField
 
 // properties expands the extended properties that make up for what listings leave out (facts 2.3).
 var properties = func() string {

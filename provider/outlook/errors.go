@@ -17,6 +17,7 @@ import (
 	"github.com/microsoftgraph/msgraph-sdk-go/models/odataerrors"
 
 	"github.com/intellicon/email-integration/provider"
+	"github.com/intellicon/email-integration/provider/internal/httpcall"
 	"github.com/intellicon/email-integration/provider/outlook/internal/quota"
 )
 
@@ -312,7 +313,7 @@ func passing(err error) bool {
 	var sign *provider.SignInError
 	var token *tokenError
 	if errors.As(err, &rate) || errors.As(err, &action) || errors.As(err, &sign) || errors.As(err, &token) || errors.Is(err, provider.ErrGone) ||
-		errors.Is(err, provider.ErrUnsupported) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errTooLong) || errors.Is(err, errForeign) {
+		errors.Is(err, provider.ErrUnsupported) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, httpcall.ErrTooLong) || errors.Is(err, errForeign) {
 		return false
 	}
 	if s := status(err); s != 0 {

@@ -17,24 +17,16 @@ import (
 
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
+	"github.com/intellicon/email-integration/provider/internal/httpcall"
+	"github.com/intellicon/email-integration/provider/internal/rawmail"
 	"github.com/intellicon/email-integration/provider/outlook/internal/quota"
-	"github.com/intellicon/email-integration/provider/outlook/internal/rawmail"
 )
 
-// sendError is a message that was not sent, for sure.
-type sendError struct {
-	err   error
-	later bool // it may be accepted another time
-}
-
-func (e *sendError) Error() string { return e.err.Error() }
-func (e *sendError) Unwrap() error { return e.err }
-func (e *sendError) Is(target error) bool {
-	return target == provider.ErrNotSent || e.later && target == provider.ErrTryLater
-}
+// dateField keeps the date that we gave: to what was sent Graph gives the time at which it was.
+const dateField = "X-Emailint-Date"
 
 func notSent(format string, args ...any) error {
-	return &sendError{err: fmt.Errorf("outlook: "+format, args...)}
+	return &rawmail.NotSent{Err: fmt.Errorf("outlook: "+format, args...)}
 }
 
 // Facts 2.6: a request holds 4 MB, and base64 makes four bytes of three; an attachment goes at once below 3 MB, and up to 150 MB by an upload session.
@@ -51,7 +43,7 @@ var draftFields = []string{"id", "internetMessageId", "isDraft", "parentFolderId
 // JSON can't set). Attachments that are too long for one request follow apart. Exchange sends to whom the header names: recipients that it leaves out become Bcc.
 func (m *Mailbox) Stage(ctx context.Context, raw []byte, o provider.SendOptions) (provider.Staged, error) {
 	refuse := func(err error) (provider.Staged, error) {
-		return provider.Staged{}, &sendError{err: fmt.Errorf("outlook: %w", err)}
+		return provider.Staged{}, &rawmail.NotSent{Err: fmt.Errorf("outlook: %w", err)}
 	}
 	if err := rawmail.Addresses(o); err != nil {
 		return refuse(err)
@@ -59,7 +51,11 @@ func (m *Mailbox) Stage(ctx context.Context, raw []byte, o provider.SendOptions)
 	if !m.mayBe(o.From) {
 		return provider.Staged{}, notSent("the mailbox has no address %s: send as %s", o.From, m.owner.address)
 	}
-	ready, err := rawmail.Prepare(raw, o)
+	date := rawmail.Field{Name: dateField}
+	if d := message.ParseHeader(raw).Date; !d.IsZero() {
+		date.Value = d.UTC().Format(time.RFC1123Z)
+	}
+	ready, err := rawmail.Prepare(raw, o, "Exchange", date)
 	if err != nil {
 		return refuse(err)
 	}
@@ -75,7 +71,7 @@ func (m *Mailbox) Stage(ctx context.Context, raw []byte, o provider.SendOptions)
 	}
 	if len(files) > 0 {
 		if ok, wait := m.quota.Upload(total); !ok {
-			return provider.Staged{}, &sendError{err: &provider.RateLimitError{RetryAfter: wait, Err: errOwnLimit}, later: true}
+			return provider.Staged{}, &rawmail.NotSent{Err: &provider.RateLimitError{RetryAfter: wait, Err: errOwnLimit}, Later: true}
 		}
 	}
 	o.Recipients = slices.Clone(o.Recipients)
@@ -251,19 +247,19 @@ func (m *Mailbox) unsent(err error) error {
 	if errors.As(err, &c) {
 		code = c.code
 	}
-	var known *sendError
+	var known *rawmail.NotSent
 	switch {
 	case errors.As(err, &known):
 		return known
 	case errors.As(err, &rate), errors.As(err, &sign), errors.As(err, &token),
 		code == "ErrorMessageSubmissionBlocked", code == "ErrorExceededMessageLimit", code == "ErrorExceededRecipientLimit": // of a day (facts 2.5)
-		return &sendError{err: err, later: true}
+		return &rawmail.NotSent{Err: err, Later: true}
 	case code == "ErrorSendAsDenied":
-		return &sendError{err: fmt.Errorf("%w: the mailbox may not send as this address (docs/setup-microsoft.md, \"Aliases\")", err)}
+		return &rawmail.NotSent{Err: fmt.Errorf("%w: the mailbox may not send as this address (docs/setup-microsoft.md, \"Aliases\")", err)}
 	case errors.Is(err, provider.ErrGone):
 		return err
 	case errors.Is(err, provider.ErrUnsupported), s >= 400 && s < 500 && s != http.StatusRequestTimeout && s != http.StatusConflict:
-		return &sendError{err: err}
+		return &rawmail.NotSent{Err: err}
 	}
 	return err
 }
@@ -306,7 +302,7 @@ func (m *Mailbox) Lookup(ctx context.Context, s provider.Staged) (provider.Outco
 			return provider.OutcomeNotSent, provider.Sent{}, nil
 		}
 		wait := min(left, max(m.p.o.SendSettle/8, time.Millisecond))
-		if left -= wait; !pause(ctx, wait) {
+		if left -= wait; !httpcall.Pause(ctx, wait) {
 			return provider.OutcomeUnknown, provider.Sent{}, ctx.Err()
 		}
 	}

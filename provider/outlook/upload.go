@@ -16,8 +16,8 @@ import (
 	"github.com/microsoftgraph/msgraph-sdk-go/users"
 
 	"github.com/intellicon/email-integration/provider"
+	"github.com/intellicon/email-integration/provider/internal/rawmail"
 	"github.com/intellicon/email-integration/provider/outlook/internal/quota"
-	"github.com/intellicon/email-integration/provider/outlook/internal/rawmail"
 )
 
 // rangeSize is what one PUT carries: at most 4 MB (facts 2.6), a multiple of 320 KiB as upload sessions like it elsewhere. (mem)
@@ -89,7 +89,7 @@ func (m *Mailbox) upload(ctx context.Context, id provider.ItemID, f rawmail.File
 		}
 		switch {
 		case ended(err):
-			return &sendError{err: err, later: true} // another session may do better
+			return &rawmail.NotSent{Err: err, Later: true} // another session may do better
 		case err != nil:
 			return err
 		case !done && (next <= from || next >= len(f.Data)):

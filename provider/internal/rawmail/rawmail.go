@@ -1,4 +1,4 @@
-// Package rawmail makes of a message what Graph takes as a draft: with everybody it goes to in the header, and with large attachments apart.
+// Package rawmail makes of a message what APIs take that send by its header, as those of Gmail and Graph: with everybody it goes to in the header, and with large attachments apart.
 package rawmail
 
 import (
@@ -16,7 +16,6 @@ import (
 	"net/textproto"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
@@ -29,19 +28,33 @@ func Addresses(o provider.SendOptions) error {
 	}
 	for _, a := range append([]string{o.From}, o.Recipients...) {
 		p, err := netmail.ParseAddress(a)
-		if err != nil || p.Name != "" || strings.ContainsAny(a, "\r\n<>") {
+		if err != nil || p.Name != "" || strings.ContainsAny(a, "\r\n<>") || message.AddressKey(a) == "" {
 			return errors.New("one of the addresses is not a bare address")
 		}
 	}
 	return nil
 }
 
-// DateField keeps the date that we gave: to what was sent Graph gives the time at which it was.
-const DateField = "X-Emailint-Date"
+// NotSent is a message that was not sent, for sure: it matches provider.ErrNotSent.
+type NotSent struct {
+	Err   error
+	Later bool // it may be accepted another time: it matches provider.ErrTryLater, too
+}
 
-// Prepare writes the header by which Exchange sends (facts 2.6: "Bcc header works"): those who are named nowhere else become Bcc, and who is named there
-// without being a recipient is refused. The date is there twice.
-func Prepare(raw []byte, o provider.SendOptions) ([]byte, error) {
+func (e *NotSent) Error() string { return e.Err.Error() }
+func (e *NotSent) Unwrap() error { return e.Err }
+
+// Is is for errors.Is.
+func (e *NotSent) Is(target error) bool {
+	return target == provider.ErrNotSent || e.Later && target == provider.ErrTryLater
+}
+
+// Field is one of a header. Without a value it is left out.
+type Field struct{ Name, Value string }
+
+// Prepare writes the header by which a service sends: recipients that are named nowhere else become Bcc, and who is named there without being a recipient is
+// refused. Fields of our own are put in, in place of those that have their names.
+func Prepare(raw []byte, o provider.SendOptions, service string, own ...Field) ([]byte, error) {
 	e := message.ParseHeader(raw)
 	if len(e.From) != 1 || e.From[0].Key != message.AddressKey(o.From) {
 		return nil, errors.New("the message says in From that it is somebody else's than who sends it")
@@ -52,10 +65,13 @@ func Prepare(raw []byte, o provider.SendOptions) ([]byte, error) {
 	}
 	for _, list := range [][]message.Address{e.To, e.Cc} {
 		for _, a := range list {
-			if _, wanted := hidden[a.Key]; a.Key != "" && !wanted {
-				return nil, errors.New("the message names somebody in To or Cc who is not among its recipients, and Exchange would send to them")
+			_, wanted := hidden[a.Key]
+			if (a.Key != "" || strings.Contains(a.Addr, "@")) && !wanted {
+				return nil, fmt.Errorf("the message names somebody in To or Cc who is not among its recipients, and %s would send to them", service)
 			}
-			hidden[a.Key] = false
+			if wanted {
+				hidden[a.Key] = false
+			}
 		}
 	}
 	var b bytes.Buffer
@@ -69,13 +85,15 @@ func Prepare(raw []byte, o provider.SendOptions) ([]byte, error) {
 	if b.Len() > 0 {
 		b.WriteString("\r\n")
 	}
-	if !e.Date.IsZero() {
-		b.WriteString(DateField + ": " + e.Date.UTC().Format(time.RFC1123Z) + "\r\n")
+	replaced := []string{"bcc", "resent-bcc"}
+	for _, f := range own {
+		replaced = append(replaced, strings.ToLower(f.Name))
+		if f.Value != "" && !strings.ContainsAny(f.Value, "\r\n") {
+			b.WriteString(f.Name + ": " + f.Value + "\r\n")
+		}
 	}
 	head, body := SplitHeader(raw)
-	writeFields(&b, head, func(name string) bool {
-		return name != "bcc" && name != "resent-bcc" && name != strings.ToLower(DateField)
-	})
+	writeFields(&b, head, func(name string) bool { return !slices.Contains(replaced, name) })
 	b.Write(body)
 	return b.Bytes(), nil
 }

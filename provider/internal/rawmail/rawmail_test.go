@@ -9,7 +9,7 @@ import (
 
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
-	"github.com/intellicon/email-integration/provider/outlook/internal/rawmail"
+	"github.com/intellicon/email-integration/provider/internal/rawmail"
 )
 
 func options(to ...string) provider.SendOptions {
@@ -19,7 +19,7 @@ func options(to ...string) provider.SendOptions {
 const head = "From: Me <me@acme.example>\r\nTo: Ada <ada@x.example>\r\nCc: carl@x.example\r\nBcc: old@x.example,\r\n older@x.example\r\nSubject: offer\r\nReferences: <a@b>\r\n <c@d>\r\n\r\nBody.\r\n"
 
 func TestPrepare(t *testing.T) {
-	got, err := rawmail.Prepare([]byte(head), options("ADA@x.example", "carl@x.example", "hidden@x.example", "also@x.example", "hidden@x.example"))
+	got, err := rawmail.Prepare([]byte(head), options("ADA@x.example", "carl@x.example", "hidden@x.example", "also@x.example", "hidden@x.example"), "It")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,16 +27,30 @@ func TestPrepare(t *testing.T) {
 	if string(got) != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	if got, err = rawmail.Prepare([]byte(head), options("ada@x.example", "carl@x.example")); err != nil || strings.Contains(string(got), "cc: old") || strings.Contains(string(got), "Bcc") {
+	if got, err = rawmail.Prepare([]byte(head), options("ada@x.example", "carl@x.example"), "It"); err != nil || strings.Contains(string(got), "cc: old") || strings.Contains(string(got), "Bcc") {
 		t.Errorf("%s, %v", got, err)
 	}
-	if _, err := rawmail.Prepare([]byte(head), options("ada@x.example")); err == nil {
+	if _, err := rawmail.Prepare([]byte(head), options("ada@x.example"), "It"); err == nil {
 		t.Error("Carl would get it")
 	}
 	other := options("ada@x.example", "carl@x.example")
 	other.From = "you@acme.example"
-	if _, err := rawmail.Prepare([]byte(head), other); err == nil {
+	if _, err := rawmail.Prepare([]byte(head), other, "It"); err == nil {
 		t.Error("From is another")
+	}
+}
+
+// A field of our own takes the place of what had its name, and is one line.
+func TestPrepareOwnFields(t *testing.T) {
+	raw := strings.Replace(head, "Subject: offer", "X-Own: theirs,\r\n and more\r\nSubject: offer", 1)
+	for value, want := range map[string]string{"ours": "X-Own: ours\r\n", "": "", "ours\r\nTo: eve@x.example": ""} {
+		got, err := rawmail.Prepare([]byte(raw), options("ada@x.example", "carl@x.example"), "It", rawmail.Field{Name: "X-Own", Value: value})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want += strings.Replace(head, "Bcc: old@x.example,\r\n older@x.example\r\n", "", 1); string(got) != want {
+			t.Errorf("%q: got\n%s\nwant\n%s", value, got, want)
+		}
 	}
 }
 
