@@ -443,7 +443,7 @@ func (m *Mailbox) tell(ctx context.Context, s *spot, ms []*mail, page *provider.
 			page.Left = append(page.Left, provider.Removal{ID: id, Folder: s.ID})
 			continue
 		}
-		if x.draft() || s.Fresh != 0 && !since(x, time.Unix(s.Fresh, 0).Add(-margin)) {
+		if m.writing(x, in[0].Role) || s.Fresh != 0 && !since(x, time.Unix(s.Fresh, 0).Add(-margin)) {
 			continue
 		}
 		if r := x.received(); s.Listing && !r.IsZero() && r.Before(m.since) {

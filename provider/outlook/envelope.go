@@ -21,7 +21,7 @@ var listFields = []string{"id", "parentFolderId", "isDraft", "receivedDateTime",
 	"toRecipients", "ccRecipients", "bccRecipients", "internetMessageId", "conversationId", "conversationIndex"}
 
 // idFields are enough to know that a message is there, and where.
-var idFields = []string{"id", "parentFolderId", "isDraft", "receivedDateTime", "conversationId"}
+var idFields = []string{"id", "parentFolderId", "isDraft", "receivedDateTime", "conversationId", "from"}
 
 // Extended properties (facts 2.3; 0x001A, the message class, by which it shows that the others were looked for: every message has one).
 const (
@@ -76,6 +76,22 @@ func mailOf(m models.Messageable) *mail {
 func (m *mail) id() provider.ItemID { return provider.ItemID(str(m.GetId())) }
 func (m *mail) folder() string      { return str(m.GetParentFolderId()) }
 func (m *mail) draft() bool         { return m.GetIsDraft() != nil && *m.GetIsDraft() }
+
+// settling is how long what was sent may be shown as a draft in Sent Items (facts 2.6: "for a while").
+const settling = time.Hour
+
+// writing reports whether a message is one that its owner is still writing or sending. Graph calls drafts also what came into the mailbox by another way than
+// its transport, by a migration for example: such a one is another's, or has lain in Sent Items for longer than sending takes.
+func (m *Mailbox) writing(x *mail, in provider.Role) bool {
+	if !x.draft() {
+		return false
+	}
+	if from := recipients([]models.Recipientable{x.GetFrom()}); len(from) > 0 && !m.owner.has(from[0].Key) {
+		return false
+	}
+	return in != provider.RoleSent || x.received().After(m.p.o.Now().Add(-settling))
+}
+
 func (m *mail) removed() bool       { _, ok := m.GetAdditionalData()["@removed"]; return ok }
 func (m *mail) received() time.Time { return timeOf(m.GetReceivedDateTime()) }
 

@@ -69,14 +69,14 @@ func (m *Mailbox) History(ctx context.Context, w provider.Window, c provider.Cur
 // items shows the mail of a listing that lies in watched folders and in the window.
 func (m *Mailbox) items(ctx context.Context, l quota.Lane, w provider.Window, ms []*mail) (out []provider.Item, err error) {
 	for _, x := range ms {
-		if x.draft() || !w.Contains(x.received()) {
+		if !w.Contains(x.received()) {
 			continue
 		}
 		f, ok, err := m.watchedIn(ctx, l, x.folder())
 		if err != nil {
 			return nil, err
 		}
-		if ok {
+		if ok && !m.writing(x, f.Role) {
 			out = append(out, provider.Item{ID: x.id(), Folders: []provider.Folder{f}, Envelope: m.p.envelope(x, f.Role == provider.RoleSent)}) // of ids alone it has next to nothing
 		}
 	}

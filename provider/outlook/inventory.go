@@ -43,14 +43,14 @@ func (m *Mailbox) inventory(ctx context.Context, s provider.Scope, yield func(pr
 			return err
 		}
 		for _, x := range ms {
-			if x.draft() || !s.Window.Contains(x.received()) {
+			if !s.Window.Contains(x.received()) {
 				continue
 			}
 			f, ok, err := m.watchedIn(ctx, quota.Past, x.folder())
 			if err != nil {
 				return err
 			}
-			if !ok {
+			if !ok || m.writing(x, f.Role) {
 				continue
 			}
 			if err := ctx.Err(); err != nil {

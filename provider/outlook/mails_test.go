@@ -1,9 +1,12 @@
 package outlook_test
 
 import (
+	"bytes"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/intellicon/email-integration/message"
@@ -130,4 +133,68 @@ func storable(t *testing.T, name string, e message.Envelope) {
 	if len(s) > 2<<20 {
 		t.Errorf("%s: %d bytes of envelope", name, len(s))
 	}
+}
+
+// What Graph calls a draft though it came, as migrations leave it, is mail; what its owner writes or sends is none.
+func TestDraftsThatAreMail(t *testing.T) {
+	w := newWorld(t, graphtest.Options{}, outlook.Options{})
+	w.rewrite(func(_ *http.Request, body []byte) []byte { // all of them
+		return bytes.ReplaceAll(body, []byte(`"isDraft":false`), []byte(`"isDraft":true`))
+	})
+	now := time.Now().UTC().Truncate(time.Second)
+	put := func(from, folder string, at time.Time) string {
+		return w.user.Deliver(fmt.Appendf(nil, "From: %s\r\nTo: x@customer.example\r\nSubject: s\r\nMessage-ID: <%s-%s-%d@x>\r\n\r\nx\r\n", from, from, folder, at.Unix()), at, folder)
+	}
+	deliver := func(at time.Time) map[string]bool {
+		return map[string]bool{
+			put("ada@customer.example", "inbox", at):                     true,
+			put("ada@customer.example", "sentitems", at):                 true,
+			put(owner, "sentitems", at.Add(-24*time.Hour)):               true,
+			put(owner, "sentitems", at):                                  false,
+			put(owner, "inbox", at.Add(-24*time.Hour)):                   false,
+			put("ada@customer.example", "drafts", at.Add(-24*time.Hour)): false,
+		}
+	}
+	check := func(what string, items []provider.Item, want map[string]bool) {
+		t.Helper()
+		got := map[string]bool{}
+		for _, it := range items {
+			got[string(it.ID)] = true
+		}
+		for id, mail := range want {
+			m, _ := w.user.Message(id)
+			if got[id] != mail {
+				t.Errorf("%s: listed %v of what lies in %s from %q", what, got[id], m.Path, m.Raw[:30])
+			}
+		}
+	}
+	before := deliver(now)
+	box := w.open(t)
+	b := newBook(t, box)
+	var items []provider.Item
+	var cur provider.Cursor
+	for more := true; more; {
+		p, err := box.History(t.Context(), provider.Window{}, cur)
+		if err != nil {
+			t.Fatal(err)
+		}
+		items, cur, more = append(items, p.Items...), p.Next, p.More
+	}
+	check("history", items, before)
+	items = nil
+	for it, err := range box.Inventory(t.Context(), provider.Scope{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		items = append(items, it)
+	}
+	check("inventory", items, before)
+	b.follow()
+	after := deliver(now.Add(time.Second))
+	b.follow()
+	items = nil
+	for _, p := range b.last {
+		items = append(items, p.Items...)
+	}
+	check("changes", items, after)
 }

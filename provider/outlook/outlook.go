@@ -29,6 +29,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -250,6 +251,10 @@ type Mailbox struct {
 type owner struct {
 	id, address string
 	aliases     []string
+}
+
+func (o *owner) has(k message.Key) bool {
+	return k == message.AddressKey(o.address) || slices.ContainsFunc(o.aliases, func(a string) bool { return message.AddressKey(a) == k })
 }
 
 // whoami asks whose mailbox it is. Facts 2.1 on who is who: "never email/UPN"; the id is the "oid" of the id_token.
