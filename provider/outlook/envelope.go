@@ -20,7 +20,7 @@ import (
 var listFields = []string{"id", "parentFolderId", "isDraft", "receivedDateTime", "sentDateTime", "lastModifiedDateTime", "subject", "from", "sender", "replyTo",
 	"toRecipients", "ccRecipients", "bccRecipients", "internetMessageId", "conversationId", "conversationIndex"}
 
-// idFields are enough to know that a message is there, and where.
+// idFields are enough to know that a message is there, and where, and whose it is where Graph calls it a draft.
 var idFields = []string{"id", "parentFolderId", "isDraft", "receivedDateTime", "conversationId", "from"}
 
 // Extended properties (facts 2.3; 0x001A, the message class, by which it shows that the others were looked for: every message has one).
@@ -157,7 +157,7 @@ func (p *Provider) envelope(m *mail, sent bool) message.Envelope {
 // fields reads the envelope from what Graph made of the header.
 func (m *mail) fields() message.Envelope {
 	var e message.Envelope
-	if m.GetFrom() != nil || m.GetSender() != nil || m.GetToRecipients() != nil {
+	if m.GetSender() != nil || m.GetToRecipients() != nil { // of ids the author alone is asked for
 		e.Has |= message.HasParticipants
 		e.From, e.Sender = recipients([]models.Recipientable{m.GetFrom()}), recipients([]models.Recipientable{m.GetSender()})
 		if len(e.From) == 0 {
