@@ -5,7 +5,7 @@
 // own: docs/setup-microsoft.md says how to get one, and each error that somebody has to act on names its section there.
 //
 // Messages are named by Graph's immutable ids: they last as long as the message and survive moves. Folders are folders; those in Junk Email, Deleted Items
-// and Drafts, and below them, are not watched. Changes follows each folder by its delta link, and the set of folders by its own: Inbox, Sent Items, Archive and the folders
+// and Drafts, and below them, are not watched; what Graph calls a draft elsewhere is mail where it is another's, as migrations leave it. Changes follows each folder by its delta link, and the set of folders by its own: Inbox, Sent Items, Archive and the folders
 // that this names are asked each time, all of them every Options.FullRound. History and Inventory go by the time of receipt, for Graph's listings may end
 // early. Listings ask for the transport header of each message beside it, so that most mail is decided without another request; where a message has none, Content
 // reads it. Content never loads an attachment.
