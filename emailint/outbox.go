@@ -41,9 +41,16 @@ const (
 // dispatchAll sends or looks up rows, one after the other.
 func (e *Engine) dispatchAll(ctx context.Context, rows []state.Outgoing) error {
 	var errs []error
-	for _, row := range rows {
-		if _, err := e.dispatch(ctx, row.Org, row); err != nil && !errors.Is(err, state.ErrStale) {
-			errs = append(errs, fmt.Errorf("sending %s: %w", row.Key, err))
+	for _, due := range rows {
+		row, err := e.o.State.OutboxGet(ctx, due.Org, due.Key)
+		if err == nil && (row.State != due.State || !row.NextTry.Equal(due.NextTry)) {
+			continue // another worker was at it
+		}
+		if err == nil {
+			_, err = e.dispatch(ctx, row.Org, row)
+		}
+		if err != nil && !errors.Is(err, state.ErrStale) && !errors.Is(err, state.ErrNotFound) { // erased meanwhile
+			errs = append(errs, fmt.Errorf("sending %s: %w", due.Key, err))
 		}
 	}
 	return errors.Join(errs...)

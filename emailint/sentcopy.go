@@ -26,9 +26,16 @@ const (
 func (e *Engine) copies(ctx context.Context, rows []state.Outgoing) error {
 	var errs []error
 	shut := map[int64]time.Time{} // mailboxes that did not open, or limit our rate, and when to try again
-	for _, row := range rows {
-		if err := e.copy(ctx, row, shut); err != nil && !errors.Is(err, state.ErrStale) {
-			errs = append(errs, fmt.Errorf("the copy in Sent of %s: %w", row.Key, err))
+	for _, due := range rows {
+		row, err := e.o.State.OutboxGet(ctx, due.Org, due.Key)
+		if err == nil && row.Copy != due.Copy {
+			continue // another worker was at it
+		}
+		if err == nil {
+			err = e.copy(ctx, row, shut)
+		}
+		if err != nil && !errors.Is(err, state.ErrStale) && !errors.Is(err, state.ErrNotFound) {
+			errs = append(errs, fmt.Errorf("the copy in Sent of %s: %w", due.Key, err))
 		}
 	}
 	return errors.Join(errs...)

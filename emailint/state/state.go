@@ -276,10 +276,10 @@ type Outbox interface {
 	// would become unknown, or is looked up, becomes sent when a copy was found in a mailbox since. What is under a Pause does not become sending: ErrStale.
 	OutboxStep(ctx context.Context, org, key string, from, to OutState, s Step) (Outgoing, error)
 	// OutboxDue returns rows to work on, those that wait longest first and OutboxTurn of each mailbox at most: queued, staged, sending and unknown ones
-	// past their NextTry. An empty org asks for all of them. Rows under a Pause are not due.
+	// past their NextTry. An empty org asks for all of them. Rows under a Pause are not due. They come without Raw, Options and Staged.
 	OutboxDue(ctx context.Context, org string, now time.Time, limit int) ([]Outgoing, error)
 	// CopiesDue returns sent rows whose copy in Sent is to be looked after, those that wait longest first and OutboxTurn of each mailbox at most. An
-	// empty org asks for all. Rows under a Pause are not due.
+	// empty org asks for all. Rows under a Pause are not due. They come without Raw, Options and Staged.
 	CopiesDue(ctx context.Context, org string, now time.Time, limit int) ([]Outgoing, error)
 	// CopyStep moves a copy from one state to another if it is still there, else ErrStale: of two workers one files it.
 	CopyStep(ctx context.Context, org, key string, from, to CopyState, s CopyStep) error

@@ -443,6 +443,7 @@ var cases = []testCase{
 			var got []string
 			for _, o := range due {
 				got = append(got, o.Key)
+				h.equal("bytes of what is due", len(o.Raw)+len(o.Staged), 0)
 			}
 			want := []string{}
 			for i := range state.OutboxTurn {

@@ -8,8 +8,12 @@ import (
 	"github.com/intellicon/email-integration/emailint/state"
 )
 
-const outColumns = `o.key, o.org, o.conn, o.raw, o.options, o.staged, o.state, o.error, o.tries, o.next_try, o.created, o.email,
-	o.copy, o.copy_error, o.copy_tries, e.message_id, e.fingerprint`
+const (
+	outRest    = `o.state, o.error, o.tries, o.next_try, o.created, o.email, o.copy, o.copy_error, o.copy_tries, e.message_id, e.fingerprint`
+	outColumns = `o.key, o.org, o.conn, o.raw, o.options, o.staged, ` + outRest
+	// dueColumns leave out what may be large: of hundreds of rows that are due some are worked on.
+	dueColumns = `o.key, o.org, o.conn, CAST(NULL AS BYTEA), CAST(NULL AS BYTEA), CAST(NULL AS BYTEA), ` + outRest
+)
 
 func scanOut(s scanner) (o state.Outgoing, err error) {
 	var nextTry, created int64
@@ -223,7 +227,7 @@ func nilIfEmpty(b []byte) any {
 // OutboxDue implements state.Outbox.
 func (s *Store) OutboxDue(ctx context.Context, org string, now time.Time, limit int) (os []state.Outgoing, err error) {
 	err = s.read(ctx, func(t *tx) error {
-		os, err = list(t, scanOut, `SELECT `+outColumns+` FROM (SELECT o.id, row_number() OVER (PARTITION BY o.conn ORDER BY o.next_try, o.id) AS turn`+dueOut+`
+		os, err = list(t, scanOut, `SELECT `+dueColumns+` FROM (SELECT o.id, row_number() OVER (PARTITION BY o.conn ORDER BY o.next_try, o.id) AS turn`+dueOut+`
 				AND o.state IN ('queued', 'staged', 'sending', 'unknown') AND o.next_try <= ?) d
 			JOIN outbox o ON o.id = d.id JOIN email e ON e.id = o.email WHERE d.turn <= ? ORDER BY o.next_try, o.id LIMIT ?`, org, org, stamp(now), state.OutboxTurn, limit)
 		return err
@@ -237,7 +241,7 @@ const dueOut = ` FROM outbox o LEFT JOIN connection c ON c.id = o.conn WHERE (? 
 // CopiesDue implements state.Outbox.
 func (s *Store) CopiesDue(ctx context.Context, org string, now time.Time, limit int) (os []state.Outgoing, err error) {
 	err = s.read(ctx, func(t *tx) error {
-		os, err = list(t, scanOut, `SELECT `+outColumns+` FROM (SELECT o.id, row_number() OVER (PARTITION BY o.conn ORDER BY o.copy_at, o.id) AS turn`+dueOut+`
+		os, err = list(t, scanOut, `SELECT `+dueColumns+` FROM (SELECT o.id, row_number() OVER (PARTITION BY o.conn ORDER BY o.copy_at, o.id) AS turn`+dueOut+`
 				AND o.copy IN ('due', 'tried') AND o.copy_at <= ?) d
 			JOIN outbox o ON o.id = d.id JOIN email e ON e.id = o.email WHERE d.turn <= ? ORDER BY o.copy_at, o.id LIMIT ?`, org, org, stamp(now), state.OutboxTurn, limit)
 		return err
