@@ -98,8 +98,7 @@ var Points = []Point{
 	{Name: "state.Declared", Read: true, Means: "nothing"},
 
 	{Name: "state.OutboxAdd", Means: "the mail is accepted and the host was not told: it sends again with the same key"},
-	{Name: "state.OutboxGet", Read: true, Means: "nothing",
-		Unreached: "Send asks after a commit that failed, which only a crash brings about; second crashes come by"},
+	{Name: "state.OutboxGet", Read: true, Means: "nothing"},
 	{Name: "state.OutboxOf", Read: true, Means: "nothing"},
 	{Name: "state.OutboxStep", Means: "the outbox says sending and nothing was sent, or sent and nobody was told"},
 	{Name: "state.OutboxDue", Read: true, Means: "nothing"},
