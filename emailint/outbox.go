@@ -10,8 +10,8 @@ import (
 	"github.com/intellicon/email-integration/emailint/state"
 )
 
-// Outbox works once on what is due: messages to send or to look up, copies to file in Sent, one after the other. Run does so by itself every few
-// seconds, for several mailboxes side by side; a host with a queue of its own calls it. Several may at the same time.
+// Outbox works once on what is due: messages to send or to look up, copies to file in Sent, one after the other. Run does so by itself, every
+// few seconds and seldom where nothing is due, for several mailboxes side by side; a host with a queue of its own calls it. Several may at the same time.
 func (e *Engine) Outbox(ctx context.Context) error {
 	if err := e.observing(ctx); errors.Is(err, ErrObserving) {
 		return nil
@@ -34,8 +34,9 @@ const (
 	outboxPage = 20
 	// outboxMailboxes is of how many mailboxes mail is sent at the same time.
 	outboxMailboxes = 16
-	// outboxTick is how often Run looks whether anything is due.
+	// outboxTick is how often Run looks whether anything is due; where nothing is the time doubles, up to outboxIdle.
 	outboxTick = 5 * time.Second
+	outboxIdle = 40 * time.Second
 )
 
 // dispatchAll sends or looks up rows, one after the other.
@@ -75,17 +76,23 @@ func newOutboxes(e *Engine) *outboxes {
 // run looks for what is due until ctx ends, and returns when nobody is at work any more.
 func (o *outboxes) run(ctx context.Context) {
 	defer o.wg.Wait()
-	tick := time.NewTicker(outboxTick)
-	defer tick.Stop()
+	wait := outboxTick
 	for {
-		if err := o.start(ctx); err != nil && ctx.Err() == nil {
+		found, err := o.start(ctx)
+		if err != nil && ctx.Err() == nil {
 			o.engine.o.Logger.WarnContext(ctx, "outbox", "error", err)
 		}
+		if wait = min(2*wait, outboxIdle); found {
+			wait = outboxTick
+		}
+		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
+			timer.Stop()
 			return
 		case <-o.again:
-		case <-tick.C:
+			timer.Stop()
+		case <-timer.C:
 		}
 	}
 }
@@ -96,23 +103,23 @@ type outboxWork struct {
 	rows, copies []state.Outgoing
 }
 
-// start has somebody work on each mailbox of which something is due, and at which nobody is yet.
-func (o *outboxes) start(ctx context.Context) error {
+// start has somebody work on each mailbox of which something is due, and at which nobody is yet. found: something is due.
+func (o *outboxes) start(ctx context.Context) (found bool, err error) {
 	e := o.engine
 	if err := e.observing(ctx); errors.Is(err, ErrObserving) {
-		return nil
+		return false, nil
 	} else if err != nil {
-		return err
+		return false, err
 	}
 	// Enough that those at which somebody is leave room for others.
 	const page = 4 * outboxMailboxes * state.OutboxTurn
 	rows, err := e.o.State.OutboxDue(ctx, "", e.o.Now(), page)
 	if err != nil {
-		return err
+		return false, err
 	}
 	copies, err := e.o.State.CopiesDue(ctx, "", e.o.Now(), page)
 	if err != nil {
-		return err
+		return false, err
 	}
 	var due []*outboxWork
 	of := map[int64]*outboxWork{}
@@ -149,7 +156,7 @@ func (o *outboxes) start(ctx context.Context) error {
 			}
 		})
 	}
-	return nil
+	return len(due) > 0, nil
 }
 
 // take reports whether nobody is at a mailbox's outbox and somebody may be now.
