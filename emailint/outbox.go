@@ -10,8 +10,8 @@ import (
 	"github.com/intellicon/email-integration/emailint/state"
 )
 
-// Outbox works once on what is due: messages to send or to look up, copies to file in Sent, one after the other. Run does so by itself, every
-// few seconds and seldom where nothing is due, for several mailboxes side by side; a host with a queue of its own calls it. Several may at the same time.
+// Outbox works once on some of what is due, a few of each mailbox: messages to send or to look up, copies to file in Sent, one after the other. Run does so
+// by itself, every few seconds and seldom where nothing is due, for several mailboxes side by side; a host with a queue of its own calls it. Several may at the same time.
 func (e *Engine) Outbox(ctx context.Context) error {
 	if err := e.observing(ctx); errors.Is(err, ErrObserving) {
 		return nil
