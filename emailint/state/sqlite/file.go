@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/intellicon/email-integration/emailint/state/internal/sqlstate"
@@ -42,7 +43,7 @@ func (f *file) Snapshot(ctx context.Context) (sqlstate.Tx, error) { return f.beg
 func (f *file) begin(ctx context.Context, db *sql.DB) (sqlstate.Tx, error) {
 	t, err := db.BeginTx(ctx, nil)
 	if err != nil {
-		return nil, err
+		return nil, ended(ctx, err)
 	}
 	return &tx{Tx: t, file: f, db: db, stmts: map[string]*sql.Stmt{}}, nil
 }
@@ -74,16 +75,25 @@ type tx struct {
 }
 
 // Commit implements sqlstate.Tx.
-func (t *tx) Commit(context.Context) error {
+func (t *tx) Commit(ctx context.Context) error {
 	// After the transaction: the writer has one connection, and it holds it.
 	defer t.keep()
-	return t.Tx.Commit()
+	return ended(ctx, t.Tx.Commit())
 }
 
 // Rollback implements sqlstate.Tx.
 func (t *tx) Rollback(context.Context) error {
 	defer t.keep()
 	return t.Tx.Rollback()
+}
+
+// ended returns the error of a call in the words of its context, where that has ended. database/sql rolls back and closes what it has then, and of the
+// next step says only that its transaction or its statement is no more.
+func ended(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() == nil || errors.Is(err, ctx.Err()) {
+		return err
+	}
+	return fmt.Errorf("%w (%w)", ctx.Err(), err)
 }
 
 // keep prepares statements for all transactions to come. What can't be prepared now is next time.
@@ -124,7 +134,7 @@ func (t *tx) stmt(ctx context.Context, q string) (*sql.Stmt, error) {
 	}
 	s, err := t.PrepareContext(ctx, q)
 	if err != nil {
-		return nil, err
+		return nil, ended(ctx, err)
 	}
 	t.stmts[q] = s
 	t.fresh = append(t.fresh, q)
@@ -139,7 +149,7 @@ func (t *tx) Query(ctx context.Context, f func(sqlstate.Scanner) error, q string
 	}
 	rows, err := s.QueryContext(ctx, args...)
 	if err != nil {
-		return err
+		return ended(ctx, err)
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
@@ -147,7 +157,7 @@ func (t *tx) Query(ctx context.Context, f func(sqlstate.Scanner) error, q string
 			return err
 		}
 	}
-	return rows.Err()
+	return ended(ctx, rows.Err())
 }
 
 // Exec implements sqlstate.Tx.
@@ -158,7 +168,7 @@ func (t *tx) Exec(ctx context.Context, q string, args []any) (int, error) {
 	}
 	res, err := s.ExecContext(ctx, args...)
 	if err != nil {
-		return 0, err
+		return 0, ended(ctx, err)
 	}
 	n, err := res.RowsAffected()
 	return int(n), err

@@ -2,6 +2,7 @@ package statetest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -29,6 +30,28 @@ var cases = []testCase{
 		h.is(err, state.ErrStale)
 		h.is(h.s.Release(h.Context(), first, state.Released{Served: true}), state.ErrStale)
 		h.equal("inserted", h.page(second, row("1")).Inserted, 1)
+	}},
+	{"ToldToStop", "a call whose context ends says so, wherever it is by then", func(h *house) {
+		c := h.connect("u")
+		l := h.claim(c.ID)
+		calls := []func(context.Context) error{
+			func(ctx context.Context) error { _, err := h.s.Connection(ctx, org, c.ID); return err },
+			func(ctx context.Context) error { _, err := h.s.Position(ctx, l); return err },
+			func(ctx context.Context) error { return h.s.Wake(ctx, org, c.ID) },
+			func(ctx context.Context) error {
+				_, err := h.s.ClaimRefresh(ctx, org, c.ID, "w", start, time.Minute)
+				return errors.Join(err, h.s.EndRefresh(h.Context(), org, c.ID, "w"))
+			},
+		}
+		for n := range 800 {
+			ctx, cancel := context.WithCancel(h.Context())
+			go cancel()
+			if err := calls[n%len(calls)](ctx); err != nil && !errors.Is(err, context.Canceled) {
+				h.Fatalf("call %d: %v, want %v", n, err, context.Canceled)
+			}
+			cancel()
+		}
+		h.page(l, row("1"))
 	}},
 	{"ReleasedLease", "a lease that was given back commits nothing", func(h *house) {
 		l := h.claim(h.connect("u").ID)
