@@ -49,7 +49,7 @@ type Config struct {
 	FromName    string     `json:"from_name,omitempty"`
 	HELO        string     `json:"helo,omitempty"` // "": the domain of FromAddress
 
-	Timeout time.Duration `json:"timeout,omitempty"`  // for each answer of the server; 0: two minutes
+	Timeout time.Duration `json:"timeout,omitempty"`  // for each answer of the server; 0: two minutes, and ten for that to the message
 	MaxSize int           `json:"max_size,omitempty"` // bytes of a message; 0: 35 MiB
 
 	TLSConfig *tls.Config `json:"-"` // nil: the system's roots. ServerName and TLS 1.2 are filled in.

@@ -36,8 +36,34 @@ func (c *patientConn) Write(p []byte) (int, error) {
 // connection is an encrypted and authenticated session.
 type connection struct {
 	*gosmtp.Client
-	conn net.Conn
+	conn *patientConn
 	stop func() bool
+}
+
+// settle is how long an answer is waited for that decides whether a message was sent, when nobody waits any more.
+const settle = 10 * time.Second
+
+// patient waits for the next answer for as long as that, and where ctx ends for a little still. false: it has ended already, and the connection with it.
+func (c *connection) patient(ctx context.Context, wait time.Duration) bool {
+	if !c.stop() {
+		return false
+	}
+	c.conn.timeout = wait
+	late := make(chan struct{})
+	ended := context.AfterFunc(ctx, func() {
+		timer := time.NewTimer(settle)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			c.conn.Close()
+		case <-late:
+		}
+	})
+	c.stop = func() bool {
+		close(late)
+		return ended()
+	}
+	return true
 }
 
 func (c *connection) end() {
@@ -55,8 +81,8 @@ func connect(ctx context.Context, cfg Config) (*connection, *TestError) {
 		}
 		return nil, failed(StepConnect, err)
 	}
-	c := &connection{conn: raw, stop: context.AfterFunc(ctx, func() { raw.Close() })}
-	if e := c.open(ctx, cfg, &patientConn{raw, cfg.Timeout}); e != nil {
+	c := &connection{conn: &patientConn{raw, cfg.Timeout}, stop: context.AfterFunc(ctx, func() { raw.Close() })}
+	if e := c.open(ctx, cfg, c.conn); e != nil {
 		c.end()
 		if ctx.Err() != nil {
 			e.Err = errors.Join(ctx.Err(), e.Err)

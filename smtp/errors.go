@@ -57,6 +57,19 @@ func (e *UnknownOutcomeError) Error() string {
 }
 func (e *UnknownOutcomeError) Unwrap() error { return e.Err }
 
+// stoppedError is the end of a context before the message was out.
+type stoppedError struct{ err error }
+
+func (e *stoppedError) Error() string {
+	return "smtp: stopped before the message was out: " + e.err.Error()
+}
+func (e *stoppedError) Unwrap() error { return e.err }
+
+// Is matches provider.ErrNotSent and provider.ErrTryLater.
+func (e *stoppedError) Is(target error) bool {
+	return target == provider.ErrNotSent || target == provider.ErrTryLater
+}
+
 // Step is a step of a connection, in the order in which Test takes them.
 type Step string
 

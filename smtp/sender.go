@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	gosmtp "github.com/wneessen/go-mail/smtp"
 
@@ -20,14 +21,22 @@ import (
 var _ provider.Sender = (*Sender)(nil)
 
 // Sender sends through one server. Every release has a connection of its own; safe for concurrent use.
-type Sender struct{ config Config }
+type Sender struct {
+	config Config
+	last   time.Duration // for the answer to the message
+}
 
 // New returns a sender, or what Validate says.
 func New(c Config) (*Sender, error) {
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("smtp: configuration: %w", err)
 	}
-	return &Sender{c.withDefaults()}, nil
+	// RFC 5321, 4.5.3.2.6: many look into a message before they answer, and who doesn't wait never knows.
+	last := 10 * time.Minute
+	if c.Timeout > 0 {
+		last = c.Timeout
+	}
+	return &Sender{c.withDefaults(), last}, nil
 }
 
 // Format implements fmt.Formatter for every verb: fmt would print the secrets of unexported fields.
@@ -86,10 +95,11 @@ func (s *Sender) check(raw []byte, o provider.SendOptions) error {
 }
 
 // Release sends the staged bytes. Errors: *SendError (nothing was sent; temporary or not), *provider.NeedsAction (the
-// login), *UnknownOutcomeError (it may have been sent), and the context's while nothing was sent.
+// login), *UnknownOutcomeError (it may have been sent), and the context's, which is provider.ErrNotSent too, where it ended before the message was out.
+// Where it ends later the server's answer is waited for, for ten seconds at most.
 func (s *Sender) Release(ctx context.Context, st provider.Staged) (provider.Sent, error) {
 	if err := ctx.Err(); err != nil {
-		return provider.Sent{}, err
+		return provider.Sent{}, &stoppedError{err}
 	}
 	if err := s.check(st.Raw, st.Options); err != nil {
 		return provider.Sent{}, err
@@ -97,15 +107,15 @@ func (s *Sender) Release(ctx context.Context, st provider.Staged) (provider.Sent
 	c, failure := connect(ctx, s.config)
 	if failure != nil {
 		if err := ctx.Err(); err != nil {
-			return provider.Sent{}, err
+			return provider.Sent{}, &stoppedError{err}
 		}
 		return provider.Sent{}, classify(failure)
 	}
 	defer c.end()
-	response, err := c.send(st)
+	response, err := c.send(ctx, st, s.last)
 	var unknown *UnknownOutcomeError
 	if err != nil && ctx.Err() != nil && !errors.As(err, &unknown) {
-		return provider.Sent{}, ctx.Err()
+		return provider.Sent{}, &stoppedError{ctx.Err()}
 	}
 	if err != nil {
 		return provider.Sent{}, err
@@ -114,7 +124,7 @@ func (s *Sender) Release(ctx context.Context, st provider.Staged) (provider.Sent
 	return provider.Sent{MessageID: message.ParseHeader(st.Raw).MessageID, Response: response}, nil
 }
 
-func (c *connection) send(st provider.Staged) (string, error) {
+func (c *connection) send(ctx context.Context, st provider.Staged, last time.Duration) (string, error) {
 	header, _, _ := bytes.Cut(st.Raw, []byte("\r\n\r\n"))
 	addresses := append([]string{st.Options.From}, st.Options.Recipients...)
 	for i, a := range addresses {
@@ -166,8 +176,16 @@ func (c *connection) send(st provider.Staged) (string, error) {
 	if _, err := w.Write(st.Raw); err != nil {
 		return "", refused("the message", err) // the final dot was never written: nothing was accepted
 	}
+	// From here on stopping leaves open whether it was sent.
+	if !c.patient(ctx, last) {
+		return "", &stoppedError{ctx.Err()}
+	}
 	if err := w.Close(); err != nil {
-		if _, _, _, answered := reply(err); answered {
+		// go-mail takes 250 alone for a yes; RFC 5321, 4.2.1: the first digit says it.
+		switch code, _, text, _ := reply(err); code / 100 {
+		case 2:
+			return strings.ToValidUTF8(text, "?"), nil
+		case 4, 5:
 			return "", refused("the message", err)
 		}
 		return "", &UnknownOutcomeError{Err: err}

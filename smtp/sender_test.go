@@ -103,6 +103,60 @@ func TestTypedErrors(t *testing.T) {
 	}
 }
 
+// RFC 5321, 4.2.1: the first digit says whether a message was accepted. What is no yes and no no leaves it open.
+func TestOddAnswersToTheMessage(t *testing.T) {
+	s := newServer(t, smtp.TLS, nil)
+	for code, sent := range map[int]bool{200: true, 251: true, 252: true, 354: false, 150: false} {
+		s.rejectData = &gosmtp.SMTPError{Code: code, EnhancedCode: gosmtp.NoEnhancedCode, Message: "queued"}
+		got, err := release(t, s.config(smtp.TLS))
+		var unknown *smtp.UnknownOutcomeError
+		switch {
+		case sent && (err != nil || got.Response == ""):
+			t.Errorf("%d: %+v, %v", code, got, err)
+		case !sent && (!errors.As(err, &unknown) || errors.Is(err, provider.ErrNotSent)):
+			t.Errorf("%d: %v", code, err)
+		}
+	}
+}
+
+// Whoever stops a release before the message is out knows that nothing was sent.
+func TestStoppedReleaseWasNotSent(t *testing.T) {
+	s := newServer(t, smtp.TLS, nil)
+	for _, when := range []string{"before", "connecting", "recipients"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		c := s.config(smtp.TLS)
+		s.meanwhile = nil
+		switch when {
+		case "connecting":
+			c.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+				cancel()
+				return nil, ctx.Err()
+			}
+		case "recipients":
+			s.meanwhile = cancel
+		}
+		sender, err := smtp.New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		st, err := sender.Stage(ctx, raw, options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if when == "before" {
+			cancel()
+		}
+		_, err = sender.Release(ctx, st)
+		if !errors.Is(err, context.Canceled) || !errors.Is(err, provider.ErrNotSent) || !errors.Is(err, provider.ErrTryLater) {
+			t.Errorf("%s: %v", when, err)
+		}
+	}
+	if n := len(s.deliveries()); n != 0 {
+		t.Errorf("%d messages were sent", n)
+	}
+}
+
 func TestStageRefuses(t *testing.T) {
 	s, err := smtp.New(smtp.Config{Host: "mail.acme.example", FromAddress: "me@acme.example", MaxSize: 500})
 	if err != nil {

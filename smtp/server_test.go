@@ -33,7 +33,8 @@ type server struct {
 	commands int // MAIL commands
 	rejectRcpt, rejectMail,
 	rejectData *gosmtp.SMTPError
-	lose *providertest.Loss
+	lose      *providertest.Loss
+	meanwhile func() // called at each RCPT
 }
 
 type session struct {
@@ -77,6 +78,9 @@ func orNil(e *gosmtp.SMTPError) error {
 func (s *session) Rcpt(to string, _ *gosmtp.RcptOptions) error {
 	s.s.mu.Lock()
 	defer s.s.mu.Unlock()
+	if s.s.meanwhile != nil {
+		s.s.meanwhile()
+	}
 	if s.s.rejectRcpt != nil && to == "carl@sender.example" {
 		return s.s.rejectRcpt
 	}

@@ -1,0 +1,88 @@
+package smtp_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/intellicon/email-integration/smtp"
+)
+
+// scripted is a mail server that takes one message, on the time of a bubble, and answers it after a while.
+func scripted(t *testing.T, answers time.Duration, got func()) smtp.Config {
+	cert, roots := certificate(t, "localhost")
+	ours, theirs := net.Pipe()
+	go func() {
+		defer theirs.Close()
+		conn := tls.Server(theirs, &tls.Config{Certificates: []tls.Certificate{cert}})
+		in := bufio.NewScanner(conn)
+		fmt.Fprint(conn, "220 localhost\r\n")
+		for data := false; in.Scan(); {
+			switch line := in.Text(); {
+			case data && line == ".":
+				got()
+				select {
+				case <-time.After(answers):
+				case <-t.Context().Done():
+					return
+				}
+				fmt.Fprint(conn, "250 queued\r\n")
+				data = false
+			case data:
+			case line == "DATA":
+				data = true
+				fmt.Fprint(conn, "354 go on\r\n")
+			case line == "QUIT":
+				fmt.Fprint(conn, "221 bye\r\n")
+				return
+			default:
+				fmt.Fprint(conn, "250 ok\r\n")
+			}
+		}
+	}()
+	return smtp.Config{Host: "localhost", Encryption: smtp.SSL, FromAddress: "me@acme.example", TLSConfig: &tls.Config{RootCAs: roots},
+		Dial: func(context.Context, string, string) (net.Conn, error) { return ours, nil }}
+}
+
+// A server may look into a message for minutes before it takes it. Who stops waiting then may never know, so its answer is waited for, a little.
+func TestLateAnswer(t *testing.T) {
+	for name, c := range map[string]struct {
+		answers time.Duration
+		stop    bool // when the message is out
+		sent    bool
+	}{
+		"after minutes":          {answers: 9 * time.Minute, sent: true},
+		"too late":               {answers: 11 * time.Minute},
+		"stopped, soon":          {answers: 9 * time.Second, stop: true, sent: true},
+		"stopped, after minutes": {answers: 5 * time.Minute, stop: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				s, err := smtp.New(scripted(t, c.answers, func() {
+					if c.stop {
+						cancel()
+					}
+				}))
+				if err != nil {
+					t.Fatal(err)
+				}
+				st, err := s.Stage(ctx, raw, options)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, err = s.Release(ctx, st)
+				if unknown := errors.As(err, new(*smtp.UnknownOutcomeError)); c.sent != (err == nil) || c.sent == unknown {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
