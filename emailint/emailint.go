@@ -133,6 +133,7 @@ type Engine struct {
 
 	health health
 	lists  health // how the lists of changes are that hosts keep
+	away   turnedAway
 }
 
 // Format implements fmt.Formatter for every verb: an engine holds keys and secrets, and does not print.

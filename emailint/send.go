@@ -32,10 +32,22 @@ type Sending struct {
 	Error     string
 }
 
-var errErasing = errors.New("the mailbox is being erased")
+var (
+	errErasing      = errors.New("the mailbox is being erased")
+	errDisconnected = errors.New("the mailbox is disconnected")
+)
 
-// giveUp is how long a worker may be silent in the middle of a release before another looks up what happened.
-const giveUp = 10 * time.Minute
+// releasing is how long a release may take. A draft is only named. Bytes take their time, a minute for each 6 MB, and RFC 5321, 4.5.3.2.6, gives the
+// server ten minutes for its answer to them. A worker that is silent for twice as long is given up, and another looks up what happened.
+func releasing(st provider.Staged) time.Duration {
+	if st.ID != "" {
+		return 5 * time.Minute
+	}
+	return 12*time.Minute + time.Duration(len(st.Raw)/100_000)*time.Second
+}
+
+// looking is how long a look-up that failed waits for the next.
+const looking = 10 * time.Minute
 
 // staging is how long a worker may be silent while it stages a message before another begins anew. Half of it is enough: a minute, and what the bytes
 // take at 100 KB/s.
@@ -43,8 +55,15 @@ func staging(raw []byte) time.Duration {
 	return 2*time.Minute + time.Duration(len(raw)/50_000)*time.Second
 }
 
-// Send stores the message, sends it, and links it. An error means that nothing was stored. After that the outcome is in
-// Sending.State: sent; failed; staged or queued when it is tried again by Run; unknown when the answer was lost and nobody can
+// stagedRecord is what the outbox keeps of a message that was staged.
+type stagedRecord struct {
+	provider.Staged
+	Looked bool // it was released, and a look-up said that nothing was sent
+}
+
+// Send stores the message, sends it, and links it. An error means that nothing was stored, or that the state did not say whether it was: then the same
+// call again tells. After that the outcome is in
+// Sending.State: sent; failed; staged or queued when it is tried again by Run; sending while somebody is at it; unknown when the answer was lost and nobody can
 // say, in which case it is never sent again blindly. A second call with the same Key returns what became of the first.
 func (e *Engine) Send(ctx context.Context, org string, m Outgoing) (Sending, error) {
 	if m.Key == "" {
@@ -57,12 +76,18 @@ func (e *Engine) Send(ctx context.Context, org string, m Outgoing) (Sending, err
 	if err := e.observing(ctx); err != nil {
 		return Sending{}, fmt.Errorf("emailint: sending: %w", err)
 	}
+	switch row, err := e.o.State.OutboxGet(ctx, org, m.Key); {
+	case err == nil:
+		return e.resend(ctx, org, m, row)
+	case !errors.Is(err, state.ErrNotFound):
+		return Sending{}, fmt.Errorf("emailint: sending: %w", err)
+	}
 	c, err := e.o.State.Connection(ctx, org, m.Connection)
 	switch {
 	case err == nil && c.State == state.Erasing:
 		err = errErasing
 	case err == nil && c.State == state.Disconnected:
-		err = errors.New("the mailbox is disconnected")
+		err = errDisconnected
 	}
 	if err != nil {
 		return Sending{}, fmt.Errorf("emailint: sending: connection %d: %w", m.Connection, err)
@@ -88,25 +113,67 @@ func (e *Engine) Send(ctx context.Context, org string, m Outgoing) (Sending, err
 	if err != nil {
 		return Sending{}, err
 	}
-	row, _, err = e.o.State.OutboxAdd(ctx, org, row)
-	if err == nil && row.Connection != m.Connection {
-		err = errors.New("the key is that of another mailbox's mail")
-	}
+	row, added, err := e.o.State.OutboxAdd(ctx, org, row)
 	if err != nil {
-		return Sending{}, fmt.Errorf("emailint: sending: %w", err)
+		// It may be there, where ctx ended in that moment or the answer was lost: then it is sent.
+		stored, gerr := e.o.State.OutboxGet(context.WithoutCancel(ctx), org, m.Key)
+		if gerr != nil {
+			return Sending{}, fmt.Errorf("emailint: sending: %w", err)
+		}
+		row = stored
 	}
-	// What is paused waits in the outbox.
-	if err = e.paused(ctx, org, c.Provider); err == nil {
+	if !added {
+		return e.resend(ctx, org, m, row)
+	}
+	return e.sendNow(ctx, org, c, row), nil
+}
+
+// resend says what became of a message that was stored by an earlier call, and goes on with it where nobody is at it and it need not wait.
+func (e *Engine) resend(ctx context.Context, org string, m Outgoing, row state.Outgoing) (Sending, error) {
+	if row.Connection != m.Connection {
+		return Sending{}, errors.New("emailint: sending: the key is that of another mailbox's mail")
+	}
+	if row.State == state.OutSent || row.State == state.OutFailed || row.NextTry.After(e.o.Now()) {
+		return sending(row), nil
+	}
+	c, err := e.o.State.Connection(ctx, org, row.Connection)
+	if err != nil {
+		e.o.Logger.WarnContext(ctx, "sending goes on later", "key", row.Key, "error", err)
+		return sending(row), nil
+	}
+	return e.sendNow(ctx, org, c, row), nil
+}
+
+// sendNow takes a stored message as far as it gets. What is paused waits in the outbox.
+func (e *Engine) sendNow(ctx context.Context, org string, c Connection, row state.Outgoing) Sending {
+	key := row.Key
+	err := e.paused(ctx, org, c.Provider)
+	if err == nil {
 		row, err = e.dispatch(ctx, org, row)
 	}
 	if err != nil {
 		// It is stored: Run goes on with it.
-		e.o.Logger.WarnContext(ctx, "sending goes on later", "key", m.Key, "error", err)
-		if stored, gerr := e.o.State.OutboxGet(context.WithoutCancel(ctx), org, m.Key); gerr == nil {
+		e.o.Logger.WarnContext(ctx, "sending goes on later", "key", key, "error", err)
+		if stored, gerr := e.o.State.OutboxGet(context.WithoutCancel(ctx), org, key); gerr == nil {
 			row = stored
 		}
 	}
-	return Sending{State: row.State, EmailID: strconv.FormatInt(row.Email, 10), MessageID: message.ParseHeader(row.Raw).MessageID, Error: row.Error}, nil
+	return sending(row)
+}
+
+func sending(row state.Outgoing) Sending {
+	return Sending{State: row.State, EmailID: strconv.FormatInt(row.Email, 10), MessageID: message.ParseHeader(row.Raw).MessageID, Error: row.Error}
+}
+
+// step moves a row on from where it was read: also one that another worker took up since, and brought back to the same state, is ErrStale. It is done though
+// ctx has ended: what happened is to be known.
+func (e *Engine) step(ctx context.Context, row state.Outgoing, to state.OutState, s state.Step) (state.Outgoing, error) {
+	s.Claim, s.Was = true, row.NextTry
+	stepped, err := e.o.State.OutboxStep(context.WithoutCancel(ctx), row.Org, row.Key, row.State, to, s)
+	if err != nil {
+		return row, err
+	}
+	return stepped, nil
 }
 
 // dispatch takes an outbox row as far as it gets.
@@ -130,13 +197,21 @@ func (e *Engine) dispatch(ctx context.Context, org string, row state.Outgoing) (
 	if err != nil {
 		return row, err
 	}
+	if c.State == state.Disconnected && (row.State == state.OutQueued || row.State == state.OutStaged) {
+		return e.step(ctx, row, state.OutFailed, state.Step{Error: errDisconnected.Error()})
+	}
+	if err := ctx.Err(); err != nil {
+		return row, err
+	}
 	s, err := e.sendsBy(ctx, c)
+	if errors.Is(err, errNotNow) {
+		return e.step(ctx, row, row.State, state.Step{Error: err.Error(), NextTry: e.o.Now().Add(patience[0])})
+	}
 	if err != nil {
 		// Postponed, so that it doesn't stand in the way of others.
-		return e.o.State.OutboxStep(context.WithoutCancel(ctx), org, row.Key, row.State, row.State,
-			state.Step{Error: err.Error(), NextTry: e.o.Now().Add(time.Minute << min(row.Tries, 8)), Try: true})
+		return e.step(ctx, row, row.State, state.Step{Error: err.Error(), NextTry: e.o.Now().Add(time.Minute << min(row.Tries, 8)), Try: true})
 	}
-	var staged provider.Staged
+	var staged stagedRecord
 	if row.State == state.OutQueued {
 		var opts provider.SendOptions
 		if err := json.Unmarshal(row.Options, &opts); err != nil {
@@ -144,21 +219,20 @@ func (e *Engine) dispatch(ctx context.Context, org string, row state.Outgoing) (
 		}
 		// From here until it is staged no other worker finds it due: a draft that two made would be left over.
 		until := staging(row.Raw)
-		if row, err = e.o.State.OutboxStep(ctx, org, row.Key, state.OutQueued, state.OutQueued,
-			state.Step{Error: row.Error, NextTry: e.o.Now().Add(until), Claim: true, Was: row.NextTry}); err != nil {
+		if row, err = e.step(ctx, row, state.OutQueued, state.Step{Error: row.Error, NextTry: e.o.Now().Add(until)}); err != nil {
 			return row, err
 		}
 		sctx, cancel := context.WithTimeout(ctx, until/2)
-		staged, err = s.Stage(sctx, row.Raw, opts)
+		staged.Staged, err = s.Stage(sctx, row.Raw, opts)
 		cancel()
 		if err != nil {
-			return e.unsent(ctx, org, row, err)
+			return e.unsent(ctx, row, err)
 		}
 		b, err := json.Marshal(staged)
 		if err != nil {
 			return row, err
 		}
-		if row, err = e.o.State.OutboxStep(ctx, org, row.Key, state.OutQueued, state.OutStaged, state.Step{Staged: b}); err != nil {
+		if row, err = e.step(ctx, row, state.OutStaged, state.Step{Staged: b}); err != nil {
 			return row, err
 		}
 	}
@@ -168,21 +242,24 @@ func (e *Engine) dispatch(ctx context.Context, org string, row state.Outgoing) (
 	if row.State == state.OutSending || row.State == state.OutUnknown {
 		return e.lookup(ctx, org, row, s, staged, errors.New("the worker that sent it vanished"))
 	}
-	// From here until the answer is stored, another worker that finds the row looks up and doesn't send.
-	if row, err = e.o.State.OutboxStep(ctx, org, row.Key, state.OutStaged, state.OutSending,
-		state.Step{NextTry: e.o.Now().Add(giveUp), Try: true}); err != nil {
+	if err := ctx.Err(); err != nil {
+		return row, err
+	}
+	// From here until the answer is stored, another worker that finds the row looks up and doesn't send. What was released before may be known by its copy.
+	within := releasing(staged.Staged)
+	if row, err = e.step(ctx, row, state.OutSending, state.Step{NextTry: e.o.Now().Add(2 * within), Try: true, Lookup: staged.Looked}); err != nil || row.State != state.OutSending {
 		return row, err
 	}
 	// It ends well before another worker gives us up: two never release at the same time.
-	rctx, cancel := context.WithTimeout(ctx, giveUp/2)
-	sent, err := s.Release(rctx, staged)
+	rctx, cancel := context.WithTimeout(ctx, within)
+	sent, err := s.Release(rctx, staged.Staged)
 	cancel()
 	var action *provider.NeedsAction
 	switch {
 	case err == nil:
 		return e.sent(ctx, org, row, sent)
 	case errors.Is(err, provider.ErrNotSent), errors.As(err, &action):
-		return e.unsent(ctx, org, row, err)
+		return e.unsent(ctx, row, err)
 	}
 	return e.lookup(ctx, org, row, s, staged, err)
 }
@@ -216,39 +293,50 @@ func (e *Engine) sent(ctx context.Context, org string, row state.Outgoing, sent 
 	return row, nil
 }
 
-func (e *Engine) unsent(ctx context.Context, org string, row state.Outgoing, cause error) (state.Outgoing, error) {
+func (e *Engine) unsent(ctx context.Context, row state.Outgoing, cause error) (state.Outgoing, error) {
 	to, step := state.OutFailed, state.Step{Error: cause.Error(), Try: row.State == state.OutQueued}
 	var action *provider.NeedsAction
 	var limit *provider.RateLimitError
 	switch {
 	case errors.As(cause, &limit):
-		to, step.NextTry = state.OutQueued, e.o.Now().Add(max(limit.RetryAfter, time.Minute))
+		to, step.NextTry = state.OutQueued, e.o.Now().Add(min(max(limit.RetryAfter, time.Minute), longest))
 	case errors.As(cause, &action), errors.Is(cause, provider.ErrTryLater), !errors.Is(cause, provider.ErrNotSent):
 		to, step.NextTry = state.OutQueued, e.o.Now().Add(time.Minute<<min(row.Tries, 8))
 	}
 	if row.State == state.OutSending && to == state.OutQueued {
 		to = state.OutStaged
 	}
-	return e.o.State.OutboxStep(context.WithoutCancel(ctx), org, row.Key, row.State, to, step)
+	stepped, err := e.step(ctx, row, to, step)
+	if errors.Is(err, state.ErrStale) && row.State == state.OutSending {
+		// As in sent, where nobody has tried since.
+		now, gerr := e.o.State.OutboxGet(context.WithoutCancel(ctx), row.Org, row.Key)
+		if gerr == nil && now.State == state.OutUnknown && now.Tries == row.Tries {
+			return e.step(ctx, now, to, step)
+		}
+	}
+	return stepped, err
 }
 
-func (e *Engine) lookup(ctx context.Context, org string, row state.Outgoing, s provider.Sender, st provider.Staged, cause error) (state.Outgoing, error) {
+func (e *Engine) lookup(ctx context.Context, org string, row state.Outgoing, s provider.Sender, st stagedRecord, cause error) (state.Outgoing, error) {
 	lctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
-	out, sent, err := s.Lookup(lctx, st)
+	out, sent, err := s.Lookup(lctx, st.Staged)
 	if err != nil {
-		return e.o.State.OutboxStep(context.WithoutCancel(ctx), org, row.Key, row.State, row.State,
-			state.Step{Error: err.Error(), NextTry: e.o.Now().Add(giveUp)})
+		return e.step(ctx, row, row.State, state.Step{Error: err.Error(), NextTry: e.o.Now().Add(looking)})
 	}
 	switch out {
 	case provider.OutcomeSent:
 		return e.sent(ctx, org, row, sent)
 	case provider.OutcomeNotSent:
-		return e.o.State.OutboxStep(context.WithoutCancel(ctx), org, row.Key, row.State, state.OutStaged,
-			state.Step{Error: cause.Error(), NextTry: e.o.Now().Add(time.Minute << min(row.Tries, 8)), Lookup: true})
+		st.Looked = true
+		b, err := json.Marshal(st)
+		if err != nil {
+			return row, err
+		}
+		return e.step(ctx, row, state.OutStaged,
+			state.Step{Staged: b, Error: cause.Error(), NextTry: e.o.Now().Add(time.Minute << min(row.Tries, 8)), Lookup: true})
 	}
-	return e.o.State.OutboxStep(context.WithoutCancel(ctx), org, row.Key, row.State, state.OutUnknown,
-		state.Step{Error: cause.Error(), NextTry: e.o.Now().Add(24 * time.Hour)})
+	return e.step(ctx, row, state.OutUnknown, state.Step{Error: cause.Error(), NextTry: e.o.Now().Add(24 * time.Hour)})
 }
 
 // deliverSent saves a sent mail with the content we have, without waiting for its copy in Sent.

@@ -2,23 +2,69 @@ package emailint
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync"
+	"time"
 
+	"github.com/intellicon/email-integration/emailint/state"
 	"github.com/intellicon/email-integration/internal/power"
 	"github.com/intellicon/email-integration/provider"
 )
 
 // DefaultSender sends as Options.Sender does where it is nil: by the service of the mailbox itself where that sends, as Gmail's and Microsoft's do, else
-// by the mail server of the organisation's settings (Options.SMTP). The mailbox is opened for each call. Where nothing can send, or not now, the
-// error wraps provider.ErrNotSent and provider.ErrTryLater, and where somebody must set up a mail server it is a *provider.NeedsAction.
+// by the mail server of the organisation's settings (Options.SMTP). The mailbox is opened for each call, but not while it refuses the
+// sign-in or waits for somebody. Where nothing can send, or not now, the error wraps provider.ErrNotSent and provider.ErrTryLater, and where somebody must set up a mail server it is a *provider.NeedsAction.
 func (e *Engine) DefaultSender(c Connection) provider.Sender { return defaultSender{e, c} }
 
 // sendsBy is what sends for a connection.
 func (e *Engine) sendsBy(ctx context.Context, c Connection) (provider.Sender, error) {
 	if e.o.Sender == nil {
-		return e.DefaultSender(c), nil
+		return e.DefaultSender(c), e.notNow(c)
 	}
 	return e.o.Sender(ctx, c)
+}
+
+var errNotNow = errors.New("the mailbox is not to be signed in to now")
+
+// notNow is an error where a sign-in to send would be one more that is refused: passes try sparsely, as servers lock those out who try too often.
+func (e *Engine) notNow(c Connection) error {
+	if c.State != state.Connected || c.Refused > 0 || e.away.is(c, e.o.Now()) {
+		return errNotNow
+	}
+	return nil
+}
+
+// turnedAway are mailboxes that refused a sender's sign-in, until a pass has seen it.
+type turnedAway struct {
+	mu sync.Mutex // guards what is below
+	by map[int64]refusal
+}
+
+// refusal is of one credential, for a while.
+type refusal struct {
+	version int64
+	until   time.Time
+}
+
+func (a *turnedAway) is(c Connection, now time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	r, ok := a.by[c.ID]
+	if ok && (r.version != c.CredentialVersion || !r.until.After(now)) {
+		delete(a.by, c.ID)
+		ok = false
+	}
+	return ok
+}
+
+func (a *turnedAway) add(c Connection, until time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.by == nil {
+		a.by = map[int64]refusal{}
+	}
+	a.by[c.ID] = refusal{c.CredentialVersion, until}
 }
 
 type defaultSender struct {
@@ -28,7 +74,14 @@ type defaultSender struct {
 
 // with hands f what sends.
 func (s defaultSender) with(ctx context.Context, f func(provider.Sender) error) error {
+	if err := s.engine.notNow(s.conn); err != nil {
+		return fmt.Errorf("%w: %w: %w", provider.ErrNotSent, provider.ErrTryLater, err)
+	}
 	box, err := s.engine.open(ctx, s.conn)
+	if errors.As(err, new(*provider.SignInError)) {
+		s.engine.away.add(s.conn, s.engine.o.Now().Add(patience[0]))
+		err = errors.Join(err, s.engine.Wake(ctx, s.conn.Org, s.conn.ID)) // the pass counts refusals, and asks the user
+	}
 	if err != nil {
 		return fmt.Errorf("%w: %w: %w", provider.ErrNotSent, provider.ErrTryLater, err)
 	}

@@ -60,7 +60,7 @@ func (e *Engine) copy(ctx context.Context, row state.Outgoing, shut map[int64]ti
 		wait := time.Minute << row.CopyTries
 		var limit *provider.RateLimitError
 		if errors.As(cause, &limit) {
-			wait = max(wait, limit.RetryAfter)
+			wait = max(wait, min(limit.RetryAfter, longest))
 		}
 		if errors.As(cause, new(*provider.SignInError)) {
 			wait = max(wait, patience[0])

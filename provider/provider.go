@@ -282,7 +282,8 @@ const (
 var ErrGone = errors.New("message is gone")
 
 // ErrNotSent and ErrTryLater are matched (errors.Is) by errors of a Sender. ErrNotSent guarantees that nothing was sent; with
-// ErrTryLater the same message may be accepted another time. After any other error of Release the outcome is looked up.
+// ErrTryLater the same message may be accepted another time. A *NeedsAction of Release guarantees it too, and is tried again. After any other error of Release
+// the outcome is looked up.
 var (
 	ErrNotSent  = errors.New("message was not sent")
 	ErrTryLater = errors.New("message may be accepted later")

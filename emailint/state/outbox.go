@@ -67,10 +67,10 @@ type Step struct {
 	Error   string
 	NextTry time.Time // for sending: when a worker that vanished is given up
 	Aliases []Hash    // Message-IDs the provider put in place of ours
-	Claim   bool      // only where NextTry is still Was, else ErrStale: of two workers one stages
+	Claim   bool      // only where NextTry is still Was, else ErrStale: nobody took it up meanwhile
 	Was     time.Time
 	Try     bool      // count a try
-	Lookup  bool      // the answer of a lookup: a copy that was found outweighs it
+	Lookup  bool      // the answer of a lookup, or what follows from one: a copy that was found outweighs it
 	CopyAt  time.Time // with OutSent: when a copy in Sent is first looked for; zero: none is wanted
 }
 

@@ -273,7 +273,7 @@ type Outbox interface {
 	// OutboxOf returns the row that registered an Email, ErrNotFound for mail that we did not send.
 	OutboxOf(ctx context.Context, org string, email int64) (Outgoing, error)
 	// OutboxStep moves a row from one state to another if it is still there, else ErrStale: of two workers one sends. What
-	// would become unknown, or is looked up, becomes sent when a copy was found in a mailbox since. What is under a Pause does not become sending: ErrStale.
+	// would become unknown, or is or was looked up (Step.Lookup), becomes sent when a copy was found in a mailbox since. What is under a Pause does not become sending: ErrStale.
 	OutboxStep(ctx context.Context, org, key string, from, to OutState, s Step) (Outgoing, error)
 	// OutboxDue returns rows to work on, those that wait longest first and OutboxTurn of each mailbox at most: queued, staged, sending and unknown ones
 	// past their NextTry. An empty org asks for all of them. Rows under a Pause are not due. They come without Raw, Options and Staged.

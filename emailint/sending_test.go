@@ -1,0 +1,337 @@
+package emailint_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/intellicon/email-integration/emailint"
+	"github.com/intellicon/email-integration/emailint/emailinttest"
+	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/provider"
+)
+
+// postman is a mail server that does as it is told and counts.
+type postman struct {
+	recorder
+	stage   func() error
+	release func(ctx context.Context) error
+	lookup  func() provider.Outcome
+	staged  int
+	sent    int
+}
+
+func (p *postman) Stage(ctx context.Context, raw []byte, o provider.SendOptions) (provider.Staged, error) {
+	p.staged++
+	if p.stage != nil {
+		if err := p.stage(); err != nil {
+			return provider.Staged{}, err
+		}
+	}
+	return p.recorder.Stage(ctx, raw, o)
+}
+
+func (p *postman) Release(ctx context.Context, st provider.Staged) (provider.Sent, error) {
+	if p.release != nil {
+		if err := p.release(ctx); err != nil {
+			return provider.Sent{}, err
+		}
+	}
+	p.sent++
+	return p.recorder.Release(ctx, st)
+}
+
+func (p *postman) Lookup(context.Context, provider.Staged) (provider.Outcome, provider.Sent, error) {
+	if p.lookup != nil {
+		return p.lookup(), provider.Sent{}, nil
+	}
+	return provider.OutcomeUnknown, provider.Sent{}, nil
+}
+
+var errLater = fmt.Errorf("%w: %w: it is down", provider.ErrNotSent, provider.ErrTryLater)
+
+// posting is a world whose mail goes by a postman.
+func posting(t *testing.T, p *postman, opts ...emailinttest.Option) *emailinttest.World {
+	t.Helper()
+	w := emailinttest.New(t, append(opts, emailinttest.WithOptions(func(o *emailint.Options) {
+		o.Sender = func(context.Context, emailint.Connection) (provider.Sender, error) { return p, nil }
+	}))...)
+	w.CRM.Add(emailinttest.Org, ada, "Ada", "ada@customer.example")
+	return w
+}
+
+func post(t *testing.T, w *emailinttest.World) emailint.Sending {
+	t.Helper()
+	s, err := w.Engine.Send(t.Context(), emailinttest.Org, emailint.Outgoing{Connection: w.Connection.ID, Key: "k", From: emailinttest.Owner,
+		Recipients: []string{"ada@customer.example"}, Raw: outgoing})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func posted(t *testing.T, w *emailinttest.World) state.Outgoing {
+	t.Helper()
+	o, err := w.State.OutboxGet(t.Context(), emailinttest.Org, "k")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// Who presses the button twice makes one draft: the second call says what the first is at.
+func TestSameKeyAtTheSameTime(t *testing.T) {
+	p := &postman{}
+	w := posting(t, p)
+	p.stage = func() error {
+		if p.staged > 1 {
+			return errors.New("a second draft")
+		}
+		if s := post(t, w); s.State != state.OutQueued {
+			t.Errorf("the second call says %+v", s)
+		}
+		return nil
+	}
+	if s := post(t, w); s.State != state.OutSent || p.staged != 1 || p.sent != 1 {
+		t.Errorf("%+v, staged %d times, sent %d times", s, p.staged, p.sent)
+	}
+}
+
+// A second call waits like Run does: a server that said when to come back is not asked before.
+func TestSameKeyWaits(t *testing.T) {
+	p := &postman{stage: func() error { return &provider.RateLimitError{RetryAfter: time.Hour} }}
+	w := posting(t, p)
+	for range 3 {
+		if s := post(t, w); s.State != state.OutQueued || s.Error == "" {
+			t.Errorf("%+v", s)
+		}
+	}
+	if p.staged != 1 {
+		t.Errorf("asked %d times", p.staged)
+	}
+	p.stage = nil
+	w.Advance(time.Hour)
+	if s := post(t, w); s.State != state.OutSent {
+		t.Errorf("when it may: %+v", s)
+	}
+}
+
+// What became of a mail can be asked for when its mailbox is gone and the CRM is down.
+func TestSameKeyTellsLater(t *testing.T) {
+	p := &postman{}
+	w := posting(t, p)
+	post(t, w)
+	if _, err := w.Engine.Disconnect(t.Context(), emailinttest.Org, w.Connection.ID); err != nil {
+		t.Fatal(err)
+	}
+	w.Fail(errDown, errDown, errDown)
+	if s := post(t, w); s.State != state.OutSent || p.sent != 1 {
+		t.Errorf("%+v, sent %d times", s, p.sent)
+	}
+}
+
+// What waits when its mailbox is disconnected is not sent any more, and says so.
+func TestDisconnectedWhileItWaits(t *testing.T) {
+	down := errLater
+	p := &postman{release: func(context.Context) error { return down }}
+	w := posting(t, p)
+	if s := post(t, w); s.State != state.OutStaged {
+		t.Fatalf("%+v", s)
+	}
+	if _, err := w.Engine.Disconnect(t.Context(), emailinttest.Org, w.Connection.ID); err != nil {
+		t.Fatal(err)
+	}
+	down = nil
+	outbox(t, w, time.Hour)
+	if o := posted(t, w); p.sent != 0 || o.State != state.OutFailed || o.Error == "" {
+		t.Errorf("sent %d times, %s: %s", p.sent, o.State, o.Error)
+	}
+}
+
+// A server that asks for years is asked again in a day.
+func TestSlipOfAMailServer(t *testing.T) {
+	p := &postman{release: func(context.Context) error {
+		return errors.Join(provider.ErrNotSent, &provider.RateLimitError{RetryAfter: 1 << 62})
+	}}
+	w := posting(t, p)
+	if s := post(t, w); s.State != state.OutStaged {
+		t.Fatalf("%+v", s)
+	}
+	p.release = nil
+	outbox(t, w, 24*time.Hour)
+	if o := posted(t, w); o.State != state.OutSent {
+		t.Errorf("%s until %v", o.State, o.NextTry)
+	}
+}
+
+// Mail that is to be sent doesn't sign in to a mailbox again and again that refuses it: servers lock those out who do.
+func TestManyMailsOneSignIn(t *testing.T) {
+	p := &postman{}
+	w := emailinttest.New(t, emailinttest.WithOptions(func(o *emailint.Options) {
+		o.Sender = nil
+		o.SMTP = func(emailint.SMTP) (emailint.SMTPServer, error) { return nil, errors.New("not here") }
+	}))
+	w.Fake.RefuseSignIn(1000)
+	opened := w.Fake.Calls().Open
+	for i := range 5 {
+		s, err := w.Engine.Send(t.Context(), emailinttest.Org, emailint.Outgoing{Connection: w.Connection.ID, Key: fmt.Sprint(i), From: emailinttest.Owner,
+			Recipients: []string{"ada@customer.example"}, Raw: bytes.ReplaceAll(outgoing, []byte("out@x"), fmt.Appendf(nil, "%d@x", i))})
+		if err != nil || s.State != state.OutQueued {
+			t.Fatalf("%+v, %v", s, err)
+		}
+	}
+	for range 9 {
+		outbox(t, w, time.Minute)
+	}
+	if n := w.Fake.Calls().Open - opened; n != 1 || p.sent != 0 {
+		t.Errorf("%d sign-ins within ten minutes", n)
+	}
+	// The pass counts the refusal, and tries sparsely. When it is in again mail goes out.
+	if err := w.Engine.Sync(t.Context(), emailinttest.Org, w.Connection.ID); err == nil {
+		t.Fatal("signed in")
+	}
+	opened = w.Fake.Calls().Open
+	for range 50 {
+		outbox(t, w, time.Minute)
+	}
+	if n := w.Fake.Calls().Open - opened; n != 0 {
+		t.Errorf("%d sign-ins beside those of the passes", n)
+	}
+}
+
+// mumbling is a state that stores a mail and doesn't say so.
+type mumbling struct{ state.Store }
+
+func (s mumbling) OutboxAdd(ctx context.Context, org string, o state.Outgoing) (state.Outgoing, bool, error) {
+	if _, _, err := s.Store.OutboxAdd(ctx, org, o); err != nil {
+		return state.Outgoing{}, false, err
+	}
+	return state.Outgoing{}, false, context.Canceled
+}
+
+// A mail that was stored though the state's answer was lost is sent by Run: that is no error of Send, or its sender would write another.
+func TestStoredThoughTheAnswerWasLost(t *testing.T) {
+	p := &postman{}
+	w := posting(t, p, emailinttest.WithOptions(func(o *emailint.Options) { o.State = mumbling{o.State} }))
+	if s := post(t, w); s.State != state.OutQueued || s.EmailID == "0" {
+		t.Errorf("%+v", s)
+	}
+	outbox(t, w, time.Hour)
+	if o := posted(t, w); o.State != state.OutSent || p.sent != 1 {
+		t.Errorf("%s, sent %d times", o.State, p.sent)
+	}
+}
+
+// A worker that was taken for vanished and knows that nothing was sent says so, and the mail goes on.
+func TestTakenForVanishedAndNotSent(t *testing.T) {
+	p := &postman{}
+	w := posting(t, p)
+	p.release = func(context.Context) error {
+		p.release = nil
+		outbox(t, w, time.Hour)
+		if o := posted(t, w); o.State != state.OutUnknown {
+			t.Errorf("after an hour it is %s", o.State)
+		}
+		return errLater
+	}
+	if s := post(t, w); s.State != state.OutStaged {
+		t.Errorf("%+v", s)
+	}
+	outbox(t, w, time.Hour)
+	if o := posted(t, w); o.State != state.OutSent || p.sent != 1 {
+		t.Errorf("%s, sent %d times", o.State, p.sent)
+	}
+}
+
+// A copy that shows up after a look-up said that nothing was sent proves that it was: it is not sent again.
+func TestCopyAfterTheLookup(t *testing.T) {
+	p := &postman{release: func(context.Context) error { return errors.New("connection reset") }, lookup: func() provider.Outcome { return provider.OutcomeNotSent }}
+	w := posting(t, p)
+	passes(t, w, 1)
+	if s := post(t, w); s.State != state.OutStaged {
+		t.Fatalf("%+v", s)
+	}
+	p.release = nil
+	w.Fake.Deliver(outgoing, w.Now(), provider.RoleSent)
+	passes(t, w, 1)
+	outbox(t, w, time.Hour)
+	if o := posted(t, w); o.State != state.OutSent || p.sent != 0 {
+		t.Errorf("%s, sent again %d times", o.State, p.sent)
+	}
+	// One that was never released is, whatever lies there.
+	p.lookup = nil
+	if _, err := w.Engine.Send(t.Context(), emailinttest.Org, emailint.Outgoing{Connection: w.Connection.ID, Key: "again", From: emailinttest.Owner,
+		Recipients: []string{"ada@customer.example"}, Raw: outgoing}); err != nil || p.sent != 1 {
+		t.Errorf("sent %d times, %v", p.sent, err)
+	}
+}
+
+// Bytes that take their time are given it: cut off each time they would never arrive.
+func TestReleaseHasTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var had time.Duration
+		p := &postman{release: func(ctx context.Context) error {
+			until, _ := ctx.Deadline()
+			had = time.Until(until)
+			return nil
+		}}
+		w := posting(t, p, emailinttest.WithClock(time.Now))
+		const size = 6 << 20
+		raw := append(bytes.Clone(outgoing), bytes.Repeat([]byte("01234567\r\n"), size/10)...)
+		s, err := w.Engine.Send(t.Context(), emailinttest.Org, emailint.Outgoing{Connection: w.Connection.ID, Key: "k", From: emailinttest.Owner,
+			Recipients: []string{"ada@customer.example"}, Raw: raw})
+		if err != nil || s.State != state.OutSent {
+			t.Fatal(s.State, err)
+		}
+		// RFC 5321, 4.5.3.2.6: ten minutes for the answer alone.
+		if least := 10*time.Minute + size/100_000*time.Second; had < least {
+			t.Errorf("it had %v, want %v at least", had, least)
+		}
+	})
+}
+
+// Who can't open a sender leaves a mail alone that somebody else has begun to stage meanwhile: a third would make another draft.
+func TestPostponedWhileItIsStaged(t *testing.T) {
+	begun, done := make(chan struct{}), make(chan struct{})
+	opened := 0
+	p := &postman{}
+	var w *emailinttest.World
+	ended := make(chan error, 1)
+	w = emailinttest.New(t, emailinttest.WithOptions(func(o *emailint.Options) {
+		o.Sender = func(context.Context, emailint.Connection) (provider.Sender, error) {
+			switch opened++; opened {
+			case 1: // it is queued
+				return nil, errLater
+			case 2:
+				p.stage = func() error {
+					close(begun)
+					<-done
+					return nil
+				}
+				go func() { ended <- w.Engine.Outbox(t.Context()) }()
+				<-begun
+				return nil, errLater
+			}
+			return p, nil
+		}
+	}))
+	if _, err := w.Engine.Send(t.Context(), emailinttest.Org, emailint.Outgoing{Connection: w.Connection.ID, Key: "k", From: emailinttest.Owner,
+		Recipients: []string{"ada@customer.example"}, Raw: append(bytes.Clone(outgoing), bytes.Repeat([]byte("01234567\r\n"), 200_000)...)}); err != nil {
+		t.Fatal(err)
+	}
+	outbox(t, w, time.Hour)
+	if o := posted(t, w); o.State != state.OutQueued || !o.NextTry.After(w.Now().Add(2*time.Minute)) {
+		t.Errorf("%s until %v, and it is %v", o.State, o.NextTry, w.Now())
+	}
+	close(done)
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if o := posted(t, w); o.State != state.OutSent || p.sent != 1 {
+		t.Errorf("%s, sent %d times", o.State, p.sent)
+	}
+}
