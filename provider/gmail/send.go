@@ -33,19 +33,9 @@ const uploadAbove = 1 << 20
 // together; the latter are the message's. It sends to whom the header names, so recipients that the header leaves out become Bcc, and who is named there
 // without being a recipient is refused.
 func (m *Mailbox) Stage(ctx context.Context, raw []byte, o provider.SendOptions) (provider.Staged, error) {
-	if err := rawmail.Addresses(o); err != nil {
-		return provider.Staged{}, notSent("%w", err)
-	}
-	if err := m.mayBe(ctx, o.From); err != nil {
-		return provider.Staged{}, err
-	}
-	mark := rawmail.Field{Name: ownHeader}
-	if o.MessageID != "" {
-		mark.Value = "<" + o.MessageID + ">"
-	}
-	ready, err := rawmail.Prepare(raw, o, "Gmail", mark)
+	ready, err := m.prepare(ctx, raw, o)
 	if err != nil {
-		return provider.Staged{}, notSent("%w", err)
+		return provider.Staged{}, err
 	}
 	o.Recipients = slices.Clone(o.Recipients)
 	if m.p.o.ReadOnly { // facts 1.1: gmail.send is for sending alone, and makes no draft
@@ -66,6 +56,25 @@ func (m *Mailbox) Stage(ctx context.Context, raw []byte, o provider.SendOptions)
 		thread = d.Message.ThreadId
 	}
 	return provider.Staged{ID: d.Id + "/" + thread, Options: o}, nil
+}
+
+// prepare writes the header by which Gmail sends, and checks it. What was prepared already comes out as it is.
+func (m *Mailbox) prepare(ctx context.Context, raw []byte, o provider.SendOptions) ([]byte, error) {
+	if err := rawmail.Addresses(o); err != nil {
+		return nil, notSent("%w", err)
+	}
+	if err := m.mayBe(ctx, o.From); err != nil {
+		return nil, err
+	}
+	mark := rawmail.Field{Name: ownHeader}
+	if o.MessageID != "" {
+		mark.Value = "<" + o.MessageID + ">"
+	}
+	ready, err := rawmail.Prepare(raw, o, "Gmail", mark)
+	if err != nil {
+		return nil, notSent("%w", err)
+	}
+	return ready, nil
 }
 
 func (m *Mailbox) draft(ctx context.Context, raw []byte, thread string) (d *gapi.Draft, err error) {
@@ -123,7 +132,18 @@ func (m *Mailbox) Release(ctx context.Context, s provider.Staged) (provider.Sent
 			return err
 		})
 	} else {
-		msg, err = m.sendRaw(ctx, s)
+		// They may have been staged by another sender, which named hidden recipients nowhere.
+		raw, perr := m.prepare(ctx, s.Raw, s.Options)
+		if perr != nil {
+			if !errors.Is(perr, provider.ErrNotSent) {
+				perr = &rawmail.NotSent{Err: perr, Later: true}
+			}
+			return provider.Sent{}, perr
+		}
+		begun := false
+		if msg, err = m.sendRaw(ctx, raw, s.Options.Thread, &begun); err != nil && !begun {
+			return provider.Sent{}, &rawmail.NotSent{Err: err, Later: true}
+		}
 	}
 	if errors.Is(err, provider.ErrGone) && s.Raw != nil {
 		return provider.Sent{}, &rawmail.NotSent{Err: err} // no draft that may have been sent
@@ -154,23 +174,26 @@ func ours(msg *gapi.Message, s provider.Staged) bool {
 	return s.Options.MessageID != "" && strings.TrimSpace(field(msg, ownHeader)) == "<"+s.Options.MessageID+">"
 }
 
-func (m *Mailbox) sendRaw(ctx context.Context, s provider.Staged) (msg *gapi.Message, err error) {
+// sendRaw sends bytes. begun: the service may have been asked.
+func (m *Mailbox) sendRaw(ctx context.Context, raw []byte, thread string, begun *bool) (msg *gapi.Message, err error) {
 	send := func(thread string) error {
 		return m.once(ctx, live, messagesSend, func(ctx context.Context) (err error) {
+			*begun = true
 			out := &gapi.Message{ThreadId: thread}
-			if len(s.Raw) <= uploadAbove {
-				out.Raw = base64.URLEncoding.EncodeToString(s.Raw)
+			if len(raw) <= uploadAbove {
+				out.Raw = base64.URLEncoding.EncodeToString(raw)
 			}
 			call := m.api.Users.Messages.Send("me", out).Context(ctx)
 			if out.Raw == "" {
-				call = call.Media(bytes.NewReader(s.Raw), googleapi.ContentType("message/rfc822"), googleapi.ChunkSize(0))
+				call = call.Media(bytes.NewReader(raw), googleapi.ContentType("message/rfc822"), googleapi.ChunkSize(0))
 			}
 			msg, err = call.Do()
 			return err
 		})
 	}
-	err = send(s.Options.Thread)
-	if s.Options.Thread != "" && (errors.Is(err, provider.ErrGone) || status(err) == http.StatusBadRequest) {
+	err = send(thread)
+	if thread != "" && (errors.Is(err, provider.ErrGone) || status(err) == http.StatusBadRequest) {
+		*begun = false // that was refused
 		err = send("")
 	}
 	return msg, err

@@ -217,6 +217,25 @@ func TestReleaseUnread(t *testing.T) {
 	})
 }
 
+// Bytes that another sender staged, as a mail server does, reach everybody they are for, and are held against the same rules as ours.
+func TestReleaseWhatAnotherStaged(t *testing.T) {
+	w := newWorld(gmailtest.Options{}, gmail.Options{})
+	box := w.open(t)
+	o := options()
+	o.Recipients = append(o.Recipients, "hidden@else.example")
+	if _, err := box.Release(t.Context(), provider.Staged{Raw: outgoing, Options: o}); err != nil {
+		t.Fatal(err)
+	}
+	sent := w.srv.Sent()
+	if len(sent) != 1 || !slices.Contains(sent[0].Recipients, "hidden@else.example") {
+		t.Errorf("it went to %+v", sent)
+	}
+	o.From = "boss@acme.example"
+	if _, err := box.Release(t.Context(), provider.Staged{Raw: outgoing, Options: o}); !errors.Is(err, provider.ErrNotSent) || len(w.srv.Sent()) != 1 {
+		t.Errorf("as another: %v", err)
+	}
+}
+
 func TestReadOnly(t *testing.T) {
 	w := newWorld(gmailtest.Options{}, gmail.Options{ReadOnly: true})
 	id := provider.ItemID(w.user.Deliver(providertest.Mail("a", "x"), day0))

@@ -90,6 +90,9 @@ func (f *Fake) Release(ctx context.Context, s provider.Staged) (provider.Sent, e
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.enter(ctx, f.epoch, &f.calls.Release, 100); err != nil { // facts 1.6: drafts.send 100
+		if ctx.Err() != nil {
+			err = fmt.Errorf("%w: %w: %w", provider.ErrNotSent, provider.ErrTryLater, err)
+		}
 		return provider.Sent{}, err
 	}
 	d := draft{s.Raw, s.Options}

@@ -104,15 +104,21 @@ var senderCases = []struct {
 		func(ctx context.Context, s *senderRun) error { return s.lost(ctx, LostAfter, provider.OutcomeNotSent) }},
 	{"lost-before", "return an error when the connection is lost before the effect, and not look it up as sent",
 		func(ctx context.Context, s *senderRun) error { return s.lost(ctx, LostBefore, provider.OutcomeSent) }},
-	{"cancel", "send nothing when the context is cancelled", func(ctx context.Context, s *senderRun) error {
+	{"cancel", "send nothing when the context is cancelled, and leave no doubt about it", func(ctx context.Context, s *senderRun) error {
 		st, err := s.stage(ctx)
 		if err != nil {
 			return err
 		}
 		dead, cancel := context.WithCancel(ctx)
 		cancel()
-		if _, err := s.sender.Release(dead, st); !errors.Is(err, context.Canceled) {
+		_, err = s.sender.Release(dead, st)
+		if !errors.Is(err, context.Canceled) {
 			return fmt.Errorf("Release: %v", err)
+		}
+		if !errors.Is(err, provider.ErrNotSent) {
+			if o, _, lerr := s.sender.Lookup(ctx, st); o != provider.OutcomeNotSent {
+				return fmt.Errorf("Release does not say that nothing was sent, and Lookup says %q, %v", o, lerr)
+			}
 		}
 		return s.want(0)
 	}},
