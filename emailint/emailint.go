@@ -82,7 +82,8 @@ type Options struct {
 	Keys      []Key  // the first seals, all open
 	IndexKey  []byte // at least 32 random bytes; the ledger's hashes are keyed by it, and it can't be changed
 	Providers []provider.Provider
-	// Sender opens what sends for a connection; nil: Engine.DefaultSender.
+	// Sender opens what sends for a connection; nil: Engine.DefaultSender. Mail that waits for another try when senders of another type are opened is staged
+	// anew, so a draft of the former may be left over.
 	Sender func(ctx context.Context, c Connection) (provider.Sender, error)
 
 	// Defaults are what an organisation has that saved no settings; nil: DefaultSettings. They have no secrets: these are in Apps and SMTP.

@@ -58,7 +58,8 @@ func staging(raw []byte) time.Duration {
 // stagedRecord is what the outbox keeps of a message that was staged.
 type stagedRecord struct {
 	provider.Staged
-	Looked bool // it was released, and a look-up said that nothing was sent
+	By     string // the kind of sender that staged it: another can't release it
+	Looked bool   // it was released, and a look-up said that nothing was sent
 }
 
 // Send stores the message, sends it, and links it. An error means that nothing was stored, or that the state did not say whether it was: then the same
@@ -223,6 +224,7 @@ func (e *Engine) dispatch(ctx context.Context, org string, row state.Outgoing) (
 			return row, err
 		}
 		sctx, cancel := context.WithTimeout(ctx, until/2)
+		staged.By = fmt.Sprintf("%T", s)
 		staged.Staged, err = s.Stage(sctx, row.Raw, opts)
 		cancel()
 		if err != nil {
@@ -238,6 +240,13 @@ func (e *Engine) dispatch(ctx context.Context, org string, row state.Outgoing) (
 	}
 	if err := json.Unmarshal(row.Staged, &staged); err != nil {
 		return row, err
+	}
+	if row.State == state.OutStaged && staged.By != fmt.Sprintf("%T", s) && !staged.Looked {
+		// The host sends otherwise than it did, and nothing was sent yet.
+		if row, err = e.step(ctx, row, state.OutQueued, state.Step{Error: row.Error, NextTry: e.o.Now()}); err != nil {
+			return row, err
+		}
+		return e.dispatch(ctx, org, row)
 	}
 	if row.State == state.OutSending || row.State == state.OutUnknown {
 		return e.lookup(ctx, org, row, s, staged, errors.New("the worker that sent it vanished"))

@@ -13,6 +13,7 @@ import (
 	"github.com/intellicon/email-integration/emailint/emailinttest"
 	"github.com/intellicon/email-integration/emailint/state"
 	"github.com/intellicon/email-integration/provider"
+	"github.com/intellicon/email-integration/provider/providertest"
 )
 
 // postman is a mail server that does as it is told and counts.
@@ -334,4 +335,49 @@ func TestPostponedWhileItIsStaged(t *testing.T) {
 	if o := posted(t, w); o.State != state.OutSent || p.sent != 1 {
 		t.Errorf("%s, sent %d times", o.State, p.sent)
 	}
+}
+
+// A host that sends otherwise from today on has mail that waits since yesterday, which the other sender staged: it goes out all the same, once.
+func TestSentByAnotherSenderThanStaged(t *testing.T) {
+	for _, kind := range []providertest.Personality{providertest.Graph, providertest.IMAP} {
+		var options emailint.Options
+		var w *emailinttest.World
+		w = emailinttest.New(t, emailinttest.WithPersonality(kind), emailinttest.WithOptions(func(o *emailint.Options) {
+			o.Sender = func(context.Context, emailint.Connection) (provider.Sender, error) { return busy{w.Fake}, nil }
+			options = *o
+		}))
+		if s := post(t, w); s.State != state.OutStaged {
+			t.Fatalf("%s: %+v", kind, s)
+		}
+		p := &strict{postman: &postman{}}
+		options.Sender = func(context.Context, emailint.Connection) (provider.Sender, error) { return p, nil }
+		e, err := emailint.New(options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Advance(time.Hour)
+		if err := e.Outbox(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if o := posted(t, w); o.State != state.OutSent || p.sent != 1 || len(w.Fake.Sent()) != 0 {
+			t.Errorf("%s: %s (%s), sent %d and %d times", kind, o.State, o.Error, p.sent, len(w.Fake.Sent()))
+		}
+	}
+}
+
+// busy stages and releases nothing for now.
+type busy struct{ provider.Sender }
+
+func (busy) Release(context.Context, provider.Staged) (provider.Sent, error) {
+	return provider.Sent{}, errLater
+}
+
+// strict releases what it staged itself.
+type strict struct{ *postman }
+
+func (s *strict) Release(ctx context.Context, st provider.Staged) (provider.Sent, error) {
+	if s.staged == 0 {
+		return provider.Sent{}, fmt.Errorf("%w: this is none of mine", provider.ErrNotSent)
+	}
+	return s.postman.Release(ctx, st)
 }
