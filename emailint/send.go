@@ -206,7 +206,11 @@ func (e *Engine) dispatch(ctx context.Context, org string, row state.Outgoing) (
 	}
 	s, err := e.sendsBy(ctx, c)
 	if errors.Is(err, errNotNow) {
-		return e.step(ctx, row, row.State, state.Step{Error: err.Error(), NextTry: e.o.Now().Add(patience[0])})
+		wait := patience[0]
+		if row.State == state.OutUnknown {
+			wait = 24 * time.Hour
+		}
+		return e.step(ctx, row, row.State, state.Step{Error: err.Error(), NextTry: e.o.Now().Add(wait)})
 	}
 	if err != nil {
 		// Postponed, so that it doesn't stand in the way of others.

@@ -66,6 +66,12 @@ func (c *connection) patient(ctx context.Context, wait time.Duration) bool {
 	return true
 }
 
+// bye takes leave, without much patience: nothing depends on the answer.
+func (c *connection) bye() {
+	c.conn.timeout = min(c.conn.timeout, settle)
+	_ = c.Quit()
+}
+
 func (c *connection) end() {
 	c.stop()
 	c.conn.Close()

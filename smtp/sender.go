@@ -120,15 +120,18 @@ func (s *Sender) Release(ctx context.Context, st provider.Staged) (provider.Sent
 	if err != nil {
 		return provider.Sent{}, err
 	}
-	_ = c.Quit() // the mail is accepted: whatever happens now changes nothing
+	c.bye() // the mail is accepted: whatever happens now changes nothing
 	return provider.Sent{MessageID: message.ParseHeader(st.Raw).MessageID, Response: response}, nil
 }
 
 func (c *connection) send(ctx context.Context, st provider.Staged, last time.Duration) (string, error) {
 	header, _, _ := bytes.Cut(st.Raw, []byte("\r\n\r\n"))
-	addresses := append([]string{st.Options.From}, st.Options.Recipients...)
-	for i, a := range addresses {
-		addresses[i] = asciiDomain(a)
+	addresses := []string{asciiDomain(st.Options.From)}
+	var recipients []string // as they were given, each once: not every server looks
+	for _, r := range st.Options.Recipients {
+		if a := asciiDomain(r); !slices.Contains(addresses[1:], a) {
+			addresses, recipients = append(addresses, a), append(recipients, r)
+		}
 	}
 	wide := !isASCII(string(header)) || slices.ContainsFunc(addresses, func(a string) bool { return !isASCII(a) })
 	if ok, _ := c.Extension("SMTPUTF8"); wide && !ok {
@@ -156,7 +159,7 @@ func (c *connection) send(ctx context.Context, st provider.Staged, last time.Dur
 		if !ok {
 			return "", refused("a recipient", err)
 		}
-		r := Rejection{Recipient: st.Options.Recipients[i], Temporary: code < 500, Code: code, Enhanced: enhanced, Reply: text}
+		r := Rejection{Recipient: recipients[i], Temporary: code < 500, Code: code, Enhanced: enhanced, Reply: text}
 		// One refused for good makes the whole permanent; its code is the one to show.
 		if len(out.Rejected) == 0 || (out.Temporary && !r.Temporary) {
 			out.Temporary, out.Code, out.Enhanced, out.Err = r.Temporary, code, enhanced, err
@@ -165,8 +168,8 @@ func (c *connection) send(ctx context.Context, st provider.Staged, last time.Dur
 	}
 	if len(out.Rejected) > 0 {
 		_ = c.Reset()
-		_ = c.Quit()
-		out.What = fmt.Sprintf("%d of %d recipients", len(out.Rejected), len(st.Options.Recipients))
+		c.bye()
+		out.What = fmt.Sprintf("%d of %d recipients", len(out.Rejected), len(recipients))
 		return "", &out
 	}
 	w, err := c.Data()
@@ -217,7 +220,7 @@ func (s *Sender) Test(ctx context.Context) error {
 	if err := c.Reset(); err != nil {
 		return failed(StepSender, err)
 	}
-	_ = c.Quit()
+	c.bye()
 	return nil
 }
 

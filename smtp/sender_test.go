@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -72,6 +73,28 @@ func TestReleaseSendsExactlyTheBytes(t *testing.T) {
 	}
 	if got := s.deliveries()[0].Raw; !bytes.Equal(got, raw) {
 		t.Errorf("got %q\nwant %q", got, raw)
+	}
+}
+
+// Who is named in To and in Bcc gets the mail once: not every server looks.
+func TestRecipientTwice(t *testing.T) {
+	s := newServer(t, smtp.TLS, nil)
+	sender, err := smtp.New(s.config(smtp.TLS))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := options
+	o.Recipients = []string{"ada@sender.example", "Ada@sender.example", "ada@Sender.Example", "carl@sender.example", "ada@sender.example"}
+	st, err := sender.Stage(t.Context(), raw, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sender.Release(t.Context(), st); err != nil {
+		t.Fatal(err)
+	}
+	// Only the server knows whether Ada and ada are one.
+	if got, want := s.deliveries()[0].Recipients, []string{"ada@sender.example", "Ada@sender.example", "carl@sender.example"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 

@@ -87,7 +87,7 @@ func (m *maker) special() event {
 		}
 		switch m.IntN(4) {
 		case 0, 1:
-			return several{{0, stumble{1 + m.IntN(14)}}, {time.Second, s}, {11 * time.Minute, m.outbox()}}
+			return several{{0, stumble{1 + m.IntN(14)}}, {time.Second, s}, {25 * time.Minute, m.outbox()}}
 		case 2:
 			return several{{0, oddity{s.box, "limits the rate", 1}}, {time.Second, s}, {5 * time.Minute, m.outbox()}, {12 * time.Minute, m.outbox()}}
 		}

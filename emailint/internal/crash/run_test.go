@@ -109,7 +109,7 @@ func lives(t *testing.T, p providertest.Personality, stop *failpoint.Stop) (pict
 					t.Error(err)
 				}
 			}
-			time.Sleep(15 * time.Minute)
+			time.Sleep(30 * time.Minute) // who sends bytes is given up after 24
 		})
 	}
 	// Run alone has brought it to its end.
