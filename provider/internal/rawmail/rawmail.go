@@ -55,6 +55,10 @@ type Field struct{ Name, Value string }
 // Prepare writes the header by which a service sends: recipients that are named nowhere else become Bcc, and who is named there without being a recipient is
 // refused. Fields of our own are put in, in place of those that have their names.
 func Prepare(raw []byte, o provider.SendOptions, service string, own ...Field) ([]byte, error) {
+	head, body := SplitHeader(raw)
+	if !plain(head, body) {
+		return nil, errors.New("the message's header has a lone CR or NUL, which services take for different things")
+	}
 	e := message.ParseHeader(raw)
 	if len(e.From) != 1 || e.From[0].Key != message.AddressKey(o.From) {
 		return nil, errors.New("the message says in From that it is somebody else's than who sends it")
@@ -66,7 +70,7 @@ func Prepare(raw []byte, o provider.SendOptions, service string, own ...Field) (
 	for _, list := range [][]message.Address{e.To, e.Cc} {
 		for _, a := range list {
 			_, wanted := hidden[a.Key]
-			if (a.Key != "" || strings.Contains(a.Addr, "@")) && !wanted {
+			if (a.Key != "" || strings.Contains(a.Addr, "@") || strings.Contains(a.Addr, "=?")) && !wanted {
 				return nil, fmt.Errorf("the message names somebody in To or Cc who is not among its recipients, and %s would send to them", service)
 			}
 			if wanted {
@@ -92,10 +96,15 @@ func Prepare(raw []byte, o provider.SendOptions, service string, own ...Field) (
 			b.WriteString(f.Name + ": " + f.Value + "\r\n")
 		}
 	}
-	head, body := SplitHeader(raw)
 	writeFields(&b, head, func(name string) bool { return !slices.Contains(replaced, name) })
 	b.Write(body)
 	return b.Bytes(), nil
+}
+
+// plain reports whether everybody sees the same lines in a header, and its end in the same place.
+func plain(head, body []byte) bool {
+	end, _, _ := bytes.Cut(body, []byte("\n"))
+	return bytes.Count(head, []byte("\r")) == bytes.Count(head, []byte("\r\n")) && bytes.IndexByte(head, 0) < 0 && len(end) <= 1
 }
 
 // SplitHeader cuts before the empty line.

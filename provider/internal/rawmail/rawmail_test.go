@@ -137,3 +137,27 @@ func FuzzCut(f *testing.F) {
 		}
 	})
 }
+
+// Where services may see another field, or another recipient, than we do nothing is sent.
+func TestPrepareAmbiguous(t *testing.T) {
+	for name, header := range map[string]string{
+		"a lone CR":                  "To: ada@x.example\r\nSubject: a\rBcc: evil@x.example\r\n\r\n",
+		"a lone CR at the end":       "To: ada@x.example\r\nSubject: a\r\r\nBcc: evil@x.example\r\n\r\n",
+		"an end that is none":        "To: ada@x.example\r\n\r\r\nBcc: evil@x.example\r\n\r\n",
+		"NUL":                        "To: ada@x.example\r\nSubject: a\x00\r\n\r\n",
+		"an address in encoded word": "To: ada@x.example, =?utf-8?q?evil=40x.example?=\r\n\r\n",
+	} {
+		if got, err := rawmail.Prepare([]byte("From: me@acme.example\r\n"+header+"x\r\n"), options("ada@x.example"), "It"); err == nil {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	for name, header := range map[string]string{
+		"lines that end in LF":      "To: ada@x.example\nSubject: a\n\n",
+		"nobody in To":              "To: undisclosed-recipients:;\r\n\r\n",
+		"a name in an encoded word": "To: =?utf-8?q?Ada_=40work?= <ada@x.example>\r\n\r\n",
+	} {
+		if _, err := rawmail.Prepare([]byte("From: me@acme.example\n"+header+"x\r\n"), options("ada@x.example"), "It"); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
