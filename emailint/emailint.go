@@ -135,6 +135,8 @@ type Engine struct {
 	health health
 	lists  health // how the lists of changes are that hosts keep
 	away   turnedAway
+
+	unheard unheard
 }
 
 // Format implements fmt.Formatter for every verb: an engine holds keys and secrets, and does not print.

@@ -18,6 +18,7 @@ func (e *Engine) Outbox(ctx context.Context) error {
 	} else if err != nil {
 		return err
 	}
+	e.unheard.tell(ctx)
 	rows, err := e.o.State.OutboxDue(ctx, "", e.o.Now(), outboxPage)
 	if err == nil {
 		err = e.dispatchAll(ctx, rows)
@@ -111,6 +112,7 @@ func (o *outboxes) start(ctx context.Context) (found bool, err error) {
 	} else if err != nil {
 		return false, err
 	}
+	e.unheard.tell(ctx)
 	// Enough that those at which somebody is leave room for others.
 	const page = 4 * outboxMailboxes * state.OutboxTurn
 	rows, err := e.o.State.OutboxDue(ctx, "", e.o.Now(), page)

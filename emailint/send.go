@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/intellicon/email-integration/emailint/crm"
@@ -296,6 +297,7 @@ func (e *Engine) sent(ctx context.Context, org string, row state.Outgoing, sent 
 		stepped, err = e.o.State.OutboxStep(context.WithoutCancel(ctx), org, row.Key, state.OutUnknown, state.OutSent, step)
 	}
 	if err != nil {
+		e.unheard.add(row, err, func(ctx context.Context) { _, _ = e.sent(ctx, org, row, sent) })
 		return row, err
 	}
 	row = stepped
@@ -327,7 +329,40 @@ func (e *Engine) unsent(ctx context.Context, row state.Outgoing, cause error) (s
 			return e.step(ctx, now, to, step)
 		}
 	}
+	if err != nil && row.State == state.OutSending {
+		e.unheard.add(row, err, func(ctx context.Context) { _, _ = e.unsent(ctx, row, cause) })
+	}
 	return stepped, err
+}
+
+// unheard is what became of releases and could not be stored, as the state did not answer: we know, and who looks may never.
+type unheard struct {
+	mu sync.Mutex                       // guards what is below
+	of map[string]func(context.Context) // by organisation and key
+}
+
+// add keeps what is to be told again, unless the state's error says that nobody wants to know.
+func (u *unheard) add(row state.Outgoing, err error, tell func(context.Context)) {
+	if errors.Is(err, state.ErrStale) || errors.Is(err, state.ErrNotFound) {
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.of == nil {
+		u.of = map[string]func(context.Context){}
+	}
+	u.of[row.Org+"\x00"+row.Key] = tell
+}
+
+// tell tells all of it again.
+func (u *unheard) tell(ctx context.Context) {
+	u.mu.Lock()
+	all := u.of
+	u.of = nil
+	u.mu.Unlock()
+	for _, f := range all {
+		f(ctx)
+	}
 }
 
 func (e *Engine) lookup(ctx context.Context, org string, row state.Outgoing, s provider.Sender, st stagedRecord, cause error) (state.Outgoing, error) {

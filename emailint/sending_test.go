@@ -381,3 +381,39 @@ func (s *strict) Release(ctx context.Context, st provider.Staged) (provider.Sent
 	}
 	return s.postman.Release(ctx, st)
 }
+
+// hanging is a state that stores nothing of what became of releases while it hangs.
+type hanging struct {
+	state.Store
+	hangs *bool
+}
+
+func (s hanging) OutboxStep(ctx context.Context, org, key string, from, to state.OutState, st state.Step) (state.Outgoing, error) {
+	if *s.hangs && from == state.OutSending {
+		return state.Outgoing{}, errors.New("the database is gone for a moment")
+	}
+	return s.Store.OutboxStep(ctx, org, key, from, to, st)
+}
+
+// A database that is away for a moment, when a mail was just sent, does not make its outcome unknown: nobody else could find it out.
+func TestOutcomeWhileTheStateIsAway(t *testing.T) {
+	for name, release := range map[string]func(context.Context) error{
+		"sent": nil, "not sent": func(context.Context) error { return errLater },
+	} {
+		hangs := true
+		p := &postman{release: release}
+		w := posting(t, p, emailinttest.WithOptions(func(o *emailint.Options) { o.State = hanging{o.State, &hangs} }))
+		if s := post(t, w); s.State != state.OutSending {
+			t.Errorf("%s: %+v", name, s)
+		}
+		p.release = nil
+		outbox(t, w, time.Minute)
+		hangs = false
+		for range 3 {
+			outbox(t, w, time.Hour)
+		}
+		if o := posted(t, w); o.State != state.OutSent || p.sent != 1 {
+			t.Errorf("%s: %s (%s), sent %d times", name, o.State, o.Error, p.sent)
+		}
+	}
+}
