@@ -205,7 +205,12 @@ func (e *Engine) dispatch(ctx context.Context, org string, row state.Outgoing) (
 	if err := ctx.Err(); err != nil {
 		return row, err
 	}
-	s, err := e.sendsBy(ctx, c)
+	var s provider.Sender
+	if c.State == state.Paused && (row.State == state.OutQueued || row.State == state.OutStaged) {
+		err = fmt.Errorf("%w: it is paused", errNotNow)
+	} else {
+		s, err = e.sendsBy(ctx, c)
+	}
 	if errors.Is(err, errNotNow) {
 		wait := patience[0]
 		if row.State == state.OutUnknown {

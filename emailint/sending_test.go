@@ -153,6 +153,33 @@ func TestDisconnectedWhileItWaits(t *testing.T) {
 	}
 }
 
+// What is to be sent from a mailbox that is paused waits, also where mail goes by the organisation's own server.
+func TestPausedMailboxDoesNotSend(t *testing.T) {
+	p := &postman{}
+	w := posting(t, p)
+	set := func(s state.ConnState) {
+		t.Helper()
+		if err := w.State.SetState(t.Context(), emailinttest.Org, w.Connection.ID, s, "by its user"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(state.Paused)
+	if s := post(t, w); s.State != state.OutQueued || s.Error == "" {
+		t.Errorf("%+v", s)
+	}
+	for range 50 {
+		outbox(t, w, time.Hour)
+	}
+	set(state.Connected)
+	if p.staged != 0 {
+		t.Errorf("staged %d times", p.staged)
+	}
+	outbox(t, w, 10*time.Minute)
+	if o := posted(t, w); o.State != state.OutSent {
+		t.Errorf("%s: %s", o.State, o.Error)
+	}
+}
+
 // A server that asks for years is asked again in a day.
 func TestSlipOfAMailServer(t *testing.T) {
 	p := &postman{release: func(context.Context) error {
