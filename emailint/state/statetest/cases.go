@@ -410,6 +410,30 @@ var cases = []testCase{
 		h.equal("aliases", len(copied.Aliases), 2)
 		h.equal("delivered", len(h.undelivered()), 1)
 	}},
+	{"OutboxFence", "a step that claims is taken only from where the row was read, and what was looked up is sent where a copy was found", func(h *house) {
+		l := h.claim(h.connect("u").ID)
+		o, _, err := h.s.OutboxAdd(h.Context(), org, state.Outgoing{Key: "k", Connection: l.Connection, Raw: []byte("mail"), Created: start, NextTry: start,
+			Value: state.EmailValue{MessageID: "ours", Fingerprint: "finger-id-of-1", Links: []linker.Link{ada}, Holder: true},
+			Row:   state.Row{Fate: state.FateLinked, Participants: []state.Hash{"hash-of-ada"}}, Change: 1})
+		h.ok(err)
+		former := o
+		for n, to := range []state.OutState{state.OutQueued, state.OutStaged, state.OutSending, state.OutStaged} {
+			next := start.Add(time.Duration(n+1) * time.Minute)
+			if n > 0 {
+				_, err = h.s.OutboxStep(h.Context(), org, "k", o.State, to, state.Step{Claim: true, Was: former.NextTry, NextTry: next})
+				h.is(err, state.ErrStale)
+			}
+			former = o
+			o, err = h.s.OutboxStep(h.Context(), org, "k", o.State, to, state.Step{Claim: true, Was: o.NextTry, NextTry: next})
+			h.ok(err)
+			h.equal("state", o.State, to)
+			h.equal("next try", o.NextTry.Equal(next), true)
+		}
+		h.import1(l, "1", ada)
+		o, err = h.s.OutboxStep(h.Context(), org, "k", state.OutStaged, state.OutSending, state.Step{Claim: true, Was: o.NextTry, Lookup: true})
+		h.ok(err)
+		h.equal("it was sent", o.State, state.OutSent)
+	}},
 	{"ThreadOfWhatLeft", "a word on the thread of an email holds for its thread also when its last copy left while it linked to nothing, whatever id is named", func(h *house) {
 		for n, named := range []func(e int64) state.Correction{
 			func(e int64) state.Correction { return state.Correction{Email: e} },
