@@ -84,7 +84,8 @@ func (e *Engine) TakeOver(ctx context.Context) error {
 	return nil
 }
 
-// Run works on due mailboxes until ctx ends, and returns after the last worker has. Several processes may run on one state.
+// Run works on due mailboxes until ctx ends, and returns after the last worker has: a mail that is being released has ten seconds, and what became of it is
+// looked up for a minute at most. Several processes may run on one state.
 // Mailboxes that waited for the operator (state.Misconfigured) are tried again at its start.
 func (e *Engine) Run(ctx context.Context) error {
 	var wg sync.WaitGroup

@@ -47,6 +47,25 @@ func releasing(st provider.Staged) time.Duration {
 	return 12*time.Minute + time.Duration(len(st.Raw)/100_000)*time.Second
 }
 
+// linger returns a context that ends ten seconds after ctx: what is done once, and whose answer decides what is known of it, is not cut off at once where a
+// host stops, or a browser goes away.
+func linger(ctx context.Context) (context.Context, context.CancelFunc) {
+	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		timer := time.NewTimer(10 * time.Second)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			cancel()
+		case <-out.Done():
+		}
+	})
+	return out, func() {
+		stop()
+		cancel()
+	}
+}
+
 // looking is how long a look-up that failed waits for the next.
 const looking = 10 * time.Minute
 
@@ -66,7 +85,7 @@ type stagedRecord struct {
 // Send stores the message, sends it, and links it. An error means that nothing was stored, or that the state did not say whether it was: then the same
 // call again tells. After that the outcome is in
 // Sending.State: sent; failed; staged or queued when it is tried again by Run; sending while somebody is at it; unknown when the answer was lost and nobody can
-// say, in which case it is never sent again blindly. A second call with the same Key returns what became of the first.
+// say, in which case it is never sent again blindly. Where ctx ends while the mail is being released, its answer is waited for, for some seconds. A second call with the same Key returns what became of the first.
 func (e *Engine) Send(ctx context.Context, org string, m Outgoing) (Sending, error) {
 	if m.Key == "" {
 		return Sending{}, errors.New("emailint: sending: the idempotency key is missing")
@@ -270,9 +289,11 @@ func (e *Engine) dispatch(ctx context.Context, org string, row state.Outgoing) (
 		return row, err
 	}
 	// It ends well before another worker gives us up: two never release at the same time.
-	rctx, cancel := context.WithTimeout(ctx, within)
+	lctx, end := linger(ctx)
+	rctx, cancel := context.WithTimeout(lctx, within)
 	sent, err := s.Release(rctx, staged.Staged)
 	cancel()
+	end()
 	var action *provider.NeedsAction
 	switch {
 	case err == nil:

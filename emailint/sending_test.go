@@ -444,3 +444,69 @@ func TestOutcomeWhileTheStateIsAway(t *testing.T) {
 		}
 	}
 }
+
+// A host that stops, or whose browser goes away, in the middle of a release gets to know what became of it: by SMTP nobody could find out later.
+func TestStoppedWhileItIsReleased(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	p := &postman{release: func(ctx context.Context) error {
+		cancel()
+		return ctx.Err()
+	}}
+	w := posting(t, p)
+	s, err := w.Engine.Send(ctx, emailinttest.Org, emailint.Outgoing{Connection: w.Connection.ID, Key: "k", From: emailinttest.Owner,
+		Recipients: []string{"ada@customer.example"}, Raw: outgoing})
+	if err != nil || s.State != state.OutSent || p.sent != 1 {
+		t.Errorf("%+v, %v, sent %d times", s, err, p.sent)
+	}
+	// One that never ends is cut off all the same.
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		p := &postman{release: func(ctx context.Context) error {
+			cancel()
+			<-ctx.Done()
+			return fmt.Errorf("%w: %w: %w", provider.ErrNotSent, provider.ErrTryLater, ctx.Err())
+		}}
+		w := posting(t, p, emailinttest.WithClock(time.Now))
+		begun := time.Now()
+		s, err := w.Engine.Send(ctx, emailinttest.Org, emailint.Outgoing{Connection: w.Connection.ID, Key: "k", From: emailinttest.Owner,
+			Recipients: []string{"ada@customer.example"}, Raw: outgoing})
+		if took := time.Since(begun); err != nil || s.State != state.OutStaged || took > time.Minute {
+			t.Errorf("%+v, %v after %v", s, err, took)
+		}
+	})
+}
+
+// stopping is a state whose process is told to stop when a copy is about to be filed.
+type stopping struct {
+	state.Store
+	stop *func()
+}
+
+func (s stopping) CopyStep(ctx context.Context, org, key string, from, to state.CopyState, st state.CopyStep) error {
+	err := s.Store.CopyStep(ctx, org, key, from, to, st)
+	if to == state.CopyTried {
+		(*s.stop)()
+	}
+	return err
+}
+
+// A process that is told to stop when it files a copy in Sent files it: it is not tried again.
+func TestStoppedWhileACopyIsFiled(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stop := func() { cancel() }
+	w := emailinttest.New(t, emailinttest.WithOptions(func(o *emailint.Options) { o.State = stopping{o.State, &stop} }))
+	w.Fake.NoSentCopy(true)
+	send(t, w)
+	w.Advance(time.Hour)
+	_ = w.Engine.Outbox(ctx)
+	for range 10 {
+		outbox(t, w, time.Hour)
+	}
+	o, err := w.State.OutboxGet(t.Context(), emailinttest.Org, "k")
+	if n := len(w.Fake.Look("out@x")); err != nil || n != 1 || o.Copy != state.CopyFound && o.Copy != state.CopyFiled {
+		t.Errorf("%d copies, copy %q (%s), %v", n, o.Copy, o.CopyError, err)
+	}
+}

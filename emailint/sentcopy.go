@@ -128,7 +128,9 @@ func (e *Engine) copy(ctx context.Context, row state.Outgoing, shut map[int64]ti
 	if err := step(state.CopyTried, state.CopyStep{NextTry: e.o.Now().Add(copyGrace)}); err != nil {
 		return err // another worker is at it
 	}
-	if _, err := filer.FileSent(ctx, row.Raw, row.Created); err != nil {
+	lctx, end := linger(ctx)
+	defer end()
+	if _, err := filer.FileSent(lctx, row.Raw, row.Created); err != nil {
 		return later(err)
 	}
 	return step(state.CopyFiled, state.CopyStep{})
