@@ -326,7 +326,7 @@ var teeth = []tooth{
 		edits: []edit{{decideGo, `live := !w.env.Sent && !w.row.Sent && !w.env.Received.Before(d.ConnectedAt)`, `live := !w.env.Sent && !w.row.Sent`}}},
 
 	{rule: "18b", quick: true, profile: "half sent", seeds: 150, off: "the outcome of a send is not looked up", promise: "R9",
-		edits: []edit{{sendGo, `out, sent, err := s.Lookup(lctx, st)`, `out, sent, err := provider.OutcomeNotSent, provider.Sent{}, lctx.Err()`}}},
+		edits: []edit{{sendGo, `out, sent, err := s.Lookup(lctx, st.Staged)`, `out, sent, err := provider.OutcomeNotSent, provider.Sent{}, lctx.Err()`}}},
 	{rule: "18c", quick: true, profile: "half sent", seeds: 150, off: "a copy in Sent is filed again where the first time had no answer", promise: "R9",
 		edits: []edit{{copyGo, `case row.Copy == state.CopyTried:`, `case false:`}}},
 
