@@ -190,6 +190,7 @@ func sending(row state.Outgoing) Sending {
 // ctx has ended: what happened is to be known.
 func (e *Engine) step(ctx context.Context, row state.Outgoing, to state.OutState, s state.Step) (state.Outgoing, error) {
 	s.Claim, s.Was = true, row.NextTry
+	s.Error = s.Error[:min(len(s.Error), 1000)] // a service may say much
 	stepped, err := e.o.State.OutboxStep(context.WithoutCancel(ctx), row.Org, row.Key, row.State, to, s)
 	if err != nil {
 		return row, err
@@ -231,11 +232,14 @@ func (e *Engine) dispatch(ctx context.Context, org string, row state.Outgoing) (
 		s, err = e.sendsBy(ctx, c)
 	}
 	if errors.Is(err, errNotNow) {
-		wait := patience[0]
-		if row.State == state.OutUnknown {
+		to, wait := row.State, patience[0]
+		if to == state.OutSending && c.State == state.Disconnected {
+			to = state.OutUnknown // nobody can look
+		}
+		if to == state.OutUnknown {
 			wait = 24 * time.Hour
 		}
-		return e.step(ctx, row, row.State, state.Step{Error: err.Error(), NextTry: e.o.Now().Add(wait)})
+		return e.step(ctx, row, to, state.Step{Error: err.Error(), NextTry: e.o.Now().Add(wait)})
 	}
 	if err != nil {
 		// Postponed, so that it doesn't stand in the way of others.
@@ -341,7 +345,7 @@ func (e *Engine) unsent(ctx context.Context, row state.Outgoing, cause error) (s
 	switch {
 	case errors.As(cause, &limit):
 		to, step.NextTry = state.OutQueued, e.o.Now().Add(min(max(limit.RetryAfter, time.Minute), longest))
-	case errors.As(cause, &action), errors.Is(cause, provider.ErrTryLater), !errors.Is(cause, provider.ErrNotSent):
+	case errors.As(cause, &action), errors.Is(cause, provider.ErrTryLater), !errors.Is(cause, provider.ErrNotSent) && !errors.Is(cause, provider.ErrUnsupported):
 		to, step.NextTry = state.OutQueued, e.o.Now().Add(time.Minute<<min(row.Tries, 8))
 	}
 	if row.State == state.OutSending && to == state.OutQueued {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -508,5 +509,52 @@ func TestStoppedWhileACopyIsFiled(t *testing.T) {
 	o, err := w.State.OutboxGet(t.Context(), emailinttest.Org, "k")
 	if n := len(w.Fake.Look("out@x")); err != nil || n != 1 || o.Copy != state.CopyFound && o.Copy != state.CopyFiled {
 		t.Errorf("%d copies, copy %q (%s), %v", n, o.Copy, o.CopyError, err)
+	}
+}
+
+// What a sender can't do is not asked for again and again: the mail failed, and says why, in so many words.
+func TestWhatASenderCannotDo(t *testing.T) {
+	p := &postman{stage: func() error { return fmt.Errorf("%w: %s", provider.ErrUnsupported, strings.Repeat("no ", 100_000)) }}
+	w := posting(t, p)
+	if s := post(t, w); s.State != state.OutFailed || s.Error == "" || len(s.Error) > 1000 {
+		t.Errorf("%s: %d bytes of error", s.State, len(s.Error))
+	}
+}
+
+// organisation is a mail server of an organisation's settings.
+type organisation struct{ *postman }
+
+func (organisation) Test(context.Context) error { return nil }
+
+// A mail that was being sent when its worker died, and whose mailbox is disconnected since, is unknown: nobody can look.
+func TestDisconnectedWhileItIsSent(t *testing.T) {
+	p := &postman{}
+	settings := emailint.DefaultSettings()
+	settings.SMTP = emailint.SMTP{Host: "mail.example.com", Encryption: emailint.TLS, FromAddress: emailinttest.Owner}
+	hangs := true
+	var options emailint.Options
+	w := emailinttest.New(t, emailinttest.WithSettings(settings), emailinttest.WithOptions(func(o *emailint.Options) {
+		o.Sender, o.SMTP = nil, func(emailint.SMTP) (emailint.SMTPServer, error) { return organisation{p}, nil }
+		options = *o
+		o.State = hanging{o.State, &hangs}
+	}))
+	if s := post(t, w); s.State != state.OutSending || p.sent != 1 {
+		t.Fatalf("%+v, sent %d times", s, p.sent)
+	}
+	another, err := emailint.New(options) // knows nothing of it
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := another.Disconnect(t.Context(), emailinttest.Org, w.Connection.ID); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		w.Advance(time.Hour)
+		if err := another.Outbox(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if o := posted(t, w); o.State != state.OutUnknown || p.sent != 1 {
+		t.Errorf("%s (%s), sent %d times", o.State, o.Error, p.sent)
 	}
 }
