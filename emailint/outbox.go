@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/internal/panics"
 )
 
 // Outbox works once on some of what is due, a few of each mailbox: messages to send or to look up, copies to file in Sent, one after the other. Run does so
@@ -49,7 +50,7 @@ func (e *Engine) dispatchAll(ctx context.Context, rows []state.Outgoing) error {
 			continue // another worker was at it
 		}
 		if err == nil {
-			_, err = e.dispatch(ctx, row.Org, row)
+			err = panics.Caught(ctx, e.o.Logger, "sending", func() error { _, err := e.dispatch(ctx, row.Org, row); return err })
 		}
 		if err != nil && !errors.Is(err, state.ErrStale) && !errors.Is(err, state.ErrNotFound) { // erased meanwhile
 			errs = append(errs, fmt.Errorf("sending %s: %w", due.Key, err))

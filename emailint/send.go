@@ -225,7 +225,7 @@ func (e *Engine) dispatch(ctx context.Context, org string, row state.Outgoing) (
 	if err := ctx.Err(); err != nil {
 		return row, err
 	}
-	var s provider.Sender
+	var s guardedSender
 	if c.State == state.Paused && (row.State == state.OutQueued || row.State == state.OutStaged) {
 		err = fmt.Errorf("%w: it is paused", errNotNow)
 	} else {
@@ -257,7 +257,7 @@ func (e *Engine) dispatch(ctx context.Context, org string, row state.Outgoing) (
 			return row, err
 		}
 		sctx, cancel := context.WithTimeout(ctx, until/2)
-		staged.By = fmt.Sprintf("%T", s)
+		staged.By = s.kind()
 		staged.Staged, err = s.Stage(sctx, row.Raw, opts)
 		cancel()
 		if err != nil {
@@ -274,7 +274,7 @@ func (e *Engine) dispatch(ctx context.Context, org string, row state.Outgoing) (
 	if err := json.Unmarshal(row.Staged, &staged); err != nil {
 		return row, err
 	}
-	if row.State == state.OutStaged && staged.By != fmt.Sprintf("%T", s) && !staged.Looked {
+	if row.State == state.OutStaged && staged.By != s.kind() && !staged.Looked {
 		// The host sends otherwise than it did, and nothing was sent yet.
 		if row, err = e.step(ctx, row, state.OutQueued, state.Step{Error: row.Error, NextTry: e.o.Now()}); err != nil {
 			return row, err
@@ -395,7 +395,7 @@ func (u *unheard) tell(ctx context.Context) {
 	}
 }
 
-func (e *Engine) lookup(ctx context.Context, org string, row state.Outgoing, s provider.Sender, st stagedRecord, cause error) (state.Outgoing, error) {
+func (e *Engine) lookup(ctx context.Context, org string, row state.Outgoing, s guardedSender, st stagedRecord, cause error) (state.Outgoing, error) {
 	lctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
 	out, sent, err := s.Lookup(lctx, st.Staged)

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/internal/panics"
 	"github.com/intellicon/email-integration/internal/power"
 	"github.com/intellicon/email-integration/provider"
 )
@@ -18,11 +20,38 @@ import (
 func (e *Engine) DefaultSender(c Connection) provider.Sender { return defaultSender{e, c} }
 
 // sendsBy is what sends for a connection.
-func (e *Engine) sendsBy(ctx context.Context, c Connection) (provider.Sender, error) {
+func (e *Engine) sendsBy(ctx context.Context, c Connection) (s guardedSender, err error) {
+	s.log = e.o.Logger
 	if e.o.Sender == nil {
-		return e.DefaultSender(c), e.notNow(c)
+		s.to = e.DefaultSender(c)
+		return s, e.notNow(c)
 	}
-	return e.o.Sender(ctx, c)
+	err = panics.Caught(ctx, s.log, "Options.Sender", func() (err error) { s.to, err = e.o.Sender(ctx, c); return err })
+	return s, err
+}
+
+// guardedSender makes an error of a panic: it is of one mail, and no guarantee that it was not sent.
+type guardedSender struct {
+	to  provider.Sender
+	log *slog.Logger
+}
+
+// kind tells senders apart.
+func (s guardedSender) kind() string { return fmt.Sprintf("%T", s.to) }
+
+func (s guardedSender) Stage(ctx context.Context, raw []byte, o provider.SendOptions) (out provider.Staged, err error) {
+	err = panics.Caught(ctx, s.log, "Stage", func() (err error) { out, err = s.to.Stage(ctx, raw, o); return err })
+	return out, err
+}
+
+func (s guardedSender) Release(ctx context.Context, st provider.Staged) (out provider.Sent, err error) {
+	err = panics.Caught(ctx, s.log, "Release", func() (err error) { out, err = s.to.Release(ctx, st); return err })
+	return out, err
+}
+
+func (s guardedSender) Lookup(ctx context.Context, st provider.Staged) (o provider.Outcome, out provider.Sent, err error) {
+	err = panics.Caught(ctx, s.log, "Lookup", func() (err error) { o, out, err = s.to.Lookup(ctx, st); return err })
+	return o, out, err
 }
 
 var errNotNow = errors.New("the mailbox is not to be signed in to now")

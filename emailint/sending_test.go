@@ -558,3 +558,110 @@ func TestDisconnectedWhileItIsSent(t *testing.T) {
 		t.Errorf("%s (%s), sent %d times", o.State, o.Error, p.sent)
 	}
 }
+
+// A sender that panics is one mail's trouble, not the process's. Who panics in the middle of a release may have sent it.
+func TestPanicOfASender(t *testing.T) {
+	boom := func() { panic("the text of a mail") }
+	for name, c := range map[string]struct {
+		sender *postman
+		open   func() // of Options.Sender
+		want   state.OutState
+	}{
+		"opening":      {sender: &postman{}, open: boom, want: state.OutQueued},
+		"staging":      {sender: &postman{stage: func() error { boom(); return nil }}, want: state.OutQueued},
+		"releasing":    {sender: &postman{release: func(context.Context) error { boom(); return nil }}, want: state.OutUnknown},
+		"looking, too": {sender: &postman{release: func(context.Context) error { boom(); return nil }, lookup: func() provider.Outcome { boom(); return "" }}, want: state.OutSending},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := emailinttest.New(t, emailinttest.WithOptions(func(o *emailint.Options) {
+				o.Sender = func(context.Context, emailint.Connection) (provider.Sender, error) {
+					if c.open != nil {
+						c.open()
+					}
+					return c.sender, nil
+				}
+			}))
+			if s := post(t, w); s.State != c.want || s.Error == "" || strings.Contains(s.Error, "the text") {
+				t.Errorf("%+v", s)
+			}
+			for range 3 {
+				outbox(t, w, time.Hour)
+			}
+			if o := posted(t, w); o.State != c.want || c.sender.sent != 0 {
+				t.Errorf("later %s: %s", o.State, o.Error)
+			}
+			c.open, c.sender.stage = nil, nil
+			outbox(t, w, 24*time.Hour)
+			if o := posted(t, w); c.want == state.OutQueued && o.State != state.OutSent {
+				t.Errorf("mended, it is %s: %s", o.State, o.Error)
+			}
+		})
+	}
+}
+
+// minedSent is a mailbox in whose code for copies there is a bug.
+type minedSent struct {
+	provider.Mailbox
+	provider.SentFiler
+	at string
+}
+
+func (b minedSent) FindSent(ctx context.Context, id string) (provider.ItemID, error) {
+	if b.at == "FindSent" {
+		panic(b.at)
+	}
+	return b.SentFiler.FindSent(ctx, id)
+}
+
+func (b minedSent) Locate(ctx context.Context, id string) ([]provider.Item, error) {
+	if b.at == "Locate" {
+		panic(b.at)
+	}
+	return b.Mailbox.Locate(ctx, id)
+}
+
+func (b minedSent) FileSent(ctx context.Context, raw []byte, at time.Time) (provider.ItemID, error) {
+	if b.at == "FileSent" {
+		panic(b.at)
+	}
+	return b.SentFiler.FileSent(ctx, raw, at)
+}
+
+// A mailbox that panics over a copy is asked again, some times and not at once.
+func TestPanicOverACopy(t *testing.T) {
+	for _, at := range []string{"FindSent", "Locate", "FileSent"} {
+		broken := at
+		p := &postman{}
+		w := posting(t, p, emailinttest.WithOptions(func(o *emailint.Options) {
+			o.Providers = []provider.Provider{&bugged{o.Providers[0], &broken}}
+		}))
+		w.Fake.NoSentCopy(true)
+		post(t, w)
+		w.Advance(time.Hour)
+		if err := w.Engine.Outbox(t.Context()); err != nil {
+			t.Errorf("%s: %v", at, err)
+		}
+		if o := posted(t, w); o.CopyTries != 1 || !strings.Contains(o.CopyError, "panicked") {
+			t.Errorf("%s: copy %q, %d tries: %s", at, o.Copy, o.CopyTries, o.CopyError)
+		}
+		broken = ""
+		outbox(t, w, time.Hour)
+		if o := posted(t, w); at != "FileSent" && o.Copy != state.CopyFiled { // that one may have filed it
+			t.Errorf("%s: mended, copy %q: %s", at, o.Copy, o.CopyError)
+		}
+	}
+}
+
+// bugged is a provider of such mailboxes.
+type bugged struct {
+	provider.Provider
+	at *string
+}
+
+func (p *bugged) Open(ctx context.Context, cred []byte) (provider.Mailbox, error) {
+	b, err := p.Provider.Open(ctx, cred)
+	if err != nil {
+		return nil, err
+	}
+	return minedSent{b, b.(provider.SentFiler), *p.at}, nil
+}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/internal/panics"
 	"github.com/intellicon/email-integration/internal/power"
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
@@ -92,7 +93,10 @@ func (e *Engine) copy(ctx context.Context, row state.Outgoing, shut map[int64]ti
 	if s, _, err := e.settings(ctx, row.Org); err == nil && !s.FileSent || json.Unmarshal(row.Staged, &staged) == nil && staged.ID != "" {
 		return step(state.CopyNone, state.CopyStep{})
 	}
-	box, err := e.open(ctx, c)
+	// A service that makes somebody's code panic is one that could not be asked.
+	guard := func(what string, f func() error) error { return panics.Caught(ctx, e.o.Logger, what, f) }
+	var box provider.Mailbox
+	err = guard("Open", func() (err error) { box, err = e.open(ctx, c); return err })
 	if err != nil {
 		if errors.As(err, new(*provider.SignInError)) {
 			if werr := e.Wake(ctx, row.Org, row.Connection); werr != nil { // the pass counts refusals, and asks the user
@@ -107,7 +111,11 @@ func (e *Engine) copy(ctx context.Context, row state.Outgoing, shut map[int64]ti
 	if !ok {
 		return step(state.CopyNone, state.CopyStep{})
 	}
-	found, err := filer.FindSent(ctx, message.ParseHeader(row.Raw).MessageID)
+	var found provider.ItemID
+	err = guard("FindSent", func() (err error) {
+		found, err = filer.FindSent(ctx, message.ParseHeader(row.Raw).MessageID)
+		return err
+	})
 	switch {
 	case err != nil:
 		return later(err)
@@ -117,7 +125,9 @@ func (e *Engine) copy(ctx context.Context, row state.Outgoing, shut map[int64]ti
 		return later(errors.New("it was to be filed, and the mailbox does not show it"))
 	}
 	// The service may have filed one that the owner moved elsewhere; what lies in the inbox came to him.
-	switch moved, err := box.Locate(ctx, message.ParseHeader(row.Raw).MessageID); {
+	var moved []provider.Item
+	err = guard("Locate", func() (err error) { moved, err = box.Locate(ctx, message.ParseHeader(row.Raw).MessageID); return err })
+	switch {
 	case err != nil:
 		return later(err)
 	case slices.ContainsFunc(moved, func(it provider.Item) bool {
@@ -130,7 +140,7 @@ func (e *Engine) copy(ctx context.Context, row state.Outgoing, shut map[int64]ti
 	}
 	lctx, end := linger(ctx)
 	defer end()
-	if _, err := filer.FileSent(lctx, row.Raw, row.Created); err != nil {
+	if err := guard("FileSent", func() error { _, err := filer.FileSent(lctx, row.Raw, row.Created); return err }); err != nil {
 		return later(err)
 	}
 	return step(state.CopyFiled, state.CopyStep{})
