@@ -34,8 +34,9 @@ var floors = []struct {
 	{"emailint/crm", []string{"message", "linker"}},
 	{"emailint/state", []string{"message", "linker", "provider", "emailint/state"}},
 	{"internal/power", nil}, // how optional interfaces are found
-	{"emailint", []string{"message", "linker", "signature", "provider", "emailint", "internal/power"}},
-	{"emailint/internal/crash", []string{"message", "linker", "provider", "emailint", "internal/failpoint", "internal/power"}},
+	{"internal/panics", nil},
+	{"emailint", []string{"message", "linker", "signature", "provider", "emailint", "internal/power", "internal/panics"}},
+	{"emailint/internal/crash", []string{"message", "linker", "provider", "emailint", "internal/failpoint", "internal/power", "internal/panics"}},
 	{"internal", []string{"message"}},                              // what examples and bench share: an embedded mail server, mbox files
 	{"internal/microsoft", []string{"provider/outlook/graphtest"}}, // what it published, for tests
 	{"internal/killed", []string{"message", "linker", "provider", "emailint"}},
