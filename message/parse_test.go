@@ -107,12 +107,16 @@ func TestParseIsLinear(t *testing.T) {
 		"html parts":                 "Content-Type: multipart/mixed; boundary=b\n\n" + strings.Repeat("--b\nContent-Type: text/html\n\n<p>x\n", 50000),
 		"parameters":                 "Content-Type: text/plain" + strings.Repeat("; a*1*=b", 100000) + "\n\n",
 	} {
-		start := time.Now()
-		checkLaw(t, []byte(raw), message.Parse([]byte(raw)))
-		t.Logf("%s: %v", name, time.Since(start))
+		took := time.Hour
+		for try := 0; try < 3 && took > 10*time.Second; try++ { // a busy machine has a better moment
+			start := time.Now()
+			checkLaw(t, []byte(raw), message.Parse([]byte(raw)))
+			took = min(took, time.Since(start))
+		}
+		t.Logf("%s: %v", name, took)
 		// wall clock: work that grows with the square of its input takes minutes here, and nothing but time shows it
-		if d := time.Since(start); d > 5*time.Second {
-			t.Errorf("%s: %d bytes took %v", name, len(raw), d)
+		if took > 10*time.Second {
+			t.Errorf("%s: %d bytes took %v", name, len(raw), took)
 		}
 	}
 }

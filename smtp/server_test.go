@@ -165,7 +165,7 @@ func newServer(t *testing.T, e smtp.Encryption, change func(*gosmtp.Server)) *se
 func (s *server) config(e smtp.Encryption) smtp.Config {
 	return smtp.Config{
 		Host: "localhost", Port: s.addr.Port, Encryption: e, Username: "me", Password: "s3cret",
-		FromAddress: "me@acme.example", FromName: "Me", Timeout: 5 * time.Second, TLSConfig: &tls.Config{RootCAs: s.roots},
+		FromAddress: "me@acme.example", FromName: "Me", Timeout: time.Minute, TLSConfig: &tls.Config{RootCAs: s.roots},
 	}
 }
 

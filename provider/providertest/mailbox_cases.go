@@ -521,8 +521,8 @@ func caseCancel(ctx context.Context, s *mailboxRun) error {
 			if !errors.Is(err, context.Canceled) && (name != "Profile" || err != nil) {
 				return fmt.Errorf("%s: %v", name, err)
 			}
-		case <-time.After(5 * time.Second):
-			return fmt.Errorf("%s still ran after five seconds", name)
+		case <-time.After(time.Minute): // a busy machine is slow, and who waits for the service never comes
+			return fmt.Errorf("%s still ran after a minute", name)
 		}
 	}
 	return nil

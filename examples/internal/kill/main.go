@@ -5,7 +5,7 @@
 //
 // quickstart runs without a kill first, twice, which must agree. Each round then begins with an empty state: quickstart is started and
 // killed at a random moment after its start-up, and started again, until it finishes by itself. A round in which every kill came too
-// late proves nothing and is begun anew. The seed gives the moments; what the process was at when one came depends on the machine.
+// late, or when nothing was left to do but to compare, proves nothing and is begun anew. The seed gives the moments; what the process was at when one came depends on the machine.
 package main
 
 import (
@@ -16,6 +16,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/intellicon/email-integration/internal/killed"
@@ -30,7 +31,7 @@ func main() {
 
 const (
 	maxLives = 100 // of one round: each does some work, so a round ends long before
-	maxAnew  = 20  // rounds begun anew because no kill hit
+	maxAnew  = 20  // rounds begun anew because no kill hit work
 )
 
 func run(ctx context.Context, args []string) error {
@@ -69,9 +70,9 @@ func run(ctx context.Context, args []string) error {
 		if err != nil {
 			return fmt.Errorf("round %d: %w", round, err)
 		}
-		if len(lives) == 0 {
+		if !slices.ContainsFunc(lives, killed.Life.AtWork) {
 			if anew++; anew > maxAnew {
-				return fmt.Errorf("round %d: no kill hit in %d tries, all came after the end", round, anew)
+				return fmt.Errorf("round %d: no kill hit work in %d tries, all came after its end", round, anew)
 			}
 			continue
 		}
@@ -91,10 +92,7 @@ func run(ctx context.Context, args []string) error {
 		}
 		round++
 	}
-	fmt.Printf("%d rounds, %s; %d rounds begun anew as no kill hit\n", *rounds, &sum, anew)
-	if sum.Working == 0 {
-		return errors.New("no kill hit work: every process had nothing left to do")
-	}
+	fmt.Printf("%d rounds, %s; %d rounds begun anew as no kill hit work\n", *rounds, &sum, anew)
 	if differ > 0 {
 		return fmt.Errorf("%d of %d rounds differ from the uninterrupted run", differ, *rounds)
 	}
