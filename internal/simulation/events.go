@@ -482,9 +482,6 @@ func (e erase) do(h *caller) error {
 	// What was said of a mail that no other mailbox has shown is erased with it; where one shows it meanwhile that may be too late.
 	var torn []int
 	for i, x := range w.truth.Words {
-		if x.Mail.MessageID != "" && was.had(x.Mail) && slices.ContainsFunc(w.truth.Mails, func(m *Mail) bool { return m != x.Mail && m.MessageID == x.Mail.MessageID }) {
-			w.truth.Words[i].Spread = true
-		}
 		if !x.Thread && (was.had(x.Mail) || x.Mail.By == was) && !w.shown(x.Mail) {
 			torn = append(torn, i)
 		}

@@ -20,8 +20,6 @@ const (
 // concerns reports whether a word is about the mail, on it or on its thread.
 func (k *oracle) concerns(w Word, m *Mail) reach {
 	switch {
-	case !w.Thread && w.Mail != m && w.Spread && m.MessageID == w.Mail.MessageID:
-		return perhaps
 	case !w.Thread && w.Mail != m:
 		return no
 	case !w.Thread && w.Torn:

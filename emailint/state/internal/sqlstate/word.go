@@ -1,6 +1,7 @@
 package sqlstate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -14,6 +15,7 @@ type word struct {
 	hash   state.Hash
 	seq    int64 // of the word: all its rows have it, and no other word
 	thread bool
+	of     state.Hash    // the fingerprint of the mail of which it was said; "": of whichever has the Message-ID, or of a thread
 	record linker.Record // zero: it is dropped, or with no restored
 	no     bool
 	back   bool // it was taken back for all mail that leads up to this id, and may hold at others
@@ -30,10 +32,11 @@ func (t *tx) wordsOn(org string, hashes []state.Hash, thread bool) (out []word, 
 			continue
 		}
 		ws, err := list(t, func(s scanner) (w word, err error) {
-			err = s.Scan(&w.record.Kind, &w.record.ID, &w.seq, &w.no, &w.back)
-			w.hash, w.thread = h, thread
+			var of []byte
+			err = s.Scan(&w.record.Kind, &w.record.ID, &w.seq, &of, &w.no, &w.back)
+			w.hash, w.thread, w.of = h, thread, state.Hash(of)
 			return w, err
-		}, `SELECT kind, record, seq, no, back FROM word WHERE org = ? AND hash = ? AND thread = ? ORDER BY kind, record, seq`, org, []byte(h), thread)
+		}, `SELECT kind, record, seq, fingerprint, no, back FROM word WHERE org = ? AND hash = ? AND thread = ? ORDER BY kind, record, seq`, org, []byte(h), thread)
 		if err != nil {
 			return nil, err
 		}
@@ -41,6 +44,11 @@ func (t *tx) wordsOn(org string, hashes []state.Hash, thread bool) (out []word, 
 	}
 	slices.SortStableFunc(out, func(a, b word) int { return int(a.seq - b.seq) })
 	return out, nil
+}
+
+// about leaves out what was said of other mails with the Message-ID of the one that has the fingerprint.
+func about(ws []word, fingerprint state.Hash) []word {
+	return slices.DeleteFunc(ws, func(w word) bool { return w.of != "" && w.of != fingerprint })
 }
 
 // counting leaves out what was taken back for a mail that leads up to the hashes of these rows.
@@ -57,11 +65,11 @@ func counting(ws []word) []word {
 // wordsAbout returns the rows of the words on a record.
 func (t *tx) wordsAbout(org string, r linker.Record) ([]word, error) {
 	return list(t, func(s scanner) (w word, err error) {
-		var hash []byte
-		err = s.Scan(&w.seq, &hash, &w.thread, &w.no, &w.back)
-		w.hash, w.record = state.Hash(hash), r
+		var hash, of []byte
+		err = s.Scan(&w.seq, &hash, &w.thread, &of, &w.no, &w.back)
+		w.hash, w.of, w.record = state.Hash(hash), state.Hash(of), r
 		return w, err
-	}, `SELECT seq, hash, thread, no, back FROM word WHERE org = ? AND kind = ? AND record = ? ORDER BY seq, hash, thread`, org, r.Kind, r.ID)
+	}, `SELECT seq, hash, thread, fingerprint, no, back FROM word WHERE org = ? AND kind = ? AND record = ? ORDER BY seq, hash, thread`, org, r.Kind, r.ID)
 }
 
 // unsay deletes a row.
@@ -70,9 +78,18 @@ func (t *tx) unsay(org string, w word) error {
 	return err
 }
 
-// keptNoMore is lookAgain for the Emails with a Message-ID of which something else was said.
-func (t *tx) keptNoMore(org string, h state.Hash) error {
-	ids, err := list(t, one[int64], `SELECT e.id FROM alias a JOIN email e ON e.id = a.email WHERE a.hash = ? AND e.org = ? AND e.survivor = 0`, []byte(h), org)
+// otherwise keeps what was said of a mail whose header reads otherwise since: which mail that was nobody can tell any more, and it holds for whichever
+// has the Message-ID.
+func (t *tx) otherwise(org string, had, r state.Row) error {
+	if had.MessageID == "" || had.MessageID != r.MessageID || had.Fingerprint == "" || had.Fingerprint == r.Fingerprint {
+		return nil
+	}
+	return t.do(`UPDATE word SET fingerprint = NULL WHERE org = ? AND hash = ? AND NOT thread AND fingerprint = ?`, org, []byte(had.MessageID), []byte(had.Fingerprint))
+}
+
+// keptNoMore is lookAgain for the Emails of which a word was said that is no more.
+func (t *tx) keptNoMore(org string, w word) error {
+	ids, err := list(t, one[int64], `SELECT e.id FROM alias a JOIN email e ON e.id = a.email WHERE a.hash = ? AND e.org = ? AND e.survivor = 0`, []byte(w.hash), org)
 	if err != nil {
 		return err
 	}
@@ -81,6 +98,9 @@ func (t *tx) keptNoMore(org string, h state.Hash) error {
 		return err
 	}
 	for _, e := range es {
+		if w.of != "" && w.of != e.Fingerprint {
+			continue
+		}
 		if err := t.lookAgain(e); err != nil {
 			return err
 		}
@@ -90,8 +110,8 @@ func (t *tx) keptNoMore(org string, h state.Hash) error {
 
 // repeat stores a row with its word's place among the others. Where two of one word meet, that which takes it back stays.
 func (t *tx) repeat(org string, w word) error {
-	err := t.do(`INSERT INTO word (seq, org, hash, thread, kind, record, no, back) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT (org, hash, thread, kind, record, seq) DO UPDATE SET back = word.back OR excluded.back`, w.seq, org, []byte(w.hash), w.thread, w.record.Kind, w.record.ID, w.no, w.back)
+	err := t.do(`INSERT INTO word (seq, org, hash, thread, fingerprint, kind, record, no, back) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (org, hash, thread, kind, record, seq) DO UPDATE SET back = word.back OR excluded.back`, w.seq, org, []byte(w.hash), w.thread, blob(w.of), w.record.Kind, w.record.ID, w.no, w.back)
 	return err
 }
 
@@ -196,7 +216,7 @@ func (t *tx) words(org string, q state.ThreadQuery, out *state.Thread) error {
 	if err != nil {
 		return err
 	}
-	ws = counting(ws)
+	ws = counting(about(ws, cmp.Or(q.Fingerprint, e.Fingerprint)))
 	said, dropped := drop(ws)
 	for _, l := range e.Person {
 		links = say(links, l)
@@ -283,7 +303,7 @@ func (s *Store) Correct(ctx context.Context, org string, c state.Correction) err
 				return err
 			}
 			if len(tops) > 0 {
-				if err := t.pronounce(org, tops, reached, true, c); err != nil {
+				if err := t.pronounce(org, tops, reached, true, whichever, c); err != nil {
 					return err
 				}
 				// A copy of what we sent may be known by another id than that by which it was registered.
@@ -295,8 +315,13 @@ func (s *Store) Correct(ctx context.Context, org string, c state.Correction) err
 				return nil
 			}
 		}
-		if len(es) == 0 {
-			return t.pronounce(org, start, start, false, c)
+		if c.Email == 0 {
+			if of := meant(c.MessageID, rows, es); len(of) > 0 {
+				at := []state.Hash{c.MessageID}
+				if err := t.pronounce(org, at, at, false, of, c); err != nil {
+					return err
+				}
+			}
 		}
 		for _, e := range es {
 			if err := t.correct(org, e, c); err != nil {
@@ -305,6 +330,29 @@ func (s *Store) Correct(ctx context.Context, org string, c state.Correction) err
 		}
 		return nil
 	})
+}
+
+// whichever stands for every mail with the Message-ID, and for that of later, too.
+var whichever = []state.Hash{""}
+
+// meant returns the fingerprints of the mails with a Message-ID, of which these are the rows and these are Emails, that are no Email. Where
+// there is no Email and of some mail nobody knows the fingerprint yet, it is whichever has the id.
+func meant(id state.Hash, rows []state.Row, es []state.Email) (of []state.Hash) {
+	for _, r := range rows {
+		switch {
+		case r.MessageID != id || slices.ContainsFunc(es, func(e state.Email) bool { return e.ID == r.Email || e.Fingerprint == r.Fingerprint }):
+		case r.Fingerprint != "":
+			if !slices.Contains(of, r.Fingerprint) {
+				of = append(of, r.Fingerprint)
+			}
+		case len(es) == 0:
+			return whichever
+		}
+	}
+	if len(of)+len(es) == 0 {
+		return whichever
+	}
+	return of
 }
 
 // copies returns the rows of an Email, and those of its mail that left while it linked to nothing: they are none of its any more, and tell all the same
@@ -332,7 +380,8 @@ func (t *tx) correct(org string, had state.Email, c state.Correction) error {
 	for _, r := range c.Forget {
 		e.Person = slices.DeleteFunc(e.Person, func(p linker.Link) bool { return p.Record == r })
 		for _, h := range e.Aliases {
-			if err := t.do(`DELETE FROM word WHERE org = ? AND hash = ? AND NOT thread AND kind = ? AND record = ?`, org, []byte(h), r.Kind, r.ID); err != nil {
+			if err := t.do(`DELETE FROM word WHERE org = ? AND hash = ? AND NOT thread AND kind = ? AND record = ? AND (fingerprint IS NULL OR fingerprint = ?)`,
+				org, []byte(h), r.Kind, r.ID, blob(e.Fingerprint)); err != nil {
 				return err
 			}
 		}
@@ -367,26 +416,29 @@ func (t *tx) correct(org string, had state.Email, c state.Correction) error {
 	return t.wakeHolders(e.ID)
 }
 
-// pronounce keeps words at some hashes, in place of what was said so far of the mail that they are said of: that stands at all that it reaches.
-func (t *tx) pronounce(org string, hashes, reached []state.Hash, thread bool, c state.Correction) error {
+// pronounce keeps words at some hashes, in place of what was said so far of the mail that they are said of: that stands at all that it reaches. Those on
+// mails themselves, and not on a thread, are of the mails with these fingerprints, each of which has a word of its own.
+func (t *tx) pronounce(org string, hashes, reached []state.Hash, thread bool, of []state.Hash, c state.Correction) error {
 	set := func(r linker.Record, no bool) error {
-		if err := t.retract(org, hashes, reached, thread, r); err != nil {
+		if err := t.retract(org, hashes, reached, thread, of, r); err != nil {
 			return err
 		}
 		w := word{thread: thread, record: r, no: no}
-		var err error
-		if w.seq, err = t.nextWord(org); err != nil {
-			return err
-		}
-		for _, w.hash = range hashes {
-			if err := t.repeat(org, w); err != nil {
+		for _, w.of = range of {
+			var err error
+			if w.seq, err = t.nextWord(org); err != nil {
 				return err
+			}
+			for _, w.hash = range hashes {
+				if err := t.repeat(org, w); err != nil {
+					return err
+				}
 			}
 		}
 		return nil
 	}
 	for _, r := range c.Forget {
-		if err := t.retract(org, hashes, reached, thread, r); err != nil {
+		if err := t.retract(org, hashes, reached, thread, of, r); err != nil {
 			return err
 		}
 	}
@@ -409,13 +461,16 @@ func (t *tx) pronounce(org string, hashes, reached []state.Hash, thread bool, c 
 }
 
 // retract ends what was said on a record of a mail that reaches some hashes, for all mail that leads up to some of them. A word that is kept at
-// others, too, holds there: a thread may have several tops, and not every mail leads up to all.
-func (t *tx) retract(org string, hashes, reached []state.Hash, thread bool, r linker.Record) error {
+// others, too, holds there: a thread may have several tops, and not every mail leads up to all. What was said of other mails than those with these
+// fingerprints stays.
+func (t *tx) retract(org string, hashes, reached []state.Hash, thread bool, of []state.Hash, r linker.Record) error {
 	ws, err := t.wordsOn(org, reached, thread)
 	if err != nil {
 		return err
 	}
-	ws = slices.DeleteFunc(ws, func(w word) bool { return w.record != r })
+	ws = slices.DeleteFunc(ws, func(w word) bool {
+		return w.record != r || w.of != "" && !slices.Contains(of, "") && !slices.Contains(of, w.of)
+	})
 	for i, w := range ws {
 		if i > 0 && w.seq == ws[i-1].seq {
 			continue

@@ -149,6 +149,7 @@ CREATE INDEX link_person ON link (org, kind, record) WHERE person;
 CREATE TABLE word (                       -- what people said of a thread, by the ids at its top, and of mail that is no Email
   seq BIGINT NOT NULL,                   -- the later wins
   org TEXT COLLATE "C" NOT NULL, hash BYTEA NOT NULL, thread BOOLEAN NOT NULL,
+  fingerprint BYTEA,                      -- of the mail of which it was said; NULL: of whichever has the Message-ID, or of a thread
   kind TEXT COLLATE "C" NOT NULL, record TEXT COLLATE "C" NOT NULL, -- both '': it is dropped, or restored
   no BOOLEAN NOT NULL,                    -- "not this record"; not dropped
   back BOOLEAN NOT NULL,                  -- taken back for all that leads up to this hash; it may hold at others
