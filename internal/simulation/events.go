@@ -99,8 +99,8 @@ func (e arrive) do(h *caller) error {
 	case e.nameless:
 		m.MessageID = ""
 	case e.reuses != "":
-		if of := w.mail(e.reuses); of == nil || w.spokenOf(of) {
-			return nil // a word by that Message-ID would be on two mails
+		if w.mail(e.reuses) == nil {
+			return nil
 		}
 		m.MessageID = w.id(e.reuses)
 	}
@@ -719,9 +719,17 @@ func (w *world) emailOf(name string) string {
 	return id
 }
 
-// spokenOf reports whether a word names a mail by its Message-ID.
-func (w *world) spokenOf(m *Mail) bool {
-	return slices.ContainsFunc(w.truth.Words, func(x Word) bool { return x.Mail == m && !x.Thread })
+// namesakes returns the mails that have a Message-ID, and those of them that a mailbox has shown.
+func (w *world) namesakes(id string) (all, shown []*Mail) {
+	for _, m := range w.truth.Mails {
+		if m.MessageID == id || m.Renamed == id {
+			all = append(all, m)
+			if w.shown(m) {
+				shown = append(shown, m)
+			}
+		}
+	}
+	return all, shown
 }
 
 func (e word) do(h *caller) error {
@@ -734,15 +742,14 @@ func (e word) do(h *caller) error {
 	if e.by == "email" {
 		c.Email = w.emailOf(e.name)
 	}
+	of := []*Mail{m}   // of which it is said
+	var before []*Mail // those of them that were shown when it was
 	if c.Email == "" {
 		c.MessageID = m.MessageID
-		twins := 0
-		for _, x := range w.truth.Mails {
-			if x.MessageID == m.MessageID {
-				twins++
-			}
+		if m.MessageID == "" || e.say == neverSender {
+			return nil
 		}
-		if m.MessageID == "" || twins > 1 || e.say == neverSender {
+		if of, before = w.namesakes(c.MessageID); len(of) > 1 && e.thread {
 			return nil
 		}
 	}
@@ -811,12 +818,27 @@ func (e word) do(h *caller) error {
 		}
 		said.Apart = w.truth.apart(o, m)
 	}
-	if e.say == SayLink {
-		if said.LetGo, err = w.letGo(m); err != nil {
-			return err
-		}
+	var after []*Mail
+	if len(of) > 1 {
+		_, after = w.namesakes(c.MessageID)
 	}
-	w.truth.Words = append(w.truth.Words, said)
+	for _, said.Mail = range of {
+		if len(of) > 1 {
+			// It is said of the mails that were shown; while it was, one may have come. What we sent may be known by the service's id or not yet.
+			was, is := slices.Contains(before, said.Mail), slices.Contains(after, said.Mail)
+			if !was && !is {
+				continue
+			}
+			w.count["corrections of namesakes"]++
+			said.Torn = was != is || said.Mail.MessageID != c.MessageID
+		}
+		if e.say == SayLink {
+			if said.LetGo, err = w.letGo(said.Mail); err != nil {
+				return err
+			}
+		}
+		w.truth.Words = append(w.truth.Words, said)
+	}
 	return nil
 }
 

@@ -167,8 +167,7 @@ func (t *tx) unmentioned(org string, hashes []state.Hash) error {
 			return err
 		}
 		// A word on a mail goes with the last row that may be of it, one on a thread with the last that leads there.
-		if err := t.do(`DELETE FROM word WHERE org = ?1 AND hash = ?2 AND (NOT ?3 OR NOT thread AND NOT EXISTS (SELECT 1 FROM ledger l WHERE l.message_id = ?2 AND l.org = ?1
-			AND (word.fingerprint IS NULL OR l.fingerprint IS NULL OR l.fingerprint = word.fingerprint)))`,
+		if err := t.do(`DELETE FROM word WHERE org = ?1 AND hash = ?2 AND (NOT ?3 OR NOT thread AND `+nobodys+`)`,
 			org, []byte(h), mentioned); err != nil {
 			return err
 		}

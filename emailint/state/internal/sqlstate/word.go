@@ -46,9 +46,10 @@ func (t *tx) wordsOn(org string, hashes []state.Hash, thread bool) (out []word, 
 	return out, nil
 }
 
-// about leaves out what was said of other mails with the Message-ID of the one that has the fingerprint.
-func about(ws []word, fingerprint state.Hash) []word {
-	return slices.DeleteFunc(ws, func(w word) bool { return w.of != "" && w.of != fingerprint })
+// about leaves out what was said of other mails with the Message-ID of those that have these fingerprints. Where nobody knows one, as of mail without a
+// date, it may be any of them: a word that doesn't hold where it was said is worse than one that holds for a namesake, too.
+func about(ws []word, of ...state.Hash) []word {
+	return slices.DeleteFunc(ws, func(w word) bool { return w.of != "" && !slices.Contains(of, "") && !slices.Contains(of, w.of) })
 }
 
 // counting leaves out what was taken back for a mail that leads up to the hashes of these rows.
@@ -78,14 +79,21 @@ func (t *tx) unsay(org string, w word) error {
 	return err
 }
 
-// otherwise keeps what was said of a mail whose header reads otherwise since: which mail that was nobody can tell any more, and it holds for whichever
-// has the Message-ID.
+// otherwise does what a row's other fingerprint does to words on mails. Where the header reads otherwise since, nobody can tell any more of which mail they were said:
+// it is whichever has the Message-ID. Where nobody knew the fingerprint, the row may have been the last that may be of an erased Email's mail, and is not.
 func (t *tx) otherwise(org string, had, r state.Row) error {
-	if had.MessageID == "" || had.MessageID != r.MessageID || had.Fingerprint == "" || had.Fingerprint == r.Fingerprint {
+	switch {
+	case had.MessageID == "" || had.MessageID != r.MessageID || had.Fingerprint == r.Fingerprint:
 		return nil
+	case had.Fingerprint == "":
+		return t.do(`DELETE FROM word WHERE org = ?1 AND hash = ?2 AND NOT thread AND `+nobodys, org, []byte(had.MessageID))
 	}
 	return t.do(`UPDATE word SET fingerprint = NULL WHERE org = ? AND hash = ? AND NOT thread AND fingerprint = ?`, org, []byte(had.MessageID), []byte(had.Fingerprint))
 }
+
+// nobodys is true of a word on a mail with the Message-ID ?2 of which there is no row.
+const nobodys = `NOT EXISTS (SELECT 1 FROM ledger l WHERE l.message_id = ?2 AND l.org = ?1
+	AND (word.fingerprint IS NULL OR l.fingerprint IS NULL OR l.fingerprint = word.fingerprint))`
 
 // keptNoMore is lookAgain for the Emails of which a word was said that is no more.
 func (t *tx) keptNoMore(org string, w word) error {
@@ -98,7 +106,7 @@ func (t *tx) keptNoMore(org string, w word) error {
 		return err
 	}
 	for _, e := range es {
-		if w.of != "" && w.of != e.Fingerprint {
+		if len(about([]word{w}, e.Fingerprint)) == 0 {
 			continue
 		}
 		if err := t.lookAgain(e); err != nil {
@@ -377,12 +385,17 @@ func (t *tx) copies(e state.Email) ([]state.Row, error) {
 func (t *tx) correct(org string, had state.Email, c state.Correction) error {
 	e := had
 	e.Person = slices.Clone(e.Person)
-	for _, r := range c.Forget {
-		e.Person = slices.DeleteFunc(e.Person, func(p linker.Link) bool { return p.Record == r })
-		for _, h := range e.Aliases {
-			if err := t.do(`DELETE FROM word WHERE org = ? AND hash = ? AND NOT thread AND kind = ? AND record = ? AND (fingerprint IS NULL OR fingerprint = ?)`,
-				org, []byte(h), r.Kind, r.ID, blob(e.Fingerprint)); err != nil {
-				return err
+	if len(c.Forget) > 0 {
+		e.Person = slices.DeleteFunc(e.Person, func(p linker.Link) bool { return slices.Contains(c.Forget, p.Record) })
+		ws, err := t.wordsOn(org, e.Aliases, false)
+		if err != nil {
+			return err
+		}
+		for _, w := range about(ws, e.Fingerprint) {
+			if slices.Contains(c.Forget, w.record) {
+				if err := t.unsay(org, w); err != nil {
+					return err
+				}
 			}
 		}
 	}
@@ -468,9 +481,7 @@ func (t *tx) retract(org string, hashes, reached []state.Hash, thread bool, of [
 	if err != nil {
 		return err
 	}
-	ws = slices.DeleteFunc(ws, func(w word) bool {
-		return w.record != r || w.of != "" && !slices.Contains(of, "") && !slices.Contains(of, w.of)
-	})
+	ws = slices.DeleteFunc(about(ws, of...), func(w word) bool { return w.record != r })
 	for i, w := range ws {
 		if i > 0 && w.seq == ws[i-1].seq {
 			continue
