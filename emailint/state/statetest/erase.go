@@ -562,6 +562,17 @@ var eraseCases = []testCase{
 		h.page(u, of("2", "b", ""))
 		word("b", onBob)
 		h.equal("whichever", said("b", "finger-b")+said("b", "another"), "bob bob ")
+		for _, r := range h.pending(u).Rows {
+			if r.MessageID == "b" {
+				s = linked(r, ada)
+				s.Email.Fingerprint = "finger-b"
+				id = h.settle(u, h.pending(u), s)[0].Email
+			}
+		}
+		h.ok(h.s.Correct(h.Context(), org, state.Correction{Email: id, Forget: []linker.Record{bob.Record}}))
+		h.equal("taken back of one that it may be", said("b", "finger-b")+said("b", "another"), "bob ")
+		word("b", noBob)
+		h.equal("taken back of all", said("b", "another")+said("b", "a third"), "")
 		h.page(u, of("5", "e", "finger-e"))
 		word("e", onBob)
 		h.equal("of a mail without a fingerprint", said("e", ""), "bob ")

@@ -167,8 +167,13 @@ func (t *tx) unmentioned(org string, hashes []state.Hash) error {
 			return err
 		}
 		// A word on a mail goes with the last row that may be of it, one on a thread with the last that leads there.
-		if err := t.do(`DELETE FROM word WHERE org = ?1 AND hash = ?2 AND (NOT ?3 OR NOT thread AND `+nobodys+`)`,
-			org, []byte(h), mentioned); err != nil {
+		var err error
+		if mentioned {
+			err = t.ownerless(org, h)
+		} else {
+			err = t.do(`DELETE FROM word WHERE org = ? AND hash = ?`, org, []byte(h))
+		}
+		if err != nil {
 			return err
 		}
 	}
