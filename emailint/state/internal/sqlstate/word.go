@@ -390,13 +390,13 @@ func (s *Store) Correct(ctx context.Context, org string, c state.Correction) err
 			}
 		}
 		if c.Email == 0 {
+			at := []state.Hash{c.MessageID}
 			for _, r := range c.Forget {
-				if err := t.retract(org, start, start, false, whichever, r); err != nil {
+				if err := t.retract(org, at, at, false, whichever, r); err != nil {
 					return err
 				}
 			}
 			if of := meant(c.MessageID, rows, es); len(of) > 0 {
-				at := []state.Hash{c.MessageID}
 				if err := t.pronounce(org, at, at, false, of, c); err != nil {
 					return err
 				}
