@@ -1344,17 +1344,20 @@ func BenchmarkCheck(b *testing.B) {
 	}
 }
 
-// A word on a mail holds for no namesake.
+// A word on a mail holds for no namesake, and may where nobody could tell them apart when it was said.
 func TestAWordAndANamesake(t *testing.T) {
-	s := newScene()
-	one, two := s.answer("one"), s.answer("two")
-	two.MessageID = one.MessageID
-	s.say(one, false, SayLink, s.ada)
-	s.is(one, "linked", "contact/ada person")
-	for _, links := range [][]string{nil, {"contact/ada person"}} {
-		s.is(two, map[bool]string{true: "linked", false: "unmatched"}[links != nil], links...)
-		if v := Check(s.Truth, s.Observed); (len(v) == 0) != (links == nil) {
-			t.Errorf("with %v, it says:\n%s", links, lines(v))
+	for _, whichever := range []bool{true, false} {
+		s := newScene()
+		one, two := s.answer("one"), s.answer("two")
+		two.MessageID = one.MessageID
+		s.say(one, false, SayLink, s.ada)
+		s.Words[0].Whichever = whichever
+		s.is(one, "linked", "contact/ada person")
+		for _, links := range [][]string{nil, {"contact/ada person"}} {
+			s.is(two, map[bool]string{true: "linked", false: "unmatched"}[links != nil], links...)
+			if v := Check(s.Truth, s.Observed); (len(v) == 0) != (whichever || links == nil) {
+				t.Errorf("whichever %v, with %v, it says:\n%s", whichever, links, lines(v))
+			}
 		}
 	}
 }
