@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/intellicon/email-integration/internal/panics"
 	"github.com/intellicon/email-integration/internal/power"
 	"github.com/intellicon/email-integration/provider"
 )
@@ -192,7 +193,7 @@ func (s *waiters) wait(ctx context.Context, c Connection, box provider.Mailbox) 
 		return false
 	}
 	s.say(ctx, org, id, "waiting")
-	err := w.Wait(ctx)
+	err := panics.Caught(ctx, s.engine.o.Logger, "waiting for news", func() error { return w.Wait(ctx) })
 	if err == nil {
 		return !pauses()
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/intellicon/email-integration/emailint/internal/deliver"
 	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/internal/panics"
 	"github.com/intellicon/email-integration/provider"
 )
 
@@ -98,7 +99,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		tick := time.NewTicker(5 * time.Second)
 		defer tick.Stop()
 		for {
-			if err := e.Relink(ctx); err != nil && ctx.Err() == nil {
+			if err := panics.Caught(ctx, e.o.Logger, "Relink", func() error { return e.Relink(ctx) }); err != nil && ctx.Err() == nil {
 				e.o.Logger.WarnContext(ctx, "relinking", "error", err)
 			}
 			select {
@@ -161,21 +162,29 @@ func (e *Engine) work(ctx context.Context, l state.Lease, box *provider.Mailbox,
 	if err == nil {
 		_, settings, version, err = e.rules(ctx, l.Org)
 	}
-	if err == nil && *box == nil {
-		if *box, err = e.open(ctx, c); err == nil {
-			c.Refused = 0
-		}
-	}
-	if err == nil && !l.SentOnly {
-		err = e.watch(ctx, l, c, settings.Sync)
-	}
 	read := false
 	if err == nil {
-		var v *visit
-		if v, err = e.visit(ctx, l, c, *box, settings); err == nil {
+		// A mail or a service that makes somebody's code panic holds up its own mailbox, and the host's process lives.
+		err = panics.Caught(ctx, e.o.Logger, "the pass", func() (err error) {
+			if *box == nil {
+				if *box, err = e.open(ctx, c); err != nil {
+					return err
+				}
+				c.Refused = 0
+			}
+			if !l.SentOnly {
+				if err := e.watch(ctx, l, c, settings.Sync); err != nil {
+					return err
+				}
+			}
+			v, err := e.visit(ctx, l, c, *box, settings)
+			if err != nil {
+				return err
+			}
 			err = do(ctx, v)
 			read = v.read
-		}
+			return err
+		})
 	}
 	if errors.Is(err, state.ErrStale) {
 		return fmt.Errorf("emailint: %s: another worker took over: %w", c.Address, err)

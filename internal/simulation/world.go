@@ -16,6 +16,7 @@ import (
 	"github.com/intellicon/email-integration/emailint/state"
 	"github.com/intellicon/email-integration/emailint/state/sqlite"
 	"github.com/intellicon/email-integration/internal/failpoint"
+	"github.com/intellicon/email-integration/internal/panics"
 	"github.com/intellicon/email-integration/linker"
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
@@ -226,7 +227,7 @@ func (w *world) start(name string, gate func(string)) *process {
 	p.state = failpoint.State(w.fence, p.Process)
 	o := emailint.Options{
 		State: p.state, CRM: failpoint.CRM(w.hostStore(), p.Process, nil), Now: w.now, Worker: name, Workers: 2, Lease: lease,
-		Keys: []emailint.Key{{ID: "test", Secret: make([]byte, 32)}}, IndexKey: make([]byte, 32),
+		Keys: []emailint.Key{{ID: "test", Secret: make([]byte, 32)}}, IndexKey: make([]byte, 32), Logger: panics.Fatal(),
 		Sender: func(_ context.Context, c emailint.Connection) (provider.Sender, error) {
 			return failpoint.Sender(p.Process, w.boxOf(c).fake)
 		},

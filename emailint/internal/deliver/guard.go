@@ -5,13 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime"
-	"runtime/debug"
 	"sync"
 	"time"
 
 	"github.com/intellicon/email-integration/emailint/crm"
 	"github.com/intellicon/email-integration/emailint/state"
+	"github.com/intellicon/email-integration/internal/panics"
 	"github.com/intellicon/email-integration/linker"
 )
 
@@ -76,18 +75,7 @@ func (g *Guard) call(ctx context.Context, what string, f func(context.Context) e
 			}
 		}()
 	}
-	defer func() {
-		if v := recover(); v != nil {
-			// The value may hold anything, mail too: only what the runtime says is repeated.
-			said := fmt.Sprintf("with a %T", v)
-			if re, ok := v.(runtime.Error); ok {
-				said = re.Error()
-			}
-			g.Log.ErrorContext(ctx, "the CRM store panicked", "call", what, "panic", said, "stack", string(debug.Stack()))
-			err = fmt.Errorf("%s panicked: %s", what, said)
-		}
-	}()
-	err = f(limited)
+	err = panics.Caught(ctx, g.Log, what, func() error { return f(limited) })
 	if err != nil && ctx.Err() == nil && limited.Err() != nil && lost == nil {
 		err = fmt.Errorf("%s took longer than %s: %w (%w)", what, g.Limit, context.DeadlineExceeded, err)
 	}
