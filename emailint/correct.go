@@ -15,8 +15,9 @@ import (
 
 // Correction is a person's word on a mail, which the machine never undoes. Email or MessageID names the mail.
 type Correction struct {
-	Email     string // the id under which the CRM has it
-	MessageID string // for mail that the CRM doesn't have, too; with or without angle brackets
+	Email string // the id under which the CRM has it
+	// MessageID is for mail that the CRM doesn't have, too; with or without angle brackets. Where several mails have it all are meant that were shown.
+	MessageID string
 	// Thread extends the word to the whole thread: the mails it answers, those that answer any of them, and those to come. A word on a mail itself
 	// outweighs one on its thread.
 	Thread bool

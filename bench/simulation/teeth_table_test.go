@@ -166,6 +166,8 @@ var teeth = []tooth{
 		edits: []edit{{identityGo, `e.Links = slices.Clone(v.Links)`, `e.Links, e.Person = slices.Clone(v.Links), nil`}}},
 	{rule: "11k", off: "a link that a person made to a record that was deleted holds for the one that is made anew", promise: "R7|R3|R5",
 		edits: []edit{{changeGo, `err = t.forget(org, m.From)`, `err = nil`}}},
+	{rule: "11o", profile: "people", off: "a word on a mail holds for every other that has its Message-ID", promise: "R7|R3|R5",
+		edits: []edit{{wordGo, `return w.of != "" && !slices.Contains(of, "")`, `return false && !slices.Contains(of, "")`}}},
 	{rule: "11m", profile: "drops", seeds: 150, off: "a word on a thread outweighs the one on the mail", promise: "R7|R3|R5",
 		edits: []edit{{wordGo, `out.Dropped = dropped || !said && out.ThreadDropped`, `out.Dropped = dropped || out.ThreadDropped
 	_ = said`}}},

@@ -117,7 +117,8 @@ type Failure struct {
 // Correction is a person's word on a mail, or on its thread. Where several meet on one record the later wins (rule 11).
 type Correction struct {
 	Email int64 // 0: the mail that has MessageID, whether there is an Email or not
-	// MessageID names the mail when Email is 0, and the thread.
+	// MessageID names the mail when Email is 0, and the thread. Of several mails, told apart by their fingerprints, it is all that were shown; one that
+	// comes later is another. Where a row has no fingerprint the word is of whichever has the Message-ID, also later.
 	MessageID Hash
 	Thread    bool          // on the thread: it is kept on MessageID and on all that it leads up to
 	Links     []linker.Link // By is set to ByPerson; Removed says "not this record"

@@ -99,8 +99,8 @@ func (e arrive) do(h *caller) error {
 	case e.nameless:
 		m.MessageID = ""
 	case e.reuses != "":
-		if of := w.mail(e.reuses); of == nil || w.spokenOf(of) {
-			return nil // a word by that Message-ID would be on two mails
+		if w.mail(e.reuses) == nil {
+			return nil
 		}
 		m.MessageID = w.id(e.reuses)
 	}
@@ -482,11 +482,10 @@ func (e erase) do(h *caller) error {
 	// What was said of a mail that no other mailbox has shown is erased with it; where one shows it meanwhile that may be too late.
 	var torn []int
 	for i, x := range w.truth.Words {
-		if x.Mail.MessageID != "" && was.had(x.Mail) && slices.ContainsFunc(w.truth.Mails, func(m *Mail) bool { return m != x.Mail && m.MessageID == x.Mail.MessageID }) {
-			w.truth.Words[i].Spread = true
-		}
-		if !x.Thread && (was.had(x.Mail) || x.Mail.By == was) && !w.shown(x.Mail) {
-			torn = append(torn, i)
+		if !x.Thread && (was.had(x.Mail) || x.Mail.By == was) {
+			if shown, _ := w.shown(x.Mail); !shown {
+				torn = append(torn, i)
+			}
 		}
 	}
 	err = h.call("Erase "+e.box, func(p *process) error {
@@ -510,28 +509,26 @@ func (b *Box) had(m *Mail) bool {
 	return slices.ContainsFunc(b.Copies, func(c *Copy) bool { return c.Mail == m })
 }
 
-// shown reports whether a mailbox that is connected has a row of the mail.
-func (w *world) shown(m *Mail) bool {
+// shown reports whether a mailbox that is connected has a row of the mail, and of the mail whether its fingerprint is not in all of them.
+func (w *world) shown(m *Mail) (shown, vague bool) {
 	for _, b := range w.boxes {
 		if !b.alive() {
 			continue
 		}
-		if m.By == b.Box && m.Sent {
-			return true
-		}
+		shown = shown || m.By == b.Box && m.Sent
 		rows, err := w.store.Items(w.ctx, org, b.Conn, 0, 10000)
 		if err != nil {
 			panic(err)
 		}
 		for _, c := range b.Copies {
-			if c.Mail == m && slices.ContainsFunc(rows, func(r state.Row) bool {
-				return slices.Contains(c.Items, r.Item) && r.MessageID != "" // one that was only listed is not known by its id
-			}) {
-				return true
+			for _, r := range rows {
+				if c.Mail == m && slices.Contains(c.Items, r.Item) && r.MessageID != "" { // one that was only listed is not known by its id
+					shown, vague = true, vague || r.Fingerprint == ""
+				}
 			}
 		}
 	}
-	return false
+	return shown, vague
 }
 
 type pause struct{ box string }
@@ -722,9 +719,20 @@ func (w *world) emailOf(name string) string {
 	return id
 }
 
-// spokenOf reports whether a word names a mail by its Message-ID.
-func (w *world) spokenOf(m *Mail) bool {
-	return slices.ContainsFunc(w.truth.Words, func(x Word) bool { return x.Mail == m && !x.Thread })
+// namesakes returns the mails that have a Message-ID, those of them that a mailbox has shown, and whether of one of these it is not known in some mailbox how it
+// is told from the others.
+func (w *world) namesakes(id string) (all, shown []*Mail, vague bool) {
+	for _, m := range w.truth.Mails {
+		if m.MessageID == id || m.Renamed == id {
+			all = append(all, m)
+			is, not := w.shown(m)
+			if is {
+				shown = append(shown, m)
+			}
+			vague = vague || not
+		}
+	}
+	return all, shown, vague
 }
 
 func (e word) do(h *caller) error {
@@ -737,19 +745,18 @@ func (e word) do(h *caller) error {
 	if e.by == "email" {
 		c.Email = w.emailOf(e.name)
 	}
+	said := Word{Mail: m, Thread: e.thread, Say: e.say}
+	of := []*Mail{m}   // of which it is said
+	var before []*Mail // those of them that were shown when it was
 	if c.Email == "" {
 		c.MessageID = m.MessageID
-		twins := 0
-		for _, x := range w.truth.Mails {
-			if x.MessageID == m.MessageID {
-				twins++
-			}
+		if m.MessageID == "" || e.say == neverSender {
+			return nil
 		}
-		if m.MessageID == "" || twins > 1 || e.say == neverSender {
+		if of, before, said.Whichever = w.namesakes(c.MessageID); len(of) > 1 && e.thread {
 			return nil
 		}
 	}
-	said := Word{Mail: m, Thread: e.thread, Say: e.say}
 	if e.record != (linker.Record{}) {
 		// One that was merged stands for the one that lives on.
 		said.On = w.record(e.record)
@@ -814,12 +821,29 @@ func (e word) do(h *caller) error {
 		}
 		said.Apart = w.truth.apart(o, m)
 	}
-	if e.say == SayLink {
-		if said.LetGo, err = w.letGo(m); err != nil {
-			return err
-		}
+	var after []*Mail
+	if c.Email == "" {
+		var vague bool
+		_, after, vague = w.namesakes(c.MessageID)
+		said.Whichever = said.Whichever || vague
 	}
-	w.truth.Words = append(w.truth.Words, said)
+	for _, said.Mail = range of {
+		if len(of) > 1 {
+			// It is said of the mails that were shown; while it was, one may have come. What we sent may be known by the service's id or not yet.
+			was, is := slices.Contains(before, said.Mail), slices.Contains(after, said.Mail)
+			if !was && !is {
+				continue
+			}
+			w.count["corrections of namesakes"]++
+			said.Torn = was != is || said.Mail.MessageID != c.MessageID
+		}
+		if e.say == SayLink {
+			if said.LetGo, err = w.letGo(said.Mail); err != nil {
+				return err
+			}
+		}
+		w.truth.Words = append(w.truth.Words, said)
+	}
 	return nil
 }
 

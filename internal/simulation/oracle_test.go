@@ -1344,19 +1344,19 @@ func BenchmarkCheck(b *testing.B) {
 	}
 }
 
-// What is kept by Message-ID may hold for a namesake, once an erasure made it so, and not before.
-func TestAWordThatAnErasureSpread(t *testing.T) {
-	for _, spread := range []bool{true, false} {
+// A word on a mail holds for no namesake, and may where nobody could tell them apart when it was said.
+func TestAWordAndANamesake(t *testing.T) {
+	for _, whichever := range []bool{true, false} {
 		s := newScene()
 		one, two := s.answer("one"), s.answer("two")
 		two.MessageID = one.MessageID
 		s.say(one, false, SayLink, s.ada)
-		s.Words[0].Spread = spread
+		s.Words[0].Whichever = whichever
 		s.is(one, "linked", "contact/ada person")
 		for _, links := range [][]string{nil, {"contact/ada person"}} {
 			s.is(two, map[bool]string{true: "linked", false: "unmatched"}[links != nil], links...)
-			if v := Check(s.Truth, s.Observed); (len(v) == 0) != (spread || links == nil) {
-				t.Errorf("spread %v, with %v, it says:\n%s", spread, links, lines(v))
+			if v := Check(s.Truth, s.Observed); (len(v) == 0) != (whichever || links == nil) {
+				t.Errorf("whichever %v, with %v, it says:\n%s", whichever, links, lines(v))
 			}
 		}
 	}

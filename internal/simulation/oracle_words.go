@@ -20,7 +20,7 @@ const (
 // concerns reports whether a word is about the mail, on it or on its thread.
 func (k *oracle) concerns(w Word, m *Mail) reach {
 	switch {
-	case !w.Thread && w.Mail != m && w.Spread && m.MessageID == w.Mail.MessageID:
+	case !w.Thread && w.Mail != m && w.Whichever && m.MessageID == w.Mail.MessageID:
 		return perhaps
 	case !w.Thread && w.Mail != m:
 		return no

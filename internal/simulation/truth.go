@@ -116,8 +116,8 @@ type Word struct {
 	LetGo   []int64 // of a link: the mailboxes whose hold on the mail had ended by then, with their last copy
 	Decided []*Mail // of a drop: the mails that had a row with a decided fate before it was said
 
-	// Spread: an erasure took a copy of its mail, whose Message-ID another mail has. What outlives it is kept by Message-ID, and may hold for that one.
-	Spread bool
+	// Whichever: it was said by a Message-ID when too little was known to tell mails with it apart, and may hold for any.
+	Whichever bool
 	// An erasure took its mail, or mails of its thread. Torn: either is right for all that it holds for. Perhaps are further ids on which it may
 	// be kept.
 	Torn    bool

@@ -202,7 +202,7 @@ INSERT INTO email (org, message_id, fingerprint, revision, saved, wanted, attemp
 INSERT INTO alias (hash, email) SELECT decode(md5('m' || id), 'hex'), id FROM email;
 INSERT INTO holder (email, conn) SELECT id, id % 2000 FROM email;
 INSERT INTO link (org, kind, record, email, person) SELECT org, 'contact', 'c' || id / 10, id, id % 100 = 0 FROM email;
-INSERT INTO word (seq, org, hash, thread, kind, record, no, back) SELECT id, org, decode(md5('m' || id), 'hex'), id % 50 = 0, 'contact', 'c' || id / 10, false, false FROM email;
+INSERT INTO word (seq, org, hash, thread, fingerprint, kind, record, no, back) SELECT id, org, decode(md5('m' || id), 'hex'), id % 50 = 0, '', 'contact', 'c' || id / 10, false, false FROM email;
 INSERT INTO declared (org, hash, author, host, email) SELECT org, decode(md5('m' || id), 'hex'), '', 'h' || id, CASE WHEN id % 3 = 0 THEN 0 ELSE id END FROM email;
 INSERT INTO declared_record (declared, org, kind, record) SELECT id, org, 'contact', 'c' || id / 10 FROM declared;
 INSERT INTO outbox (org, key, conn, state, created, email, copy) SELECT org, 'k' || id, id % 2000, CASE WHEN id % 100 = 0 THEN 'queued' ELSE 'sent' END, 0, id,

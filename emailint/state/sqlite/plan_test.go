@@ -38,6 +38,7 @@ func TestNoStatementReadsEverything(t *testing.T) {
 		"FROM change WHERE org":                           "an organisation's changes that are not spread",
 		"SELECT DISTINCT org FROM change":                 "changes that are not spread",
 		"FROM word WHERE org = ? AND thread)":             "whether there is any",
+		"FROM word WHERE org = ? AND fingerprint <> '')":  "whether there is any",
 		"FROM word WHERE org = ?1 ORDER BY org, hash":     "whether there is any",
 		"FROM intent WHERE conn = ? AND made <> '')":      "whether there is any",
 		"SELECT coalesce(max(seq)":                        "an organisation's words: people said them one by one",

@@ -482,7 +482,9 @@ var eraseCases = []testCase{
 				Fingerprint: state.Hash("finger-id-of-" + item)}).Words
 		}
 		shown, alone := h.import1(u, "1", ada), h.import1(u, "2", ada)
-		h.page(v, row("1")) // not decided yet
+		beside := row("8") // another mail, with that Message-ID
+		beside.MessageID, beside.Fingerprint = "id-of-1", "finger-of-another"
+		h.page(v, row("1"), beside) // not decided yet
 		namesake := h.import1(u, "6", ada)
 		other := row("7") // another mail, with that Message-ID
 		other.MessageID, other.Fingerprint = "id-of-6", "finger-of-another"
@@ -496,12 +498,96 @@ var eraseCases = []testCase{
 		h.equal("said", len(said(v, "5", "id-of-4")), 1)
 		h.erase(u.Connection, 1)
 		h.equal("shown", len(said(v, "1")), 1)
+		h.equal("of a namesake that is shown, too", len(h.thread(state.ThreadQuery{Connection: v.Connection, MessageID: "id-of-1", Fingerprint: "finger-of-another"}).Words), 0)
 		h.equal("alone", len(said(v, "2")), 0)
 		h.equal("of a namesake", len(said(v, "6")), 0)
 		h.equal("below", len(said(v, "5", "id-of-4")), 1)
+		h.ok(h.s.Learn(h.Context(), v, []state.Row{{ID: h.items(v.Connection)[0].ID, MessageID: "id-of-1", Fingerprint: "finger-of-a-third"}}))
+		h.equal("of what turns out to be a namesake", len(said(v, "1")), 0)
 		h.erase(v.Connection, 1)
 		w := h.claim(h.connect("w").ID)
 		h.equal("nobody mentions it", len(said(w, "1"))+len(said(w, "5", "id-of-4"))+len(said(w, "3")), 0)
+	}},
+	{"WordsOfNamesakes", "a word by a Message-ID is of the mails that have it, one on an email of that mail alone, and each goes with its mail", func(h *house) {
+		u, v := h.claim(h.connect("u").ID), h.claim(h.connect("v").ID)
+		said := func(id, fingerprint string) (records string) {
+			h.Helper()
+			th := h.thread(state.ThreadQuery{MessageID: state.Hash(id), Fingerprint: state.Hash(fingerprint)})
+			for _, w := range th.Words {
+				records += w.ID + " "
+			}
+			h.equal("spoken", th.Spoken, len(th.Words) > 0)
+			return records
+		}
+		of := func(item, id, fingerprint string) state.Row {
+			r := row(item)
+			r.MessageID, r.Fingerprint = state.Hash(id), state.Hash(fingerprint)
+			return r
+		}
+		word := func(id string, c state.Correction) {
+			h.Helper()
+			c.MessageID = state.Hash(id)
+			h.ok(h.s.Correct(h.Context(), org, c))
+		}
+		onBob, noBob := state.Correction{Links: []linker.Link{bob}}, state.Correction{Forget: []linker.Record{bob.Record}}
+
+		h.page(u, of("1", "a", "finger-a"))
+		word("a", onBob)
+		h.page(v, of("1", "a", "another"))
+		h.equal("its mail", said("a", "finger-a"), "bob ")
+		h.equal("one that came later", said("a", "another"), "")
+		word("a", state.Correction{Links: []linker.Link{ada}})
+		h.equal("both are shown", said("a", "finger-a")+said("a", "another"), "bob ada ada ")
+		h.equal("a third", said("a", "a third"), "")
+		word("a", noBob)
+		h.equal("taken back", said("a", "finger-a")+said("a", "another"), "ada ada ")
+
+		// One of them becomes an Email.
+		b := h.pending(u)
+		s := linked(b.Rows[0], ada)
+		s.Email.Fingerprint = "finger-a"
+		id := h.settle(u, b, s)[0].Email
+		h.ok(h.s.Correct(h.Context(), org, state.Correction{Email: id, Forget: []linker.Record{ada.Record}}))
+		h.equal("taken back of the Email", said("a", "finger-a"), "")
+		h.equal("and of no other", said("a", "another"), "ada ")
+		word("a", onBob)
+		h.equal("an Email and another mail", said("a", "finger-a")+said("a", "another"), "bob ada bob ")
+		word("a", noBob)
+		h.equal("both taken back", said("a", "finger-a")+said("a", "another"), "ada ")
+		h.leave(u, "1")
+		h.ok(h.s.Gone(h.Context(), u, []provider.ItemID{"1"}, true))
+		h.equal("kept by another's word", len(h.email(id).Holders), 0)
+
+		// What nobody knows enough of may be any.
+		h.page(u, of("2", "b", ""))
+		word("b", onBob)
+		h.equal("whichever", said("b", "finger-b")+said("b", "another"), "bob bob ")
+		for _, r := range h.pending(u).Rows {
+			if r.MessageID == "b" {
+				s = linked(r, ada)
+				s.Email.Fingerprint = "finger-b"
+				id = h.settle(u, h.pending(u), s)[0].Email
+			}
+		}
+		h.ok(h.s.Correct(h.Context(), org, state.Correction{Email: id, Forget: []linker.Record{bob.Record}}))
+		h.equal("taken back of one that it may be", said("b", "finger-b")+said("b", "another"), "bob ")
+		word("b", noBob)
+		h.equal("taken back of all", said("b", "another")+said("b", "a third"), "")
+		h.page(u, of("5", "e", "finger-e"))
+		word("e", onBob)
+		h.equal("of a mail without a fingerprint", said("e", ""), "bob ")
+		h.page(u, of("3", "c", "as listed"))
+		word("c", onBob)
+		rows := h.items(u.Connection)
+		h.ok(h.s.Learn(h.Context(), u, []state.Row{{ID: rows[len(rows)-1].ID, MessageID: "c", Fingerprint: "as read"}}))
+		h.equal("read otherwise", said("c", "as read"), "bob ")
+
+		// What another mailbox shows is not the mail.
+		h.page(u, of("4", "d", "finger-d"))
+		word("d", onBob)
+		h.page(v, of("4", "d", "another"))
+		h.erase(u.Connection, 10)
+		h.equal("erased", said("d", "finger-d")+said("d", "another"), "")
 	}},
 	{"OwnAddresses", "a mailbox whose addresses are new changes what is decided, one that is reconnected with the same does not", func(h *house) {
 		l := h.claim(h.connect("u").ID)

@@ -63,6 +63,7 @@ type known struct {
 	carriers      map[state.Hash][]int64 // the Emails that have them
 	spoken        answers                // Message-IDs of which people said something
 	threadsSpoken bool                   // of any thread
+	mailsSpoken   *bool                  // of any mail by its fingerprint; nil: it was not asked for
 
 	declared answers // Message-IDs that the host declared
 	declares bool    // it declared any

@@ -252,7 +252,7 @@ func (t *tx) forget(org string, r linker.Record) error {
 				return err
 			}
 			if !w.thread {
-				if err := t.keptNoMore(org, w.hash); err != nil {
+				if err := t.keptNoMore(org, w); err != nil {
 					return err
 				}
 			}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
-	"encoding/hex"
 	"errors"
 	"slices"
 
@@ -43,12 +42,12 @@ func (t *tx) declare(org string, d state.Declared) (host string, added, changed 
 	records := slices.Clone(d.Records)
 	slices.SortFunc(records, compareRecords)
 	records = slices.Compact(records)
-	err = t.row(`SELECT id, host FROM declared WHERE org = ? AND hash = ? AND author = ?`, org, []byte(d.MessageID), hex.EncodeToString([]byte(d.Author))).Scan(&d.ID, &host)
+	err = t.row(`SELECT id, host FROM declared WHERE org = ? AND hash = ? AND author = ?`, org, []byte(d.MessageID), hexed(d.Author)).Scan(&d.ID, &host)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		added = true
 		host = d.HostID
-		if err := t.row(`INSERT INTO declared (org, hash, author, host) VALUES (?, ?, ?, ?) RETURNING id`, org, []byte(d.MessageID), hex.EncodeToString([]byte(d.Author)), d.HostID).
+		if err := t.row(`INSERT INTO declared (org, hash, author, host) VALUES (?, ?, ?, ?) RETURNING id`, org, []byte(d.MessageID), hexed(d.Author), d.HostID).
 			Scan(&d.ID); err != nil {
 			return "", false, false, err
 		}
@@ -109,8 +108,8 @@ func (t *tx) declaredAs(org string, e state.Email, hashes []state.Hash) (out []s
 			if err = s.Scan(&d.ID, &author, &d.HostID); err != nil {
 				return d, err
 			}
-			b, err := hex.DecodeString(author)
-			d.MessageID, d.Author, d.Met = h, state.Hash(b), e.HostID != ""
+			d.MessageID, d.Met = h, e.HostID != ""
+			d.Author, err = unhexed(author)
 			return d, err
 		}, `SELECT d.id, d.author, d.host FROM declared d WHERE d.org = ?1 AND d.hash = ?2 AND (d.host = ?3 OR ?3 = '') AND `+free+` ORDER BY d.id`, org, []byte(h), e.HostID, e.ID)
 		if err != nil {

@@ -241,7 +241,7 @@ func (t *tx) wakeHolders(id int64) error {
 func (t *tx) stands(e state.Email) (bool, error) {
 	ws, err := t.wordsOn(e.Org, e.Aliases, false)
 	var said []linker.Link
-	for _, w := range counting(ws) {
+	for _, w := range counting(about(ws, e.Fingerprint)) {
 		if w.record != (linker.Record{}) {
 			said = say(said, w.link())
 		}

@@ -166,9 +166,14 @@ func (t *tx) unmentioned(org string, hashes []state.Hash) error {
 			WHERE c.hash = ?1 AND l.org = ?2)`, []byte(h), org).Scan(&mentioned); err != nil {
 			return err
 		}
-		// A word on a mail goes with the last row of it, one on a thread with the last that leads there.
-		if err := t.do(`DELETE FROM word WHERE org = ?1 AND hash = ?2 AND (NOT ?3 OR NOT thread AND NOT EXISTS (SELECT 1 FROM ledger WHERE message_id = ?2 AND org = ?1))`,
-			org, []byte(h), mentioned); err != nil {
+		// A word on a mail goes with the last row that may be of it, one on a thread with the last that leads there.
+		var err error
+		if mentioned {
+			err = t.ownerless(org, h)
+		} else {
+			err = t.do(`DELETE FROM word WHERE org = ? AND hash = ?`, org, []byte(h))
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -273,7 +278,7 @@ func (t *tx) efface(org string, connection int64, had state.Email) error {
 	return nil
 }
 
-// outlive keeps people's words on an Email by hash, where another mailbox has shown a mail that may be it and is not attached yet.
+// outlive keeps people's words on an Email by hash and fingerprint, where another mailbox has shown a mail that may be it and is not attached yet.
 func (t *tx) outlive(org string, connection int64, e state.Email) error {
 	seq, err := t.nextWord(org)
 	if err != nil {
@@ -294,7 +299,7 @@ func (t *tx) outlive(org string, connection int64, e state.Email) error {
 			words = append(slices.Clone(words), linker.Link{Removed: e.Restored})
 		}
 		for i, l := range words {
-			if err := t.repeat(org, word{hash: h, seq: seq + int64(i), record: l.Record, no: l.Removed}); err != nil {
+			if err := t.repeat(org, word{hash: h, seq: seq + int64(i), of: e.Fingerprint, record: l.Record, no: l.Removed}); err != nil {
 				return err
 			}
 		}

@@ -329,7 +329,10 @@ func (t *tx) merge(l state.Lease, have, r state.Row) (changed bool, err error) {
 		now.Fate, now.Reason, now.Due-have.Due, now.Left, now.Gone, now.Sent, now.Thread, now.Size, stamp(now.Received), now.History, raise, have.ID); err != nil {
 		return false, err
 	}
-	if err := t.index(have.ID, &have, now); err != nil || now.MessageID == have.MessageID && slices.Equal(now.Cites, have.Cites) {
+	if err := t.index(have.ID, &have, now); err != nil {
+		return false, err
+	}
+	if err := t.otherwise(l.Org, have, now); err != nil || now.MessageID == have.MessageID && slices.Equal(now.Cites, have.Cites) {
 		return true, err
 	}
 	return true, t.late(l.Org, have.ID, maxID, now.MessageID, now.Cites)

@@ -38,6 +38,9 @@ func (s *Store) Learn(ctx context.Context, l state.Lease, rows []state.Row) erro
 			if err := t.index(r.ID, &have, r); err != nil {
 				return err
 			}
+			if err := t.otherwise(l.Org, have, r); err != nil {
+				return err
+			}
 			if r.MessageID == have.MessageID && slices.Equal(r.Cites, have.Cites) || !lateness.may(r.MessageID, r.Cites) {
 				continue
 			}

@@ -1,7 +1,9 @@
 package sqlstate
 
 import (
+	"cmp"
 	"context"
+	"encoding/hex"
 	"errors"
 	"slices"
 
@@ -14,9 +16,10 @@ type word struct {
 	hash   state.Hash
 	seq    int64 // of the word: all its rows have it, and no other word
 	thread bool
+	of     state.Hash    // the fingerprint of the mail of which it was said; "": of whichever has the Message-ID, or of a thread
 	record linker.Record // zero: it is dropped, or with no restored
 	no     bool
-	back   bool // it was taken back for all mail that leads up to this id, and may hold at others
+	back   bool // it was taken back for all mail that leads up to this id, or for the mail, and may hold at others
 }
 
 func (w word) link() linker.Link {
@@ -30,10 +33,14 @@ func (t *tx) wordsOn(org string, hashes []state.Hash, thread bool) (out []word, 
 			continue
 		}
 		ws, err := list(t, func(s scanner) (w word, err error) {
-			err = s.Scan(&w.record.Kind, &w.record.ID, &w.seq, &w.no, &w.back)
+			var of string
+			if err = s.Scan(&w.record.Kind, &w.record.ID, &w.seq, &of, &w.no, &w.back); err != nil {
+				return w, err
+			}
 			w.hash, w.thread = h, thread
+			w.of, err = unhexed(of)
 			return w, err
-		}, `SELECT kind, record, seq, no, back FROM word WHERE org = ? AND hash = ? AND thread = ? ORDER BY kind, record, seq`, org, []byte(h), thread)
+		}, `SELECT kind, record, seq, fingerprint, no, back FROM word WHERE org = ? AND hash = ? AND thread = ? ORDER BY kind, record, seq, fingerprint`, org, []byte(h), thread)
 		if err != nil {
 			return nil, err
 		}
@@ -43,7 +50,21 @@ func (t *tx) wordsOn(org string, hashes []state.Hash, thread bool) (out []word, 
 	return out, nil
 }
 
-// counting leaves out what was taken back for a mail that leads up to the hashes of these rows.
+// hexed is a hash as it is in columns of text: bytes that are empty are NULL, and no part of a key.
+func hexed(h state.Hash) string { return hex.EncodeToString([]byte(h)) }
+
+func unhexed(s string) (state.Hash, error) {
+	b, err := hex.DecodeString(s)
+	return state.Hash(b), err
+}
+
+// about leaves out what was said of other mails with the Message-ID of those that have these fingerprints. Where nobody knows one, as of mail without a
+// date, it may be any of them: a word that doesn't hold where it was said is worse than one that holds for a namesake, too.
+func about(ws []word, of ...state.Hash) []word {
+	return slices.DeleteFunc(ws, func(w word) bool { return w.of != "" && !slices.Contains(of, "") && !slices.Contains(of, w.of) })
+}
+
+// counting leaves out what was taken back for a mail of which these rows are, or that leads up to their hashes.
 func counting(ws []word) []word {
 	var back []int64
 	for _, w := range ws {
@@ -58,21 +79,91 @@ func counting(ws []word) []word {
 func (t *tx) wordsAbout(org string, r linker.Record) ([]word, error) {
 	return list(t, func(s scanner) (w word, err error) {
 		var hash []byte
-		err = s.Scan(&w.seq, &hash, &w.thread, &w.no, &w.back)
+		var of string
+		if err = s.Scan(&w.seq, &hash, &w.thread, &of, &w.no, &w.back); err != nil {
+			return w, err
+		}
 		w.hash, w.record = state.Hash(hash), r
+		w.of, err = unhexed(of)
 		return w, err
-	}, `SELECT seq, hash, thread, no, back FROM word WHERE org = ? AND kind = ? AND record = ? ORDER BY seq, hash, thread`, org, r.Kind, r.ID)
+	}, `SELECT seq, hash, thread, fingerprint, no, back FROM word WHERE org = ? AND kind = ? AND record = ? ORDER BY seq, hash, thread`, org, r.Kind, r.ID)
 }
 
 // unsay deletes a row.
 func (t *tx) unsay(org string, w word) error {
-	err := t.do(`DELETE FROM word WHERE org = ? AND hash = ? AND thread = ? AND kind = ? AND record = ? AND seq = ?`, org, []byte(w.hash), w.thread, w.record.Kind, w.record.ID, w.seq)
+	err := t.do(`DELETE FROM word WHERE org = ? AND hash = ? AND thread = ? AND kind = ? AND record = ? AND seq = ? AND fingerprint = ?`,
+		org, []byte(w.hash), w.thread, w.record.Kind, w.record.ID, w.seq, hexed(w.of))
 	return err
 }
 
-// keptNoMore is lookAgain for the Emails with a Message-ID of which something else was said.
-func (t *tx) keptNoMore(org string, h state.Hash) error {
-	ids, err := list(t, one[int64], `SELECT e.id FROM alias a JOIN email e ON e.id = a.email WHERE a.hash = ? AND e.org = ? AND e.survivor = 0`, []byte(h), org)
+// otherwise does what a row's other fingerprint does to words on mails. Where the header reads otherwise since, nobody can tell any more of which mail they were said:
+// it is whichever has the Message-ID. Where nobody knew the fingerprint, the row may have been the last that may be of an erased Email's mail, and is not.
+func (t *tx) otherwise(org string, had, r state.Row) error {
+	if had.MessageID == "" || had.MessageID != r.MessageID || had.Fingerprint == r.Fingerprint {
+		return nil
+	}
+	if t.known.mailsSpoken == nil {
+		var spoken bool
+		if err := t.row(`SELECT EXISTS (SELECT 1 FROM word WHERE org = ? AND fingerprint <> '')`, org).Scan(&spoken); err != nil {
+			return err
+		}
+		t.known.mailsSpoken = &spoken
+	}
+	if !*t.known.mailsSpoken {
+		return nil
+	}
+	if had.Fingerprint == "" {
+		return t.ownerless(org, r.MessageID)
+	}
+	ws, err := t.wordsOn(org, []state.Hash{had.MessageID}, false)
+	if err != nil {
+		return err
+	}
+	for _, w := range ws {
+		if w.of != had.Fingerprint {
+			continue
+		}
+		if err := t.unsay(org, w); err != nil {
+			return err
+		}
+		if w.of = ""; w.back {
+			w.of = r.Fingerprint
+		}
+		if err := t.repeat(org, w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ownerless erases words on mails with a Message-ID of which there is no row.
+func (t *tx) ownerless(org string, h state.Hash) error {
+	ws, err := t.wordsOn(org, []state.Hash{h}, false)
+	if err != nil || len(ws) == 0 {
+		return err
+	}
+	rows, err := list(t, one[[]byte], `SELECT DISTINCT fingerprint FROM ledger WHERE message_id = ? AND org = ?`, []byte(h), org)
+	if err != nil {
+		return err
+	}
+	var there []state.Hash
+	for _, f := range rows {
+		there = append(there, state.Hash(f))
+	}
+	for _, w := range ws {
+		if len(there) > 0 && len(about([]word{w}, there...)) > 0 {
+			continue
+		}
+		if err := t.unsay(org, w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keptNoMore is lookAgain for the Emails of which a word was said that is no more.
+func (t *tx) keptNoMore(org string, w word) error {
+	ids, err := list(t, one[int64], `SELECT e.id FROM alias a JOIN email e ON e.id = a.email WHERE a.hash = ? AND e.org = ? AND e.survivor = 0`, []byte(w.hash), org)
 	if err != nil {
 		return err
 	}
@@ -81,6 +172,9 @@ func (t *tx) keptNoMore(org string, h state.Hash) error {
 		return err
 	}
 	for _, e := range es {
+		if len(about([]word{w}, e.Fingerprint)) == 0 {
+			continue
+		}
 		if err := t.lookAgain(e); err != nil {
 			return err
 		}
@@ -90,8 +184,8 @@ func (t *tx) keptNoMore(org string, h state.Hash) error {
 
 // repeat stores a row with its word's place among the others. Where two of one word meet, that which takes it back stays.
 func (t *tx) repeat(org string, w word) error {
-	err := t.do(`INSERT INTO word (seq, org, hash, thread, kind, record, no, back) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT (org, hash, thread, kind, record, seq) DO UPDATE SET back = word.back OR excluded.back`, w.seq, org, []byte(w.hash), w.thread, w.record.Kind, w.record.ID, w.no, w.back)
+	err := t.do(`INSERT INTO word (seq, org, hash, thread, fingerprint, kind, record, no, back) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (org, hash, thread, kind, record, seq, fingerprint) DO UPDATE SET back = word.back OR excluded.back`, w.seq, org, []byte(w.hash), w.thread, hexed(w.of), w.record.Kind, w.record.ID, w.no, w.back)
 	return err
 }
 
@@ -196,7 +290,7 @@ func (t *tx) words(org string, q state.ThreadQuery, out *state.Thread) error {
 	if err != nil {
 		return err
 	}
-	ws = counting(ws)
+	ws = counting(about(ws, cmp.Or(q.Fingerprint, e.Fingerprint)))
 	said, dropped := drop(ws)
 	for _, l := range e.Person {
 		links = say(links, l)
@@ -283,7 +377,7 @@ func (s *Store) Correct(ctx context.Context, org string, c state.Correction) err
 				return err
 			}
 			if len(tops) > 0 {
-				if err := t.pronounce(org, tops, reached, true, c); err != nil {
+				if err := t.pronounce(org, tops, reached, true, whichever, c); err != nil {
 					return err
 				}
 				// A copy of what we sent may be known by another id than that by which it was registered.
@@ -295,8 +389,18 @@ func (s *Store) Correct(ctx context.Context, org string, c state.Correction) err
 				return nil
 			}
 		}
-		if len(es) == 0 {
-			return t.pronounce(org, start, start, false, c)
+		if c.Email == 0 {
+			at := []state.Hash{c.MessageID}
+			for _, r := range c.Forget {
+				if err := t.retract(org, at, at, false, whichever, r); err != nil {
+					return err
+				}
+			}
+			if of := meant(c.MessageID, rows, es); len(of) > 0 {
+				if err := t.pronounce(org, at, at, false, of, c); err != nil {
+					return err
+				}
+			}
 		}
 		for _, e := range es {
 			if err := t.correct(org, e, c); err != nil {
@@ -305,6 +409,27 @@ func (s *Store) Correct(ctx context.Context, org string, c state.Correction) err
 		}
 		return nil
 	})
+}
+
+// whichever stands for every mail with the Message-ID, and for that of later, too.
+var whichever = []state.Hash{""}
+
+// meant returns the fingerprints of the mails with a Message-ID, of which these are the rows and these are Emails, that are no Email. Where nobody knows one
+// yet, it is whichever has the id.
+func meant(id state.Hash, rows []state.Row, es []state.Email) (of []state.Hash) {
+	for _, r := range rows {
+		switch {
+		case r.MessageID != id || slices.ContainsFunc(es, func(e state.Email) bool { return e.ID == r.Email || e.Fingerprint == r.Fingerprint }):
+		case r.Fingerprint == "":
+			return whichever
+		case !slices.Contains(of, r.Fingerprint):
+			of = append(of, r.Fingerprint)
+		}
+	}
+	if len(of)+len(es) == 0 {
+		return whichever
+	}
+	return of
 }
 
 // copies returns the rows of an Email, and those of its mail that left while it linked to nothing: they are none of its any more, and tell all the same
@@ -329,10 +454,23 @@ func (t *tx) copies(e state.Email) ([]state.Row, error) {
 func (t *tx) correct(org string, had state.Email, c state.Correction) error {
 	e := had
 	e.Person = slices.Clone(e.Person)
-	for _, r := range c.Forget {
-		e.Person = slices.DeleteFunc(e.Person, func(p linker.Link) bool { return p.Record == r })
-		for _, h := range e.Aliases {
-			if err := t.do(`DELETE FROM word WHERE org = ? AND hash = ? AND NOT thread AND kind = ? AND record = ?`, org, []byte(h), r.Kind, r.ID); err != nil {
+	if len(c.Forget) > 0 {
+		e.Person = slices.DeleteFunc(e.Person, func(p linker.Link) bool { return slices.Contains(c.Forget, p.Record) })
+		ws, err := t.wordsOn(org, e.Aliases, false)
+		if err != nil {
+			return err
+		}
+		for _, w := range about(ws, e.Fingerprint) {
+			if !slices.Contains(c.Forget, w.record) {
+				continue
+			}
+			if w.of != "" || e.Fingerprint == "" {
+				err = t.unsay(org, w)
+			} else { // it may be of others, too
+				w.of, w.back = e.Fingerprint, true
+				err = t.repeat(org, w)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -367,10 +505,11 @@ func (t *tx) correct(org string, had state.Email, c state.Correction) error {
 	return t.wakeHolders(e.ID)
 }
 
-// pronounce keeps words at some hashes, in place of what was said so far of the mail that they are said of: that stands at all that it reaches.
-func (t *tx) pronounce(org string, hashes, reached []state.Hash, thread bool, c state.Correction) error {
+// pronounce keeps words at some hashes, in place of what was said so far of the mail that they are said of: that stands at all that it reaches. Those on
+// mails themselves, and not on a thread, are of the mails with these fingerprints.
+func (t *tx) pronounce(org string, hashes, reached []state.Hash, thread bool, of []state.Hash, c state.Correction) error {
 	set := func(r linker.Record, no bool) error {
-		if err := t.retract(org, hashes, reached, thread, r); err != nil {
+		if err := t.retract(org, hashes, reached, thread, of, r); err != nil {
 			return err
 		}
 		w := word{thread: thread, record: r, no: no}
@@ -378,15 +517,17 @@ func (t *tx) pronounce(org string, hashes, reached []state.Hash, thread bool, c 
 		if w.seq, err = t.nextWord(org); err != nil {
 			return err
 		}
-		for _, w.hash = range hashes {
-			if err := t.repeat(org, w); err != nil {
-				return err
+		for _, w.of = range of {
+			for _, w.hash = range hashes {
+				if err := t.repeat(org, w); err != nil {
+					return err
+				}
 			}
 		}
 		return nil
 	}
 	for _, r := range c.Forget {
-		if err := t.retract(org, hashes, reached, thread, r); err != nil {
+		if err := t.retract(org, hashes, reached, thread, of, r); err != nil {
 			return err
 		}
 	}
@@ -409,18 +550,20 @@ func (t *tx) pronounce(org string, hashes, reached []state.Hash, thread bool, c 
 }
 
 // retract ends what was said on a record of a mail that reaches some hashes, for all mail that leads up to some of them. A word that is kept at
-// others, too, holds there: a thread may have several tops, and not every mail leads up to all.
-func (t *tx) retract(org string, hashes, reached []state.Hash, thread bool, r linker.Record) error {
+// others, too, holds there: a thread may have several tops, and not every mail leads up to all. What was said of other mails than those with these
+// fingerprints stays.
+func (t *tx) retract(org string, hashes, reached []state.Hash, thread bool, of []state.Hash, r linker.Record) error {
 	ws, err := t.wordsOn(org, reached, thread)
 	if err != nil {
 		return err
 	}
-	ws = slices.DeleteFunc(ws, func(w word) bool { return w.record != r })
+	ws = slices.DeleteFunc(about(ws, of...), func(w word) bool { return w.record != r })
 	for i, w := range ws {
-		if i > 0 && w.seq == ws[i-1].seq {
+		if i > 0 && w.seq == ws[i-1].seq && w.of == ws[i-1].of {
 			continue
 		}
-		rows, err := list(t, one[[]byte], `SELECT hash FROM word WHERE org = ? AND kind = ? AND record = ? AND seq = ? AND NOT back`, org, r.Kind, r.ID, w.seq)
+		rows, err := list(t, one[[]byte], `SELECT hash FROM word WHERE org = ? AND kind = ? AND record = ? AND seq = ? AND fingerprint = ? AND NOT back`,
+			org, r.Kind, r.ID, w.seq, hexed(w.of))
 		if err != nil {
 			return err
 		}

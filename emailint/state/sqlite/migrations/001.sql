@@ -145,13 +145,15 @@ CREATE INDEX link_person ON link (org, kind, record) WHERE person;
 CREATE TABLE word (                       -- what people said of a thread, by the ids at its top, and of mail that is no Email
   seq INTEGER NOT NULL,                   -- the later wins
   org TEXT NOT NULL, hash BLOB NOT NULL, thread INTEGER NOT NULL,
+  fingerprint TEXT NOT NULL,              -- in hex, of the mail of which it was said; empty: of whichever has the Message-ID, or of a thread
   kind TEXT NOT NULL, record TEXT NOT NULL, -- both '': it is dropped, or restored
   no INTEGER NOT NULL,                    -- "not this record"; not dropped
-  back INTEGER NOT NULL,                  -- taken back for all that leads up to this hash; it may hold at others
-  PRIMARY KEY (org, hash, thread, kind, record, seq)
+  back INTEGER NOT NULL,                  -- taken back for all that leads up to this hash, or for this mail; it may hold at others
+  PRIMARY KEY (org, hash, thread, kind, record, seq, fingerprint)
 ) WITHOUT ROWID;
-CREATE INDEX word_record ON word (org, kind, record, seq, hash, thread, no, back); -- with all that is asked for: else the primary key is read instead
+CREATE INDEX word_record ON word (org, kind, record, seq, hash, thread, fingerprint, no, back); -- with all that is asked for: else the primary key is read instead
 CREATE INDEX word_thread ON word (org) WHERE thread;
+CREATE INDEX word_mail ON word (org) WHERE fingerprint <> '';
 CREATE INDEX link_email ON link (email);
 
 CREATE TABLE declared (                   -- emails that the host had before

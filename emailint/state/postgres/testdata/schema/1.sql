@@ -149,13 +149,15 @@ CREATE INDEX link_person ON link (org, kind, record) WHERE person;
 CREATE TABLE word (                       -- what people said of a thread, by the ids at its top, and of mail that is no Email
   seq BIGINT NOT NULL,                   -- the later wins
   org TEXT COLLATE "C" NOT NULL, hash BYTEA NOT NULL, thread BOOLEAN NOT NULL,
+  fingerprint TEXT COLLATE "C" NOT NULL,  -- in hex, of the mail of which it was said; empty: of whichever has the Message-ID, or of a thread
   kind TEXT COLLATE "C" NOT NULL, record TEXT COLLATE "C" NOT NULL, -- both '': it is dropped, or restored
   no BOOLEAN NOT NULL,                    -- "not this record"; not dropped
-  back BOOLEAN NOT NULL,                  -- taken back for all that leads up to this hash; it may hold at others
-  PRIMARY KEY (org, hash, thread, kind, record, seq)
+  back BOOLEAN NOT NULL,                  -- taken back for all that leads up to this hash, or for this mail; it may hold at others
+  PRIMARY KEY (org, hash, thread, kind, record, seq, fingerprint)
 );
 CREATE INDEX word_record ON word (org, kind, record, seq);
 CREATE INDEX word_thread ON word (org) WHERE thread;
+CREATE INDEX word_mail ON word (org) WHERE fingerprint <> '';
 CREATE INDEX link_email ON link (email);
 
 CREATE TABLE declared (                   -- emails that the host had before
@@ -259,4 +261,4 @@ SELECT nextval(pg_get_serial_sequence('run', 'id'));
 INSERT INTO schema_version (number) VALUES ('1');
 INSERT INTO secret (org, name, value) VALUES ('acme', 'password', E'\\x7365616c6564');
 INSERT INTO user_settings (org, owner, settings, version) VALUES ('acme', 'u', E'\\x7b2262223a317d', '1');
-INSERT INTO word (seq, org, hash, thread, kind, record, no, back) VALUES ('1', 'acme', E'\\x6e6f626f6479', 'true', '', '', 'false', 'false');
+INSERT INTO word (seq, org, hash, thread, fingerprint, kind, record, no, back) VALUES ('1', 'acme', E'\\x6e6f626f6479', 'true', '', '', '', 'false', 'false');

@@ -145,13 +145,15 @@ CREATE INDEX link_person ON link (org, kind, record) WHERE person;
 CREATE TABLE word (                       -- what people said of a thread, by the ids at its top, and of mail that is no Email
   seq INTEGER NOT NULL,                   -- the later wins
   org TEXT NOT NULL, hash BLOB NOT NULL, thread INTEGER NOT NULL,
+  fingerprint TEXT NOT NULL,              -- in hex, of the mail of which it was said; empty: of whichever has the Message-ID, or of a thread
   kind TEXT NOT NULL, record TEXT NOT NULL, -- both '': it is dropped, or restored
   no INTEGER NOT NULL,                    -- "not this record"; not dropped
-  back INTEGER NOT NULL,                  -- taken back for all that leads up to this hash; it may hold at others
-  PRIMARY KEY (org, hash, thread, kind, record, seq)
+  back INTEGER NOT NULL,                  -- taken back for all that leads up to this hash, or for this mail; it may hold at others
+  PRIMARY KEY (org, hash, thread, kind, record, seq, fingerprint)
 ) WITHOUT ROWID;
-CREATE INDEX word_record ON word (org, kind, record, seq, hash, thread, no, back); -- with all that is asked for: else the primary key is read instead
+CREATE INDEX word_record ON word (org, kind, record, seq, hash, thread, fingerprint, no, back); -- with all that is asked for: else the primary key is read instead
 CREATE INDEX word_thread ON word (org) WHERE thread;
+CREATE INDEX word_mail ON word (org) WHERE fingerprint <> '';
 CREATE INDEX link_email ON link (email);
 
 CREATE TABLE declared (                   -- emails that the host had before
@@ -239,7 +241,7 @@ INSERT INTO placement ("row_id", "folder", "conn", "generation") VALUES (3, 'INB
 INSERT INTO run ("id", "conn", "reason", "from_t", "to_t", "cursor", "revision", "seen", "estimated", "done", "people") VALUES (1, 1, 'first import', 1772355600000000, 0, X'666172', 0, 0, 0, 0, 0);
 INSERT INTO secret ("org", "name", "value") VALUES ('acme', 'password', X'7365616C6564');
 INSERT INTO user_settings ("org", "owner", "settings", "version") VALUES ('acme', 'u', X'7B2262223A317D', 1);
-INSERT INTO word ("seq", "org", "hash", "thread", "kind", "record", "no", "back") VALUES (1, 'acme', X'6E6F626F6479', 1, '', '', 0, 0);
+INSERT INTO word ("seq", "org", "hash", "thread", "fingerprint", "kind", "record", "no", "back") VALUES (1, 'acme', X'6E6F626F6479', 1, '', '', '', 0, 0);
 DELETE FROM sqlite_sequence WHERE name = 'change'; INSERT INTO sqlite_sequence (name, seq) VALUES ('change', 1);
 DELETE FROM sqlite_sequence WHERE name = 'connection'; INSERT INTO sqlite_sequence (name, seq) VALUES ('connection', 2);
 DELETE FROM sqlite_sequence WHERE name = 'email'; INSERT INTO sqlite_sequence (name, seq) VALUES ('email', 3);
