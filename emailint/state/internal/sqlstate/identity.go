@@ -81,6 +81,7 @@ type given struct {
 	made            bool // it is new
 	outranked       bool // another copy's envelope stands, by which the row is to be decided
 	replaced        bool // rows that were decided by the former envelope are to be decided by this one
+	uncompared      bool // another copy's envelope stands, and the row's own, which may be better, was not given
 }
 
 // origin is where the value of an Email comes from.
@@ -196,6 +197,7 @@ func (t *tx) value(out *given, had, e state.Email, hashes []state.Hash, connecti
 	}
 	out.revision = e.Revision
 	out.replaced = envelope && (had.Orphaned || !blank && len(v.Links) == 0)
+	out.uncompared = v.Envelope == nil && !v.ThreadDropped && !out.made && !blank && !out.outranked
 	switch {
 	case envelope:
 		if err := t.do(`UPDATE email SET envelope = ?, envelope_tag = ?, envelope_revision = revision, rank = ?, envelope_conn = ? WHERE id = ?`,
