@@ -24,7 +24,7 @@ const (
 	planGo     = "emailint/internal/pass/plan.go"
 	reconGo    = "emailint/internal/reconcile/reconcile.go"
 	relinkGo   = "emailint/relink.go"
-	sendGo     = "emailint/send.go"
+	dispatchGo = "emailint/dispatch.go"
 	copyGo     = "emailint/sentcopy.go"
 	linkerGo   = "linker/decide.go"
 	memcrmGo   = "emailint/emailinttest/memcrm.go"
@@ -173,7 +173,7 @@ var teeth = []tooth{
 	_ = said`}}},
 
 	{rule: "12c", quick: true, off: "a copy with the fingerprint of what we sent and another Message-ID is another email, and that Message-ID is not learnt from the service's answer", promise: "R7|R9|R3",
-		edits: []edit{{identityGo, `(ours OR ? OR message_id IS NULL)`, `(? OR message_id IS NULL)`}, {sendGo, `sent.MessageID != "" && sent.MessageID != own {`, `sent.MessageID != "" && sent.MessageID != own && false {`}}},
+		edits: []edit{{identityGo, `(ours OR ? OR message_id IS NULL)`, `(? OR message_id IS NULL)`}, {dispatchGo, `sent.MessageID != "" && sent.MessageID != own {`, `sent.MessageID != "" && sent.MessageID != own && false {`}}},
 	{rule: "12g", off: "a copy that links to nothing by itself is no copy of the email that another mailbox's copy made", promise: "R6|R3|R7",
 		edits: []edit{{settleGo, `if err == nil && r.Email == 0 && st.Fate.Decided() && !r.Gone {`, `if err == nil && r.Email == 0 && st.Fate.Decided() && !r.Gone && false {`}}},
 	{rule: "12h", off: "copies that linked to nothing are not looked at again when another copy makes the email", promise: "R6|R3|R7",
@@ -328,7 +328,7 @@ var teeth = []tooth{
 		edits: []edit{{decideGo, `live := !w.env.Sent && !w.row.Sent && !w.env.Received.Before(d.ConnectedAt)`, `live := !w.env.Sent && !w.row.Sent`}}},
 
 	{rule: "18b", quick: true, profile: "half sent", seeds: 150, off: "the outcome of a send is not looked up", promise: "R9",
-		edits: []edit{{sendGo, `out, sent, err := s.Lookup(lctx, st.Staged)`, `out, sent, err := provider.OutcomeNotSent, provider.Sent{}, lctx.Err()`}}},
+		edits: []edit{{dispatchGo, `out, sent, err := s.Lookup(lctx, st.Staged)`, `out, sent, err := provider.OutcomeNotSent, provider.Sent{}, lctx.Err()`}}},
 	{rule: "18c", quick: true, profile: "half sent", seeds: 150, off: "a copy in Sent is filed again where the first time had no answer", promise: "R9",
 		edits: []edit{{copyGo, `case row.Copy == state.CopyTried:`, `case false:`}}},
 
@@ -444,7 +444,7 @@ var blunt = []tooth{
 	{rule: "12a", off: "a copy with the fingerprint of what we sent and another Message-ID is another email", promise: "R7|R9|R6|R3",
 		edits: []edit{{identityGo, `(ours OR ? OR message_id IS NULL)`, `(? OR message_id IS NULL)`}}},
 	{rule: "12b", seeds: 400, off: "the Message-ID that a service put in place of ours is not learnt from its answer", promise: "R7|R9|R3",
-		edits: []edit{{sendGo, `sent.MessageID != "" && sent.MessageID != own {`, `sent.MessageID != "" && sent.MessageID != own && false {`}}},
+		edits: []edit{{dispatchGo, `sent.MessageID != "" && sent.MessageID != own {`, `sent.MessageID != "" && sent.MessageID != own && false {`}}},
 	{rule: "12d", profile: "sends", seeds: 150, off: "two emails that turn out to be one mail are not joined", promise: "R7|R3|R6",
 		edits: []edit{{identityGo, `for _, other := range ids[1:] {`, `for _, other := range ids[len(ids):] {`}}},
 	{rule: "12e", profile: "sends", seeds: 150, off: "what was said of an email goes when it is joined into another", promise: "R7|R3|R5",
@@ -517,7 +517,7 @@ var blunt = []tooth{
 		edits: []edit{{intentsGo, `AND (i.state <> 'planned' OR e.revision <= e.saved OR NOT e.wanted)`, ``}}},
 
 	{rule: "18a", profile: "half sent", seeds: 150, off: "a worker that finds a mail half sent sends it", promise: "R9",
-		edits: []edit{{sendGo, `if row.State == state.OutSending || row.State == state.OutUnknown {`, `if row.State == state.OutUnknown {`}}},
+		edits: []edit{{dispatchGo, `if row.State == state.OutSending || row.State == state.OutUnknown {`, `if row.State == state.OutUnknown {`}}},
 
 	{rule: "21e", profile: "people first", off: "who matches something by other rules is not searched for", promise: "R1",
 		edits: []edit{{peopleGo, `if wanted := p.People.Wanted(); wanted != g.Wanted {`, `if wanted := p.People.Wanted(); wanted != g.Wanted && false {`}}},
