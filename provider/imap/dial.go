@@ -94,6 +94,12 @@ func (m *Mailbox) connectWith(ctx context.Context, token string) error {
 	defer stop()
 	conn.watch(true)
 	defer conn.watch(false)
+	open := false
+	defer func() {
+		if !open { // also where the host's TLSConfig panics: it has a seat
+			conn.abort()
+		}
+	}()
 
 	client, err := m.handshake(ctx, conn)
 	if err == nil {
@@ -103,7 +109,6 @@ func (m *Mailbox) connectWith(ctx context.Context, token string) error {
 		}
 	}
 	if err != nil {
-		conn.abort()
 		return err
 	}
 	m.connected = time.Now()
@@ -117,10 +122,9 @@ func (m *Mailbox) connectWith(ctx context.Context, token string) error {
 	defer m.mu.Unlock()
 	m.polling, m.opening = polling, nil
 	if m.closed {
-		conn.abort()
 		return net.ErrClosed
 	}
-	m.conn, m.client = conn, client
+	m.conn, m.client, open = conn, client, true
 	return nil
 }
 
@@ -219,19 +223,32 @@ func (m *Mailbox) once(ctx context.Context, f func(c *imapclient.Client) error) 
 	}
 	stop := context.AfterFunc(ctx, conn.abort)
 	conn.watch(true)
-	err := net.ErrClosed // should f panic, nothing is known of the connection
+	panicked := true // then nothing is known of the connection
+	var err error
 	defer func() {
 		conn.watch(false)
 		stop()
-		if ctx.Err() != nil || err != nil && connectionDied(err) {
+		switch {
+		case panicked:
+			m.forget(conn, client)
+			go client.Close() //nolint:errcheck // go-imap's reader may wait for whoever panicked, and Close for the reader
+		case ctx.Err() != nil, err != nil && connectionDied(err):
 			m.drop(conn, client)
 		}
 	}()
 	err = f(client)
+	panicked = false
 	return err
 }
 
+// drop ends a connection.
 func (m *Mailbox) drop(conn *watchedConn, client *imapclient.Client) {
+	m.forget(conn, client)
+	client.Close() //nolint:errcheck // it is broken already
+}
+
+// forget breaks a connection off. What go-imap has of it is to be closed.
+func (m *Mailbox) forget(conn *watchedConn, client *imapclient.Client) {
 	m.mu.Lock()
 	if m.client == client {
 		m.conn, m.client = nil, nil
@@ -239,7 +256,6 @@ func (m *Mailbox) drop(conn *watchedConn, client *imapclient.Client) {
 	m.mu.Unlock()
 	m.selected = selection{}
 	conn.abort()
-	client.Close() //nolint:errcheck // it is broken already
 }
 
 // connectionDied reports whether err leaves the connection unusable: all but the server's own refusals and ours.

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	goimap "github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
 )
 
 // Ignore makes the mailbox not use capabilities that the server offers, so that the other path is tried over a real one.
@@ -48,3 +49,17 @@ func (s Seats) Rooms() int {
 
 // Rooms is how many servers and users a provider remembers.
 func (p *Provider) Rooms() int { return Seats{&place{l: &p.limits}}.Rooms() }
+
+// Panic is a bug that shows while an answer is read, and is caught.
+func (m *Mailbox) Panic(ctx context.Context) (value any, err error) {
+	defer func() { value = recover() }()
+	return nil, m.once(ctx, func(c *imapclient.Client) error {
+		sel, err := m.examine(c, "INBOX", true)
+		if err != nil {
+			return err
+		}
+		cmd := c.Fetch(goimap.SeqSet{goimap.SeqRange{Start: 1, Stop: sel.num}}, &goimap.FetchOptions{UID: true, BodySection: []*goimap.FetchItemBodySection{m.whole()}})
+		cmd.Next()
+		panic("a bug")
+	})
+}

@@ -97,12 +97,14 @@ func (m *Mailbox) matching(c *imapclient.Client, folder string, crit *goimap.Sea
 	cmd := c.Fetch(uidSet(uids), &goimap.FetchOptions{UID: true, Flags: true, InternalDate: true, RFC822Size: true,
 		BodySection: []*goimap.FetchItemBodySection{{Specifier: goimap.PartSpecifierHeader, Peek: true}}})
 	for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
-		if r, whole := readRow(msg, headerLimit); whole && r.body && slices.Contains(uids, r.uid) && is(r) {
+		if r, whole := readRow(msg, headerLimit); whole && r.body && slices.Contains(uids, r.uid) {
 			rows = append(rows, r)
 		}
 	}
+	err = cmd.Close() // before they are understood: as in prefetch
+	rows = slices.DeleteFunc(rows, func(r *row) bool { return !is(r) })
 	slices.SortFunc(rows, func(a, b *row) int { return int(a.uid) - int(b.uid) })
-	return sel.validity, rows, cmd.Close()
+	return sel.validity, rows, err
 }
 
 // twin returns a copy of a message in a folder, nil when there is none: the same header to the byte, the same size.

@@ -157,12 +157,18 @@ func (p *place) dial(dial dialer) dialer {
 		if err != nil {
 			return nil, err
 		}
+		seat := &seated{stand: stand}
+		defer func() {
+			if seat.Conn == nil { // also where the host's Dial panics
+				stand()
+			}
+		}()
 		conn, err := dial(ctx, network, addr)
 		if err != nil {
-			stand()
 			return nil, err
 		}
-		return &seated{Conn: conn, stand: stand}, nil
+		seat.Conn = conn
+		return seat, nil
 	}
 }
 

@@ -63,13 +63,19 @@ func (m *Mailbox) fetchAhead(c *imapclient.Client, uids map[uint32]id, room *int
 		set.AddNum(goimap.UID(uid))
 	}
 	cmd := c.Fetch(set, &goimap.FetchOptions{UID: true, InternalDate: true, RFC822Size: true, BodySection: []*goimap.FetchItemBodySection{m.whole()}})
+	var rows []*row
 	for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
 		r, whole := readRow(msg, m.cfg.ContentLimit)
 		// One without its date is the last before the connection ended.
-		if asked, ok := uids[r.uid]; ok && whole && r.body && !r.date.IsZero() && int64(len(r.header)) <= *room {
+		if _, ok := uids[r.uid]; ok && whole && r.body && !r.date.IsZero() && int64(len(r.header)) <= *room {
 			*room -= int64(len(r.header))
-			m.ahead[asked] = r.message(m.cfg.ContentLimit)
+			rows = append(rows, r)
 		}
 	}
-	return cmd.Close()
+	// Understood when the answer is read to its end: what panics over a mail must not leave go-imap's reader waiting for us.
+	err := cmd.Close()
+	for _, r := range rows {
+		m.ahead[uids[r.uid]] = r.message(m.cfg.ContentLimit)
+	}
+	return err
 }
