@@ -67,12 +67,14 @@ func (m *Mailbox) getAll(ctx context.Context, l lane, ids []provider.ItemID, que
 		}
 		chunk := ids[:n]
 		var answers []*answer
-		if n == 1 {
-			answers, err = m.getOne(ctx, chunk[0], query)
-		} else {
-			answers, err = m.postBatch(ctx, chunk, query)
-		}
-		m.quota.settle(len(chunk) * units[messagesGet])
+		func() {
+			defer m.quota.settle(len(chunk) * units[messagesGet]) // also where it panics
+			if n == 1 {
+				answers, err = m.getOne(ctx, chunk[0], query)
+			} else {
+				answers, err = m.postBatch(ctx, chunk, query)
+			}
+		}()
 		if err != nil {
 			err = m.classify(ctx, messagesGet, err)
 			var missing *MissingError

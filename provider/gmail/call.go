@@ -140,8 +140,10 @@ func (m *Mailbox) once(ctx context.Context, l lane, meth method, f func(context.
 	if _, err := m.take(ctx, l, meth, 1); err != nil {
 		return err
 	}
-	err := f(ctx)
-	m.quota.settle(units[meth])
+	err := func() error {
+		defer m.quota.settle(units[meth]) // also where it panics
+		return f(ctx)
+	}()
 	err = m.classify(ctx, meth, err)
 	m.quota.learn(meth, err)
 	return err
