@@ -261,11 +261,11 @@ func (m *Mailbox) lengthen() {
 }
 
 // guarded makes an error of a panic: the SDK reads what a server sent, and has met answers that it did not expect (facts 2.7: "panics when a collection
-// contains null items").
+// contains null items"). In a goroutine of ours nobody else could.
 func guarded(ctx context.Context, f func(context.Context) error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("the SDK could not read the answer: %v", r)
+			err = fmt.Errorf("the answer could not be read: %v", r)
 		}
 	}()
 	return f(ctx)

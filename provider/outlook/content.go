@@ -76,7 +76,10 @@ func (m *Mailbox) together(ctx context.Context, l quota.Lane, id provider.ItemID
 	for range min(m.p.o.AtOnce, len(ids)) {
 		wg.Go(func() {
 			for i := range next {
-				got[i], errs[i] = m.content(ctx, l, ids[i])
+				errs[i] = guarded(ctx, func(ctx context.Context) (err error) {
+					got[i], err = m.content(ctx, l, ids[i])
+					return err
+				})
 				var limit *provider.RateLimitError
 				if errors.As(errs[i], &limit) {
 					return // the others would be refused, too
