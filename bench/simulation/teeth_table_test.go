@@ -403,7 +403,7 @@ var blunt = []tooth{
 		edits: []edit{{decideGo, `case errors.Is(err, provider.ErrGone) && row.Fate.Decided():`, `case errors.Is(err, provider.ErrGone) && row.Fate.Decided() && false:`}}},
 
 	{rule: "4c", profile: "races", seeds: 150, off: "a copy that links to nothing, of a mail of which a person said something, is not compared with the one that decides", promise: "R7|R3",
-		edits: []edit{{settleGo, `attached = g.uncompared && r.Email == 0`, `attached = false`}}},
+		edits: []edit{{settleGo, `attached = g.uncompared`, `attached = false`}}},
 	{rule: "5a", profile: "races", seeds: 150, off: "no change is stored before a contact is made", promise: "R7|R3",
 		edits: []edit{{decideGo, `if _, err := d.Store.Change(ctx, d.Lease.Org, change); err != nil {
 			return err

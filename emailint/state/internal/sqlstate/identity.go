@@ -81,7 +81,7 @@ type given struct {
 	made            bool // it is new
 	outranked       bool // another copy's envelope stands, by which the row is to be decided
 	replaced        bool // rows that were decided by the former envelope are to be decided by this one
-	uncompared      bool // another copy's envelope stands, and the row's own, which may be better, was not given
+	uncompared      bool // another copy's envelope stands, and with it its links: the row's own, which may be better, was not given
 }
 
 // origin is where the value of an Email comes from.
@@ -100,8 +100,8 @@ func source(r state.Row) origin {
 	return aCopy
 }
 
-// give finds or makes the Email that a mail is (rule 12) and brings the mail's value into it.
-func (t *tx) give(org string, connection int64, v state.EmailValue, from origin) (out given, err error) {
+// give finds or makes the Email that a mail is (rule 12) and brings the mail's value into it. first says that the row was of no Email.
+func (t *tx) give(org string, connection int64, v state.EmailValue, from origin, first bool) (out given, err error) {
 	ours := from == aDraft
 	hashes := []state.Hash{}
 	for _, h := range append([]state.Hash{v.MessageID}, v.Aliases...) {
@@ -121,7 +121,7 @@ func (t *tx) give(org string, connection int64, v state.EmailValue, from origin)
 		}
 		t.known.fingerprints.is(v.Fingerprint)
 		out.email, out.made = e.ID, true
-		err := t.value(&out, state.Email{}, e, hashes, connection, v, from, true)
+		err := t.value(&out, state.Email{}, e, hashes, connection, v, from, first, true)
 		return out, err
 	}
 	id := ids[0]
@@ -142,14 +142,15 @@ func (t *tx) give(org string, connection int64, v state.EmailValue, from origin)
 		Scan(&blank, &out.outranked); err != nil {
 		return out, err
 	}
-	err = t.value(&out, had, e, hashes, connection, v, from, blank)
+	err = t.value(&out, had, e, hashes, connection, v, from, first, blank)
 	return out, err
 }
 
 // value brings the mail's value into an Email. had is what is stored, and empty where the Email is new; blank says that it has no envelope.
-func (t *tx) value(out *given, had, e state.Email, hashes []state.Hash, connection int64, v state.EmailValue, from origin, blank bool) (err error) {
+func (t *tx) value(out *given, had, e state.Email, hashes []state.Hash, connection int64, v state.EmailValue, from origin, first, blank bool) (err error) {
 	id := e.ID
-	if !out.outranked {
+	out.uncompared = first && v.Envelope == nil && !v.ThreadDropped && !out.made && !blank && !out.outranked
+	if !out.outranked && !out.uncompared {
 		e.Links = slices.Clone(v.Links)
 		state.SortLinks(e.Links)
 		e.ThreadDropped = v.ThreadDropped
@@ -197,7 +198,6 @@ func (t *tx) value(out *given, had, e state.Email, hashes []state.Hash, connecti
 	}
 	out.revision = e.Revision
 	out.replaced = envelope && (had.Orphaned || !blank && len(v.Links) == 0)
-	out.uncompared = v.Envelope == nil && !v.ThreadDropped && !out.made && !blank && !out.outranked
 	switch {
 	case envelope:
 		if err := t.do(`UPDATE email SET envelope = ?, envelope_tag = ?, envelope_revision = revision, rank = ?, envelope_conn = ? WHERE id = ?`,

@@ -49,7 +49,7 @@ func (s *Store) OutboxAdd(ctx context.Context, org string, o state.Outgoing) (ou
 		if !there {
 			return state.ErrNotFound
 		}
-		g, err := t.give(org, o.Connection, o.Value, aDraft)
+		g, err := t.give(org, o.Connection, o.Value, aDraft, false)
 		if err != nil {
 			return err
 		}

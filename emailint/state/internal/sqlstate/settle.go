@@ -189,10 +189,10 @@ func (t *tx) settle(l state.Lease, r state.Row, st state.Settlement, current boo
 	switch {
 	case st.Email != nil:
 		var g given
-		g, err = t.give(l.Org, l.Connection, *st.Email, source(r))
+		g, err = t.give(l.Org, l.Connection, *st.Email, source(r), r.Email == 0)
 		// A mail that links to nothing and is an Email by a person's word brings no envelope. While another copy's is there all are decided by that
 		// (protocol, rule 4): this one must be compared with it.
-		attached = g.uncompared && r.Email == 0
+		attached = g.uncompared
 		out.Email, out.Revision, made, current = g.email, g.revision, g.made, current && !g.outranked && !attached
 		if err == nil && g.replaced {
 			_, err = t.markDue(l.Org, `SELECT id FROM ledger WHERE email = ? AND id <> ?`, g.email, r.ID)
