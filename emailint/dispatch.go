@@ -58,6 +58,12 @@ type stagedRecord struct {
 	Looked bool   // it was released, and a look-up said that nothing was sent
 }
 
+// looked reports whether a row was released before, and a look-up said that nothing was sent: its copy may tell better.
+func looked(row state.Outgoing) bool {
+	var st stagedRecord
+	return json.Unmarshal(row.Staged, &st) == nil && st.Looked
+}
+
 // step moves a row on from where it was read: also one that another worker took up since, and brought back to the same state, is ErrStale. It is done though
 // ctx has ended: what happened is to be known.
 func (e *Engine) step(ctx context.Context, row state.Outgoing, to state.OutState, s state.Step) (state.Outgoing, error) {
@@ -92,7 +98,7 @@ func (e *Engine) dispatch(ctx context.Context, org string, row state.Outgoing) (
 		return row, err
 	}
 	if c.State == state.Disconnected && (row.State == state.OutQueued || row.State == state.OutStaged) {
-		return e.step(ctx, row, state.OutFailed, state.Step{Error: errDisconnected.Error()})
+		return e.step(ctx, row, state.OutFailed, state.Step{Error: errDisconnected.Error(), Lookup: looked(row)})
 	}
 	if err := ctx.Err(); err != nil {
 		return row, err
@@ -194,9 +200,11 @@ func (e *Engine) sent(ctx context.Context, org string, row state.Outgoing, sent 
 		step.Aliases = []state.Hash{state.Hash(e.hasher(org).MessageID(sent.MessageID))}
 	}
 	stepped, err := e.o.State.OutboxStep(context.WithoutCancel(ctx), org, row.Key, row.State, state.OutSent, step)
-	if errors.Is(err, state.ErrStale) {
-		// We were taken for vanished, and whoever looked could not know. We do.
-		stepped, err = e.o.State.OutboxStep(context.WithoutCancel(ctx), org, row.Key, state.OutUnknown, state.OutSent, step)
+	// We were taken for vanished, and whoever looked could not know, or was told that nothing was sent. We know.
+	for _, from := range []state.OutState{state.OutUnknown, state.OutStaged, state.OutQueued} {
+		if errors.Is(err, state.ErrStale) {
+			stepped, err = e.o.State.OutboxStep(context.WithoutCancel(ctx), org, row.Key, from, state.OutSent, step)
+		}
 	}
 	if err != nil {
 		e.unheard.add(row, err, func(ctx context.Context) { _, _ = e.sent(ctx, org, row, sent) })
@@ -211,7 +219,7 @@ func (e *Engine) sent(ctx context.Context, org string, row state.Outgoing, sent 
 }
 
 func (e *Engine) unsent(ctx context.Context, row state.Outgoing, cause error) (state.Outgoing, error) {
-	to, step := state.OutFailed, state.Step{Error: cause.Error(), Try: row.State == state.OutQueued}
+	to, step := state.OutFailed, state.Step{Error: cause.Error(), Try: row.State == state.OutQueued, Lookup: looked(row)}
 	var action *provider.NeedsAction
 	var limit *provider.RateLimitError
 	switch {

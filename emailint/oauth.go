@@ -300,7 +300,8 @@ type Disconnection struct {
 }
 
 // Disconnect ends a connection: the service is told, unless another connection of the same person and app lives by the same grant, and the credential
-// goes; nor does it send news of the mailbox any more (provider.Watcher). What waits to be sent from it is not sent any more, and says so. Ledger, links and emails stay: connecting the mailbox again goes on where it was. Erase is for those who want them gone.
+// goes; nor does it send news of the mailbox any more (provider.Watcher). What falls due to be sent from it is not sent, and says so. Ledger, links and
+// emails stay: connecting the mailbox again goes on where it was. Erase is for those who want them gone.
 func (e *Engine) Disconnect(ctx context.Context, org string, connection int64) (Disconnection, error) {
 	out := Disconnection{Connection: connection}
 	fail := func(err error) (Disconnection, error) {

@@ -53,7 +53,7 @@ func (s *waiters) take(c Connection) provider.Mailbox {
 		return nil
 	case !bytes.Equal(p.credential, c.Credential):
 		p.timer.Stop()
-		p.box.Close() //nolint:errcheck // nothing is written by closing
+		s.engine.shut(p.box)
 		return nil
 	}
 	p.timer.Stop()
@@ -72,7 +72,7 @@ func (s *waiters) park(id int64, box provider.Mailbox, credential []byte) {
 		}
 		s.mu.Unlock()
 		if mine {
-			box.Close() //nolint:errcheck // nothing is written by closing
+			s.engine.shut(box)
 		}
 	})
 	s.parked[id] = p
@@ -97,7 +97,7 @@ func (s *waiters) start(ctx context.Context, c Connection, box provider.Mailbox,
 	}
 	s.mu.Unlock()
 	if busy {
-		box.Close() //nolint:errcheck // nothing is written by closing
+		s.engine.shut(box)
 		return
 	}
 	s.wg.Go(func() {
@@ -115,10 +115,10 @@ func (s *waiters) start(ctx context.Context, c Connection, box provider.Mailbox,
 		case heard && !replaced:
 			s.park(c.ID, box, c.Credential)
 		case !replaced:
-			box.Close() //nolint:errcheck // nothing is written by closing
+			s.engine.shut(box)
 			return
 		default:
-			box.Close() //nolint:errcheck // nothing is written by closing
+			s.engine.shut(box)
 		}
 		if err := s.engine.heard(context.WithoutCancel(ctx), c.Org, c.ID); err != nil && ctx.Err() == nil {
 			s.engine.o.Logger.WarnContext(ctx, "waking a connection", "connection", c.ID, "error", err)
@@ -229,6 +229,6 @@ func (s *waiters) end() {
 	s.mu.Unlock()
 	for _, p := range left {
 		p.timer.Stop()
-		p.box.Close() //nolint:errcheck // nothing is written by closing
+		s.engine.shut(p.box)
 	}
 }

@@ -33,7 +33,7 @@ func (e *Engine) Reconcile(ctx context.Context, org string, connection int64, w 
 		return rep, fmt.Errorf("emailint: reconciling connection %d: %w", connection, err)
 	}
 	var box provider.Mailbox
-	defer closeBox(&box)
+	defer e.closeBox(&box)
 	err = e.work(ctx, l, &box, func(ctx context.Context, v *visit) error {
 		if err := v.pass(ctx); err != nil && v.outage == nil {
 			return err

@@ -36,7 +36,7 @@ func (e *Engine) Sync(ctx context.Context, org string, connection int64) error {
 		return fmt.Errorf("emailint: syncing connection %d: %w", connection, err)
 	}
 	var box provider.Mailbox
-	defer closeBox(&box)
+	defer e.closeBox(&box)
 	return e.work(ctx, l, &box, func(ctx context.Context, v *visit) error { return v.pass(ctx) })
 }
 
@@ -53,10 +53,15 @@ func (e *Engine) claim(ctx context.Context, org string, connection int64) (state
 	return l, err
 }
 
-func closeBox(box *provider.Mailbox) {
+func (e *Engine) closeBox(box *provider.Mailbox) {
 	if *box != nil {
-		(*box).Close() //nolint:errcheck // nothing is written by closing
+		e.shut(*box)
 	}
+}
+
+// shut closes a mailbox. Nothing is written by that, so an error is nobody's.
+func (e *Engine) shut(box provider.Mailbox) {
+	_ = panics.Caught(context.Background(), e.o.Logger, "Close", box.Close)
 }
 
 // TakeOver ends the leases that an earlier life of this Worker left behind when it was killed, so that work goes on at once and
@@ -85,7 +90,7 @@ func (e *Engine) TakeOver(ctx context.Context) error {
 	return nil
 }
 
-// Run works on due mailboxes until ctx ends, and returns after the last worker has: a mail that is being released has ten seconds, and what became of it is
+// Run works on due mailboxes until ctx ends, and returns after the last worker has: a mail that is being released has twenty seconds, and what became of it is
 // looked up for a minute at most. Several processes may run on one state.
 // Mailboxes that waited for the operator (state.Misconfigured) are tried again at its start.
 func (e *Engine) Run(ctx context.Context) error {
@@ -134,7 +139,7 @@ func (e *Engine) Run(ctx context.Context) error {
 					} else if errors.Is(err, errTurn) {
 						wait.park(c.ID, box, c.Credential)
 					} else if box != nil {
-						box.Close() //nolint:errcheck // it failed already
+						e.shut(box)
 					}
 					continue
 				}

@@ -114,7 +114,7 @@ func (s defaultSender) with(ctx context.Context, f func(provider.Sender) error) 
 	if err != nil {
 		return fmt.Errorf("%w: %w: %w", provider.ErrNotSent, provider.ErrTryLater, err)
 	}
-	defer box.Close() //nolint:errcheck // what was sent is sent
+	defer s.engine.shut(box) // what was sent is sent
 	to, ok := power.Of[provider.Sender](box)
 	if !ok {
 		if to, err = s.engine.smtpSender(ctx, s.conn.Org); err != nil {

@@ -276,6 +276,44 @@ func TestTakenForVanishedAndNotSent(t *testing.T) {
 	}
 }
 
+// A worker that was taken for vanished, of whose mail a look-up said that it was not sent, and that knows better, says so: it is not sent again.
+func TestTakenForVanishedAndSent(t *testing.T) {
+	p := &postman{lookup: func() provider.Outcome { return provider.OutcomeNotSent }}
+	w := posting(t, p)
+	p.release = func(context.Context) error {
+		p.release = nil
+		outbox(t, w, time.Hour)
+		if o := posted(t, w); o.State != state.OutStaged {
+			t.Errorf("after an hour it is %s", o.State)
+		}
+		return nil
+	}
+	if s := post(t, w); s.State != state.OutSent {
+		t.Errorf("%+v", s)
+	}
+	outbox(t, w, time.Hour)
+	if o := posted(t, w); o.State != state.OutSent || p.sent != 1 {
+		t.Errorf("%s, sent %d times", o.State, p.sent)
+	}
+}
+
+// A mail whose copy shows up after a look-up said that it was not sent was sent, also where its mailbox is disconnected before anybody tries again.
+func TestCopyAndDisconnected(t *testing.T) {
+	p := &postman{release: func(context.Context) error { return errors.New("connection reset") }, lookup: func() provider.Outcome { return provider.OutcomeNotSent }}
+	w := posting(t, p)
+	passes(t, w, 1)
+	post(t, w)
+	w.Fake.Deliver(outgoing, w.Now(), provider.RoleSent)
+	passes(t, w, 1)
+	if _, err := w.Engine.Disconnect(t.Context(), emailinttest.Org, w.Connection.ID); err != nil {
+		t.Fatal(err)
+	}
+	outbox(t, w, time.Hour)
+	if o := posted(t, w); o.State != state.OutSent {
+		t.Errorf("%s: %s", o.State, o.Error)
+	}
+}
+
 // A copy that shows up after a look-up said that nothing was sent proves that it was: it is not sent again.
 func TestCopyAfterTheLookup(t *testing.T) {
 	p := &postman{release: func(context.Context) error { return errors.New("connection reset") }, lookup: func() provider.Outcome { return provider.OutcomeNotSent }}
@@ -507,7 +545,7 @@ func TestStoppedWhileACopyIsFiled(t *testing.T) {
 		outbox(t, w, time.Hour)
 	}
 	o, err := w.State.OutboxGet(t.Context(), emailinttest.Org, "k")
-	if n := len(w.Fake.Look("out@x")); err != nil || n != 1 || o.Copy != state.CopyFound && o.Copy != state.CopyFiled {
+	if n := len(w.Fake.Look("out@x")); err != nil || n != 1 || o.Copy != state.CopyFiled {
 		t.Errorf("%d copies, copy %q (%s), %v", n, o.Copy, o.CopyError, err)
 	}
 }

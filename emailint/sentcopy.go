@@ -106,7 +106,7 @@ func (e *Engine) copy(ctx context.Context, row state.Outgoing, shut map[int64]ti
 		return later(err)
 	}
 	opened = true
-	defer box.Close()
+	defer e.shut(box)
 	filer, ok := power.Of[provider.SentFiler](box)
 	if !ok {
 		return step(state.CopyNone, state.CopyStep{})
@@ -143,7 +143,8 @@ func (e *Engine) copy(ctx context.Context, row state.Outgoing, shut map[int64]ti
 	if err := guard("FileSent", func() error { _, err := filer.FileSent(lctx, row.Raw, row.Created); return err }); err != nil {
 		return later(err)
 	}
-	return step(state.CopyFiled, state.CopyStep{})
+	// It is there, whoever has stopped waiting: else it would be looked for, and be lost where it can't be found.
+	return e.o.State.CopyStep(context.WithoutCancel(ctx), row.Org, row.Key, row.Copy, state.CopyFiled, state.CopyStep{})
 }
 
 func maxTime(a, b time.Time) time.Time {
