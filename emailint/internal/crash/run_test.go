@@ -114,7 +114,13 @@ func lives(t *testing.T, p providertest.Personality, stop *failpoint.Stop) (pict
 					t.Error(err)
 				}
 			}
-			time.Sleep(30 * time.Minute) // who sends bytes is given up after 24
+			time.Sleep(15 * time.Minute)
+			for range 3 { // who sends bytes is given up after 24
+				if w.outstanding() == nil {
+					break
+				}
+				time.Sleep(5 * time.Minute)
+			}
 		})
 	}
 	// Run alone has brought it to its end.
