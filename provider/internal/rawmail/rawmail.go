@@ -199,6 +199,9 @@ func Cut(raw []byte, limit int) ([]byte, []File, error) {
 		out[at] = true
 		size -= len(parts[at].body) + 500
 	}
+	if len(out) == 0 { // too long, and short by its parts: it has text where no part is, as where it names another boundary than it has
+		return nil, nil, tooLong
+	}
 	var b bytes.Buffer
 	writeFields(&b, head, func(string) bool { return true })
 	var files []File

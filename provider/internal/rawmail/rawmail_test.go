@@ -120,6 +120,7 @@ func TestCut(t *testing.T) {
 func FuzzCut(f *testing.F) {
 	f.Add(mixed("one", strings.Repeat("two", 1000)), 1500)
 	f.Add([]byte(head), 10)
+	f.Add(bytes.Replace(mixed("one", strings.Repeat("two", 1000)), []byte(`boundary="b 1"`), []byte(`boundary="b 2"`), 1), 1500)
 	f.Fuzz(func(t *testing.T, raw []byte, limit int) {
 		rest, files, err := rawmail.Cut(raw, limit)
 		if err != nil {
