@@ -3,6 +3,7 @@ package imap
 import (
 	"bytes"
 	"context"
+	"net"
 
 	"github.com/intellicon/email-integration/provider"
 )
@@ -40,24 +41,29 @@ func (m *Mailbox) begin(f func(ctx context.Context)) {
 	}()
 }
 
-// settled waits until no job is left. One that ctx doesn't wait for is ended, and so is its connection.
+// settled waits until no job is left. One that ctx doesn't wait for is ended, and so is its connection. Of a closed mailbox nothing is used any more,
+// what a job had read before least of all.
 func (m *Mailbox) settled(ctx context.Context) error {
 	m.mu.Lock()
-	j := m.job
-	m.mu.Unlock()
-	if j == nil {
-		return nil
+	defer m.mu.Unlock()
+	if j := m.job; j != nil {
+		m.mu.Unlock()
+		select {
+		case <-j.done:
+		case <-ctx.Done():
+			j.cancel()
+			<-j.done
+		}
+		m.mu.Lock()
+		m.job = nil
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 	}
-	select {
-	case <-j.done:
-	case <-ctx.Done():
-		j.cancel()
-		<-j.done
+	if m.closed {
+		return m.wrap(ctx, "using the mailbox", net.ErrClosed)
 	}
-	m.mu.Lock()
-	m.job = nil
-	m.mu.Unlock()
-	return ctx.Err()
+	return nil
 }
 
 // early is a page of history that was read ahead.

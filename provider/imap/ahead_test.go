@@ -117,12 +117,21 @@ func TestHistoryAheadEnds(t *testing.T) {
 	if page, err := box.History(t.Context(), provider.Window{}, first.Next); err != nil || subjects(page.Items) != "m5 m4 m3" {
 		t.Errorf("the call after it: %q, %v", subjects(page.Items), err)
 	}
-	box.HistoryAhead(provider.Window{}, first.Next)
-	box.Prefetch(nil)
-	box.Close()
-	box.HistoryAhead(provider.Window{}, first.Next)
-	if _, err := box.History(t.Context(), provider.Window{}, first.Next); err == nil {
-		t.Error("a closed mailbox hands out a page")
+	for _, read := range []bool{false, true} {
+		_, box, first := aheadWorld(t)
+		box.HistoryAhead(provider.Window{}, first.Next)
+		box.Prefetch([]provider.ItemID{first.Items[0].ID, first.Items[1].ID})
+		if read {
+			wait(t, box)
+		}
+		box.Close()
+		box.HistoryAhead(provider.Window{}, first.Next)
+		if _, err := box.History(t.Context(), provider.Window{}, first.Next); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("a closed mailbox that had read ahead, to the end: %v, hands out a page: %v", read, err)
+		}
+		if _, err := box.Content(t.Context(), first.Items[0].ID); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("a closed mailbox that had read ahead, to the end: %v, hands out a content: %v", read, err)
+		}
 	}
 }
 
