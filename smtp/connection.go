@@ -38,6 +38,7 @@ type connection struct {
 	*gosmtp.Client
 	conn *patientConn
 	stop func() bool
+	out  bool // the end of the message was, or is being, sent: what the server says to it counts
 }
 
 // settle is how long an answer is waited for that decides whether a message was sent, when nobody waits any more.

@@ -11,11 +11,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/intellicon/email-integration/provider"
 	"github.com/intellicon/email-integration/smtp"
 )
 
 // scripted is a mail server that takes one message, on the time of a bubble, and answers it after a while.
-func scripted(t *testing.T, answers time.Duration, got func()) smtp.Config {
+func scripted(t *testing.T, answers time.Duration, answer string, got func()) smtp.Config {
 	cert, roots := certificate(t, "localhost")
 	ours, theirs := net.Pipe()
 	go func() {
@@ -32,7 +33,7 @@ func scripted(t *testing.T, answers time.Duration, got func()) smtp.Config {
 				case <-t.Context().Done():
 					return
 				}
-				fmt.Fprint(conn, "250 queued\r\n")
+				fmt.Fprint(conn, answer+"\r\n")
 				data = false
 			case data:
 			case line == "DATA":
@@ -56,17 +57,23 @@ func TestLateAnswer(t *testing.T) {
 		answers time.Duration
 		stop    bool // when the message is out
 		sent    bool
+		refused bool
 	}{
 		"after minutes":          {answers: 9 * time.Minute, sent: true},
 		"too late":               {answers: 11 * time.Minute},
 		"stopped, soon":          {answers: 9 * time.Second, stop: true, sent: true},
 		"stopped, after minutes": {answers: 5 * time.Minute, stop: true},
+		"stopped, and refused":   {answers: 9 * time.Second, stop: true, refused: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
-				s, err := smtp.New(scripted(t, c.answers, func() {
+				answer := "250 queued"
+				if c.refused {
+					answer = "550 5.7.1 not this one"
+				}
+				s, err := smtp.New(scripted(t, c.answers, answer, func() {
 					if c.stop {
 						cancel()
 					}
@@ -82,6 +89,13 @@ func TestLateAnswer(t *testing.T) {
 				_, err = s.Release(ctx, st)
 				if took := time.Since(begun); c.sent && took > c.answers+time.Minute {
 					t.Errorf("it took %v to know what the server said after %v", took, c.answers)
+				}
+				if c.refused { // it is known, and more than that somebody stopped
+					var refused *smtp.SendError
+					if !errors.As(err, &refused) || refused.Code != 550 || errors.Is(err, provider.ErrTryLater) {
+						t.Error(err)
+					}
+					return
 				}
 				if unknown := errors.As(err, new(*smtp.UnknownOutcomeError)); c.sent != (err == nil) || c.sent == unknown {
 					t.Error(err)

@@ -113,8 +113,7 @@ func (s *Sender) Release(ctx context.Context, st provider.Staged) (provider.Sent
 	}
 	defer c.end()
 	response, err := c.send(ctx, st, s.last)
-	var unknown *UnknownOutcomeError
-	if err != nil && ctx.Err() != nil && !errors.As(err, &unknown) {
+	if err != nil && ctx.Err() != nil && !c.out {
 		return provider.Sent{}, &stoppedError{ctx.Err()}
 	}
 	if err != nil {
@@ -183,6 +182,7 @@ func (c *connection) send(ctx context.Context, st provider.Staged, last time.Dur
 	if !c.patient(ctx, last) {
 		return "", &stoppedError{ctx.Err()}
 	}
+	c.out = true
 	if err := w.Close(); err != nil {
 		// go-mail takes 250 alone for a yes; RFC 5321, 4.2.1: the first digit says it.
 		switch code, _, text, _ := reply(err); code / 100 {
@@ -214,11 +214,12 @@ func (s *Sender) Test(ctx context.Context) error {
 	defer c.end()
 	from := asciiDomain(s.config.FromAddress)
 	c.SkipSMTPUTF8(isASCII(from))
-	if err := c.Mail("<" + from + ">"); err != nil {
-		return failed(StepSender, err)
+	err := c.Mail("<" + from + ">")
+	if err == nil {
+		err = c.Reset()
 	}
-	if err := c.Reset(); err != nil {
-		return failed(StepSender, err)
+	if err != nil {
+		return failed(StepSender, errors.Join(ctx.Err(), err))
 	}
 	c.bye()
 	return nil

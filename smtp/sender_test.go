@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	gosmtp "github.com/emersion/go-smtp"
@@ -223,12 +224,13 @@ func TestTestSteps(t *testing.T) {
 		}
 		step(t, c, smtp.StepName)
 		c = good
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		// A client's own port: nobody listens there, and while it is in use nobody else is given it.
+		client, err := net.Dial("tcp", s.addr.String())
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.Port = l.Addr().(*net.TCPAddr).Port
-		l.Close()
+		defer client.Close()
+		c.Port = client.LocalAddr().(*net.TCPAddr).Port
 		step(t, c, smtp.StepConnect)
 		c = good
 		c.TLSConfig = nil // the test's authority is unknown to the system
@@ -270,6 +272,38 @@ func TestTestSteps(t *testing.T) {
 	c := s.config(smtp.TLS)
 	c.Port = l.Addr().(*net.TCPAddr).Port
 	step(t, c, smtp.StepGreeting)
+}
+
+// ending says when it is closed.
+type ending struct {
+	net.Conn
+	closed func()
+}
+
+func (e ending) Close() error {
+	defer e.closed()
+	return e.Conn.Close()
+}
+
+// Who stops a test hears of that, also where it was at its last step.
+func TestStoppedTest(t *testing.T) {
+	s := newServer(t, smtp.TLS, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	closed := make(chan struct{})
+	s.mailing = func() { cancel(); <-closed }
+	c := s.config(smtp.TLS)
+	c.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+		return ending{conn, sync.OnceFunc(func() { close(closed) })}, err
+	}
+	sender, err := smtp.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := sender.Test(ctx); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
 }
 
 func TestSecretsDoNotPrint(t *testing.T) {

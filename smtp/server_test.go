@@ -35,6 +35,7 @@ type server struct {
 	rejectData *gosmtp.SMTPError
 	lose      *providertest.Loss
 	meanwhile func() // called at each RCPT
+	mailing   func() // called at each MAIL
 }
 
 type session struct {
@@ -61,6 +62,9 @@ func (s *session) Mail(from string, _ *gosmtp.MailOptions) error {
 	s.s.mu.Lock()
 	defer s.s.mu.Unlock()
 	s.s.commands++
+	if s.s.mailing != nil {
+		s.s.mailing()
+	}
 	if !s.auth {
 		return gosmtp.ErrAuthRequired
 	}

@@ -88,3 +88,16 @@ func TestIdleTellsOfEveryMail(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A server can be closed before it has begun to serve.
+func TestCloseAtOnce(t *testing.T) {
+	for range 50 {
+		s, err := mailworld.Serve(mailworld.Owner, mailworld.Password, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

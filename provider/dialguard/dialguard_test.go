@@ -178,7 +178,12 @@ func TestAllow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Close()
+	defer c.Close()
+	served, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer served.Close() // while it is open nobody else is given the port
 	ln.Close()
 	var op *net.OpError
 	if _, err := g.DialContext(t.Context(), "tcp", address); !errors.As(err, &op) || op.Op != "dial" || strings.Contains(err.Error(), "127.0.0.1") {

@@ -216,15 +216,16 @@ func (m *Mailbox) folderChanges(ctx context.Context, f provider.Folder, cur *cur
 			mk = mark{Validity: sel.validity, Count: new(uint32)}
 		}
 		uids = nil
+		now := sel.num
 		if sel.num > 0 {
 			above := goimap.UIDSet{{Start: goimap.UID(mk.Last + 1), Stop: 0}}
 			if uids, err = m.search(c, sel, &goimap.SearchCriteria{UID: []goimap.UIDSet{above}}, mk.Last); err != nil {
 				return err
 			}
-		}
-		now := sel.num
-		if box := c.Mailbox(); box != nil {
-			now = box.NumMessages // what the server said of arrivals and removals while it searched is in it
+			// Before a command is answered in the folder it may be the one that was open before: go-imap hands out the answer to EXAMINE first.
+			if box := c.Mailbox(); box != nil {
+				now = box.NumMessages // what the server said of arrivals and removals while it searched is in it
+			}
 		}
 		old, most = remaining(sel, uids, now)
 		if sel.next == 0 && mk.Last > 0 && (mk.Count == nil || most < *mk.Count) {

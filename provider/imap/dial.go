@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"reflect"
 	"strconv"
 	"sync"
 	"time"
@@ -46,11 +47,32 @@ func loopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// connect opens a connection and signs in, with another token when the first is refused and there is one. The error is raw.
+// connect opens a connection and signs in; Close ends that. The error is raw.
 func (m *Mailbox) connect(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	m.mu.Lock()
+	closed := m.closed
+	m.connecting = cancel
+	m.mu.Unlock()
+	if closed {
+		return net.ErrClosed
+	}
+	err := m.signedIn(ctx)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.connecting = nil
+	if m.closed {
+		return net.ErrClosed
+	}
+	return err
+}
+
+// signedIn connects, with another token when the first is refused and there is one.
+func (m *Mailbox) signedIn(ctx context.Context) error {
 	if m.cfg.TokenSource == nil {
 		return m.connectWith(ctx, m.cfg.Token)
 	}
@@ -72,24 +94,11 @@ func (m *Mailbox) connect(ctx context.Context) error {
 }
 
 func (m *Mailbox) connectWith(ctx context.Context, token string) error {
-	m.mu.Lock()
-	closed := m.closed
-	m.mu.Unlock()
-	if closed {
-		return net.ErrClosed
-	}
 	raw, err := m.cfg.Dial(ctx, "tcp", net.JoinHostPort(m.cfg.Host, strconv.Itoa(m.cfg.Port)))
 	if err != nil {
 		return err
 	}
 	conn := &watchedConn{Conn: raw, stall: m.cfg.Stall}
-	m.mu.Lock()
-	m.opening, closed = conn, m.closed
-	m.mu.Unlock()
-	if closed {
-		conn.abort()
-		return net.ErrClosed
-	}
 	stop := context.AfterFunc(ctx, conn.abort)
 	defer stop()
 	conn.watch(true)
@@ -103,7 +112,11 @@ func (m *Mailbox) connectWith(ctx context.Context, token string) error {
 
 	client, err := m.handshake(ctx, conn)
 	if err == nil {
-		if err = m.signIn(client, token); err != nil {
+		before := client.Caps()
+		if err = m.signIn(client, token); err == nil {
+			m.caps, err = capabilities(client, before)
+		}
+		if err != nil {
 			conn.abort()
 			client.Close() //nolint:errcheck // the sign-in error is what matters
 		}
@@ -120,7 +133,7 @@ func (m *Mailbox) connectWith(ctx context.Context, token string) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.polling, m.opening = polling, nil
+	m.polling = polling
 	if m.closed {
 		return net.ErrClosed
 	}
@@ -175,12 +188,36 @@ func (m *Mailbox) handshake(ctx context.Context, conn *watchedConn) (*imapclient
 	default:
 		client = imapclient.New(conn, opts)
 	}
-	if err := client.WaitGreeting(); err != nil {
+	if err := greeting(client); err != nil {
 		conn.abort()
 		client.Close() //nolint:errcheck // the greeting error is what matters
 		return nil, err
 	}
 	return client, nil
+}
+
+// greeting waits for the server's. Where that and the end of the connection are both there go-imap takes one of them by chance (imapclient, WaitGreeting), and a
+// BYE says why it ended: it is asked until it would be a wonder.
+func greeting(c *imapclient.Client) error {
+	err := c.WaitGreeting()
+	for try := 0; err != nil && asServerError(err) == nil && try < 64; try++ {
+		err = c.WaitGreeting()
+	}
+	return err
+}
+
+// capabilities are what the server offers to who has signed in; before is what go-imap knew until then. They are asked for once a connection: of one that has
+// ended go-imap tells them or none by chance (imapclient, Caps), and right after a sign-in whose answer has none it may still tell those of before.
+func capabilities(c *imapclient.Client, before goimap.CapSet) (goimap.CapSet, error) {
+	caps := c.Caps()
+	if caps != nil && reflect.ValueOf(caps).Pointer() != reflect.ValueOf(before).Pointer() {
+		return caps, nil
+	}
+	caps, err := c.Capability().Wait()
+	if asServerError(err) != nil {
+		return before, nil // it won't say
+	}
+	return caps, err
 }
 
 // do runs f on a live connection. Cancelling ctx closes the connection; the next do opens another. A connection that

@@ -2,6 +2,7 @@ package imap
 
 import (
 	"context"
+	"net"
 
 	goimap "github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
@@ -10,6 +11,23 @@ import (
 // Ignore makes the mailbox not use capabilities that the server offers, so that the other path is tried over a real one.
 // "KEYWORDS" is what folders keep by themselves.
 func (m *Mailbox) Ignore(caps ...goimap.Cap) { m.ignored = caps }
+
+// Greeting and Capabilities are what a connection begins with.
+var (
+	Greeting     = greeting
+	Capabilities = capabilities
+)
+
+// OffersAtTheEnd says whether the server offers a capability, when its connection has just ended.
+func (m *Mailbox) OffersAtTheEnd(ctx context.Context, capability goimap.Cap) (offers bool) {
+	m.once(ctx, func(c *imapclient.Client) error { //nolint:errcheck // it ended
+		m.conn.abort()
+		<-c.Closed()
+		offers = m.has(c, capability)
+		return net.ErrClosed
+	})
+	return offers
+}
 
 // Renewal is how long an IDLE lasts.
 const Renewal = renewal

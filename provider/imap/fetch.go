@@ -156,9 +156,11 @@ func (f *fetcher) poison(ctx context.Context, uid uint32) error {
 		if err := bare.batch(ctx, []uint32{uid}); err != nil {
 			return err
 		}
-		if got := bare.rows[uid]; got != nil {
-			r = got
+		got := bare.rows[uid]
+		if got == nil {
+			return nil // it is gone
 		}
+		r = got
 	}
 	r.err = errUnreadable
 	f.rows[uid] = r

@@ -15,8 +15,8 @@ import (
 )
 
 // has says whether the server offers a capability.
-func (m *Mailbox) has(c *imapclient.Client, cap goimap.Cap) bool {
-	return !slices.Contains(m.ignored, cap) && c.Caps().Has(cap)
+func (m *Mailbox) has(_ *imapclient.Client, cap goimap.Cap) bool {
+	return !slices.Contains(m.ignored, cap) && m.caps.Has(cap)
 }
 
 // list returns the owner's folders that can be opened. With status it returns their states too, as far as they come along: in one

@@ -207,16 +207,17 @@ type Mailbox struct {
 	cfg  Config
 	news chan struct{} // the server spoke of mail that came or went in the selected folder
 
-	mu      sync.Mutex   // guards what follows against Close and Polling
-	opening *watchedConn // not signed in yet
-	conn    *watchedConn
-	client  *imapclient.Client
-	closed  bool
-	job     *job   // the last that was begun; it is waited for before anything above or below is touched
-	polling string // why Wait is a pause, "" when it is not
+	mu         sync.Mutex         // guards what follows against Close and Polling
+	connecting context.CancelFunc // ends the connecting under way, nil: none is
+	conn       *watchedConn
+	client     *imapclient.Client
+	closed     bool
+	job        *job   // the last that was begun; it is waited for before anything above or below is touched
+	polling    string // why Wait is a pause, "" when it is not
 
 	// Of this connection.
 	connected   time.Time                   // since when
+	caps        goimap.CapSet               // what the server offers
 	gmail       bool                        // the server is Gmail's: \All holds everything, labels are folders
 	selected    selection                   // what is selected
 	plainList   bool                        // LIST takes no options, whatever the server says
@@ -248,15 +249,15 @@ func (m *Mailbox) Profile(ctx context.Context) (provider.Profile, error) {
 // Close ends the connection and any call under way.
 func (m *Mailbox) Close() error {
 	m.mu.Lock()
-	opening, conn, client, j := m.opening, m.conn, m.client, m.job
+	connecting, conn, client, j := m.connecting, m.conn, m.client, m.job
 	m.conn, m.client, m.closed = nil, nil, true
 	m.mu.Unlock()
 	if j != nil {
 		j.cancel()
 		defer func() { <-j.done }()
 	}
-	if opening != nil {
-		opening.abort()
+	if connecting != nil {
+		connecting()
 	}
 	if conn != nil {
 		conn.abort()

@@ -90,7 +90,7 @@ var tooBig = unsupported("the server takes no message of that size")
 
 // fits asks for the limit of APPEND, where there is one to ask for (RFC 7889).
 func (m *Mailbox) fits(c *imapclient.Client, folder string, size int64) error {
-	limit, ok := c.Caps().AppendLimit()
+	limit, ok := m.caps.AppendLimit()
 	if !ok {
 		return nil
 	}

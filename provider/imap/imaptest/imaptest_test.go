@@ -351,3 +351,21 @@ func TestConnectionsBreak(t *testing.T) {
 		t.Errorf("a refused folder: %v", err)
 	}
 }
+
+// A message keeps its handle through every renumbering, also where one that is gone had the UID that it has now.
+func TestHandlesOutliveRenumbering(t *testing.T) {
+	for range 20 {
+		s := imaptest.Start(t, nil)
+		gone := s.Deliver(providertest.Mail("gone", "gone"), noon, provider.RoleInbox)
+		a := s.Deliver(providertest.Mail("a", "a"), noon, provider.RoleInbox)
+		s.Delete(gone)
+		s.Copy(a, provider.RoleArchive)
+		s.ResetFolder(provider.RoleInbox) // a has UID 1
+		s.ResetFolder(provider.RoleInbox)
+		s.Move(a, provider.RoleTrash)
+		if got := s.Folders(a); !slices.Equal(got, []string{"Archive", "Trash"}) {
+			t.Fatalf("it was moved from the inbox, and lies in %v", got)
+		}
+		s.Close()
+	}
+}

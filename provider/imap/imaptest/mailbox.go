@@ -208,11 +208,13 @@ func (m *Mailbox) renumber(name string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	const old = "\x00old"
+	now, err := m.mem.Status(name, &goimap.StatusOptions{UIDValidity: true})
+	m.must("renumbering "+name, err)
 	m.must("renumbering "+name, m.mem.Rename(name, old, nil))
 	m.must("renumbering "+name, m.mem.Create(name, nil))
 	byUID := map[uint32]*mail{}
 	for _, x := range m.mails {
-		if x.folder == name {
+		if x.folder == name && x.validity == now.UIDValidity { // else it is gone, and its UID may be another's
 			byUID[x.uid] = x
 		}
 	}

@@ -36,7 +36,7 @@ func Pause(ctx context.Context, d time.Duration) bool {
 	defer t.Stop()
 	select {
 	case <-t.C:
-		return true
+		return ctx.Err() == nil // both may be over
 	case <-ctx.Done():
 		return false
 	}

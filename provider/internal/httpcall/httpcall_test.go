@@ -31,3 +31,14 @@ func TestPause(t *testing.T) {
 		}
 	})
 }
+
+// Where both are over at once the context did not live.
+func TestPauseIsOver(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 {
+		if httpcall.Pause(ctx, 0) {
+			t.Fatal("a context that had ended lived")
+		}
+	}
+}
