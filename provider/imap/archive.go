@@ -106,7 +106,7 @@ func (m *Mailbox) Unarchive(ctx context.Context, t provider.Target, was provider
 		case m.gmail:
 			did, err = m.relabel(c, at, r, inbox)
 		default:
-			if m.has(c, goimap.CapMove) {
+			if m.has(goimap.CapMove) {
 				// Its owner may have copied it back. Without MOVE a copy in the inbox is what a crash left: move finishes it.
 				if have, _, err := m.twin(c, inbox, r); err != nil || have.uid != 0 {
 					did.Already = true
@@ -137,7 +137,7 @@ func (m *Mailbox) move(c *imapclient.Client, at id, r *row, to string, tried *pr
 	did := provider.Mutation{How: "move", From: at.folder, To: to}
 	var now id
 	var err error
-	if m.has(c, goimap.CapMove) {
+	if m.has(goimap.CapMove) {
 		if r.has(goimap.FlagDeleted) {
 			return provider.Mutation{Already: true}, nil
 		}
@@ -150,7 +150,7 @@ func (m *Mailbox) move(c *imapclient.Client, at id, r *row, to string, tried *pr
 		}
 	} else {
 		did.How = "copy and expunge"
-		if !m.has(c, goimap.CapUIDPlus) {
+		if !m.has(goimap.CapUIDPlus) {
 			return provider.Mutation{}, unsupported("the server has neither MOVE nor UIDPLUS: taking a message out of its folder would " +
 				"expunge others with it")
 		}
@@ -170,7 +170,7 @@ func (m *Mailbox) moveOnce(c *imapclient.Client, at id, to string) (now id, err 
 		if err != nil {
 			return err
 		}
-		if m.has(c, goimap.CapUIDPlus) {
+		if m.has(goimap.CapUIDPlus) {
 			now = copied(to, d.UIDValidity, d.DestUIDs)
 		}
 		return nil
@@ -188,7 +188,7 @@ func (m *Mailbox) lookFor(c *imapclient.Client, was id, r *row, to string) (id, 
 	// that nothing was copied.
 	_, err = m.stat(c, was)
 	switch {
-	case err == nil, errors.Is(err, provider.ErrGone) && m.has(c, goimap.CapUIDPlus):
+	case err == nil, errors.Is(err, provider.ErrGone) && m.has(goimap.CapUIDPlus):
 		return id{}, localError("imap: the server moved nothing: the message may have been moved by another at the same time")
 	case errors.Is(err, provider.ErrGone):
 		return id{}, nil
@@ -232,7 +232,7 @@ func (m *Mailbox) copy(c *imapclient.Client, at id, r *row, to string) (id, erro
 	if err != nil {
 		return id{}, forbidden(err)
 	}
-	if now := copied(to, d.UIDValidity, d.DestUIDs); now.uid != 0 && m.has(c, goimap.CapUIDPlus) {
+	if now := copied(to, d.UIDValidity, d.DestUIDs); now.uid != 0 && m.has(goimap.CapUIDPlus) {
 		return now, nil
 	}
 	now, _, err := m.twin(c, to, r)

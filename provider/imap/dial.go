@@ -125,10 +125,10 @@ func (m *Mailbox) connectWith(ctx context.Context, token string) error {
 		return err
 	}
 	m.connected = time.Now()
-	m.gmail = m.has(client, "X-GM-EXT-1")
+	m.gmail = m.has("X-GM-EXT-1")
 	m.selected, m.plainList, m.plainSelect, m.namespaces, m.prefixes, m.personal = selection{}, false, false, false, nil, nil
 	polling := "the mail server has no IDLE: it is asked for new mail from time to time"
-	if m.has(client, goimap.CapIdle) || m.has(client, goimap.CapIMAP4rev2) {
+	if m.has(goimap.CapIdle) || m.has(goimap.CapIMAP4rev2) {
 		polling = ""
 	}
 	m.mu.Lock()

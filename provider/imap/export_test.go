@@ -23,7 +23,7 @@ func (m *Mailbox) OffersAtTheEnd(ctx context.Context, capability goimap.Cap) (of
 	m.once(ctx, func(c *imapclient.Client) error { //nolint:errcheck // it ended
 		m.conn.abort()
 		<-c.Closed()
-		offers = m.has(c, capability)
+		offers = m.has(capability)
 		return net.ErrClosed
 	})
 	return offers

@@ -145,7 +145,7 @@ func (m *Mailbox) change(c *imapclient.Client, i id, f func(*goimap.SelectData) 
 	// is done: an error here is met by the next command.
 	switch {
 	case err != nil && connectionDied(err):
-	case m.has(c, goimap.CapUnselect):
+	case m.has(goimap.CapUnselect):
 		c.Unselect().Wait() //nolint:errcheck // as said above
 	default:
 		m.examine(c, i.folder, true) //nolint:errcheck // as said above

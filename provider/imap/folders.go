@@ -15,7 +15,7 @@ import (
 )
 
 // has says whether the server offers a capability.
-func (m *Mailbox) has(_ *imapclient.Client, cap goimap.Cap) bool {
+func (m *Mailbox) has(cap goimap.Cap) bool {
 	return !slices.Contains(m.ignored, cap) && m.caps.Has(cap)
 }
 
@@ -23,11 +23,11 @@ func (m *Mailbox) has(_ *imapclient.Client, cap goimap.Cap) bool {
 // round trip where the server has LIST-STATUS.
 func (m *Mailbox) list(c *imapclient.Client, status bool) ([]provider.Folder, map[string]selection, error) {
 	var opts *goimap.ListOptions
-	if (m.has(c, goimap.CapListExtended) || m.has(c, goimap.CapIMAP4rev2)) && !m.plainList {
+	if (m.has(goimap.CapListExtended) || m.has(goimap.CapIMAP4rev2)) && !m.plainList {
 		// RFC 6154, 2: without LIST-EXTENDED the attributes come unasked.
-		opts = &goimap.ListOptions{ReturnSpecialUse: m.has(c, goimap.CapSpecialUse)}
+		opts = &goimap.ListOptions{ReturnSpecialUse: m.has(goimap.CapSpecialUse)}
 		// Gmail counts each label for it, of which we watch a few.
-		if status && m.has(c, goimap.CapListStatus) && !m.gmail {
+		if status && m.has(goimap.CapListStatus) && !m.gmail {
 			closed, err := m.unselect(c)
 			if err != nil {
 				return nil, nil, err
@@ -79,7 +79,7 @@ next:
 
 // foreign returns the prefixes of other people's folders, asked once a connection.
 func (m *Mailbox) foreign(c *imapclient.Client) ([]string, error) {
-	if m.namespaces || !m.has(c, goimap.CapNamespace) {
+	if m.namespaces || !m.has(goimap.CapNamespace) {
 		return m.prefixes, nil
 	}
 	ns, err := c.Namespace().Wait()
@@ -180,7 +180,7 @@ func stateOf(d *goimap.StatusData) selection {
 }
 
 func (m *Mailbox) condStore(c *imapclient.Client) bool {
-	return m.has(c, goimap.CapCondStore) && !m.plainSelect
+	return m.has(goimap.CapCondStore) && !m.plainSelect
 }
 
 func (m *Mailbox) statusItems(c *imapclient.Client) *goimap.StatusOptions {
@@ -212,7 +212,7 @@ func (m *Mailbox) unselect(c *imapclient.Client) (bool, error) {
 	if m.selected.name == "" {
 		return true, nil
 	}
-	if !m.has(c, goimap.CapUnselect) {
+	if !m.has(goimap.CapUnselect) {
 		return false, nil
 	}
 	m.selected = selection{}

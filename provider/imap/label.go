@@ -201,7 +201,7 @@ func (m *Mailbox) removeCopy(c *imapclient.Client, folders *tree, i, made id, me
 	if err != nil {
 		return err
 	}
-	if !m.has(c, goimap.CapUIDPlus) {
+	if !m.has(goimap.CapUIDPlus) {
 		return unsupported("the server has no UIDPLUS: removing the labelled copy would expunge other messages with it")
 	}
 	if !m.gmail { // there the folder is a label, and the message stays in \All

@@ -8,7 +8,7 @@ import (
 // search returns the UIDs above a given one that match, ascending.
 func (m *Mailbox) search(c *imapclient.Client, sel selection, crit *goimap.SearchCriteria, above uint32) ([]uint32, error) {
 	var opts *goimap.SearchOptions
-	if m.has(c, goimap.CapESearch) {
+	if m.has(goimap.CapESearch) {
 		// RFC 4731: ranges instead of one number a message.
 		opts = &goimap.SearchOptions{ReturnAll: true}
 	}

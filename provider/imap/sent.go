@@ -75,7 +75,7 @@ func (m *Mailbox) FileSent(ctx context.Context, raw []byte, at time.Time) (provi
 		if werr != nil {
 			err = werr
 		}
-		if err == nil && d.UID != 0 && m.has(c, goimap.CapUIDPlus) {
+		if err == nil && d.UID != 0 && m.has(goimap.CapUIDPlus) {
 			now = id{d.UIDValidity, uint32(d.UID), to} // facts 3.3: "APPENDUID only with UIDPLUS"
 		}
 		return err

@@ -153,7 +153,7 @@ func (m *Mailbox) makeFolder(c *imapclient.Client, t *tree, attr goimap.MailboxA
 	var refused error
 	for _, name := range names {
 		var opts *goimap.CreateOptions
-		if attr != "" && m.has(c, goimap.CapCreateSpecialUse) {
+		if attr != "" && m.has(goimap.CapCreateSpecialUse) {
 			opts = &goimap.CreateOptions{SpecialUse: []goimap.MailboxAttr{attr}}
 		}
 		err := c.Create(name, opts).Wait()
