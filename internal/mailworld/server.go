@@ -36,6 +36,7 @@ type Server struct {
 	owner string
 	imapd *imapserver.Server
 	smtpd *smtp.Server
+	ports []net.Listener
 	done  sync.WaitGroup
 	mu    sync.Mutex // guards sent
 	sent  [][]byte
@@ -93,7 +94,7 @@ func Serve(owner, password string, mails []Mail) (*Server, error) {
 		il.Close()
 		return nil, err
 	}
-	s.IMAP, s.SMTP = il.Addr(), sl.Addr()
+	s.IMAP, s.SMTP, s.ports = il.Addr(), sl.Addr(), []net.Listener{il, sl}
 	s.smtpd = smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) {
 		return &smtpSession{server: s, password: password}, nil
 	}))
@@ -124,6 +125,9 @@ func (s *Server) Sent() [][]byte {
 // Close ends the server and waits for it.
 func (s *Server) Close() error {
 	err := errors.Join(s.imapd.Close(), s.smtpd.Close())
+	for _, l := range s.ports {
+		l.Close() //nolint:errcheck // closed already, unless its server has not begun to serve
+	}
 	s.done.Wait()
 	return err
 }
