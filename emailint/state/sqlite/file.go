@@ -77,13 +77,13 @@ type tx struct {
 // Commit implements sqlstate.Tx.
 func (t *tx) Commit(ctx context.Context) error {
 	// After the transaction: the writer has one connection, and it holds it.
-	defer t.keep()
+	defer t.keep(ctx)
 	return ended(ctx, t.Tx.Commit())
 }
 
 // Rollback implements sqlstate.Tx.
-func (t *tx) Rollback(context.Context) error {
-	defer t.keep()
+func (t *tx) Rollback(ctx context.Context) error {
+	defer t.keep(ctx)
 	return t.Tx.Rollback()
 }
 
@@ -96,8 +96,8 @@ func ended(ctx context.Context, err error) error {
 	return fmt.Errorf("%w (%w)", ctx.Err(), err)
 }
 
-// keep prepares statements for all transactions to come. What can't be prepared now is next time.
-func (t *tx) keep() {
+// keep prepares statements for all transactions to come. What can't be prepared now is next time: whoever was told to stop waits for no other writer.
+func (t *tx) keep(ctx context.Context) {
 	f := t.file
 	for _, q := range t.fresh {
 		k := statement{t.db, q}
@@ -107,7 +107,7 @@ func (t *tx) keep() {
 		if known {
 			continue
 		}
-		st, err := t.db.Prepare(q)
+		st, err := t.db.PrepareContext(ctx, q)
 		if err != nil {
 			return
 		}
@@ -151,13 +151,13 @@ func (t *tx) Query(ctx context.Context, f func(sqlstate.Scanner) error, q string
 	if err != nil {
 		return ended(ctx, err)
 	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
+	defer func() { err = ended(ctx, errors.Join(err, rows.Close())) }()
 	for rows.Next() {
 		if err := f(rows); err != nil {
 			return err
 		}
 	}
-	return ended(ctx, rows.Err())
+	return rows.Err()
 }
 
 // Exec implements sqlstate.Tx.

@@ -10,8 +10,9 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"time"
 
-	_ "modernc.org/sqlite" // registers the driver
+	driver "modernc.org/sqlite" // and it registers itself
 
 	"github.com/intellicon/email-integration/emailint/state"
 	"github.com/intellicon/email-integration/emailint/state/internal/sqlstate"
@@ -57,7 +58,7 @@ func (f *file) migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t, err := f.w.BeginTx(ctx, nil)
+	t, err := f.first(ctx)
 	if err != nil {
 		return err
 	}
@@ -82,4 +83,24 @@ func (f *file) migrate(ctx context.Context) error {
 		return err
 	}
 	return t.Commit()
+}
+
+// first begins the first transaction. Of several processes that make the file at once one brings it to have a log. SQLite waits for it as busy_timeout says
+// in all but one place, where it could be for ever, and there the others are told at once that the file is locked.
+func (f *file) first(ctx context.Context) (*sql.Tx, error) {
+	const locked = 5 // SQLITE_BUSY
+	for pause := time.Millisecond; ; pause *= 2 {
+		t, err := f.w.BeginTx(ctx, nil)
+		var e *driver.Error
+		if err == nil || pause > 4*time.Second || !errors.As(err, &e) || e.Code()&0xff != locked {
+			return t, err
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, ctx.Err()
+		}
+	}
 }

@@ -3,6 +3,7 @@ package walktest
 
 import (
 	"bytes"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -49,13 +50,19 @@ func File(t *testing.T, name, text string) string {
 	return path
 }
 
-// Free is an address on the loopback at which nobody listened a moment ago.
+// Free is an address on the loopback at which nobody listened a moment ago. Its port is none of those that a system gives to whoever asks for any, so that
+// none of the connections and servers of other tests has it a moment later; and tests of two processes are given different ones.
 func Free(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	const first, n = 20_000, 8_000
+	for i := range n {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first+(os.Getpid()+i)%n))
+		if err != nil {
+			continue
+		}
+		defer l.Close() //nolint:errcheck // it was used for nothing
+		return l.Addr().String()
 	}
-	defer l.Close() //nolint:errcheck // it was used for nothing
-	return l.Addr().String()
+	t.Fatal("all ports are taken")
+	return ""
 }
