@@ -81,11 +81,11 @@ func TestReadyToken(t *testing.T) {
 // By OAuth at another server: the browser goes where the program says.
 func TestOAuthElsewhere(t *testing.T) {
 	srv, _ := server(t, graphtest.Options{UserConsent: true})
-	at := walktest.Free(t)
-	srv.Register(graphtest.App{ID: "id", Secret: "secret", Redirects: []string{"http://" + at + "/email/oauth/outlook/callback"}})
 	e := srv.Endpoint("")
-	out := &walktest.Browser{T: t}
-	err := run(t.Context(), []string{"-api", srv.URL(), "-auth-url", e.AuthURL, "-token-url", e.TokenURL, "-listen", at}, func(k string) string {
+	out := &walktest.Browser{T: t, Register: func(redirect string) {
+		srv.Register(graphtest.App{ID: "id", Secret: "secret", Redirects: []string{redirect}})
+	}}
+	err := run(t.Context(), []string{"-api", srv.URL(), "-auth-url", e.AuthURL, "-token-url", e.TokenURL, "-listen", "127.0.0.1:0"}, func(k string) string {
 		return map[string]string{"AZURE_CLIENT_ID": "id", "AZURE_CLIENT_SECRET": "secret"}[k]
 	}, out)
 	if err != nil || !strings.Contains(out.String(), "Completeness: 100.0 %") {

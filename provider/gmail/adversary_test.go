@@ -431,8 +431,11 @@ func TestHistoryGoesBack(t *testing.T) {
 	}
 }
 
-// A message whose parts can't be had at all, or whose answer is longer than is read, holds up none of the others.
-func TestAnswerTooLong(t *testing.T) {
+// A message whose parts can't be had at all, or whose answer is longer than is read, holds up none of the others. (On a clock that stands, as
+// reading so much takes a while.)
+func TestAnswerTooLong(t *testing.T) { synctest.Test(t, testAnswerTooLong) }
+
+func testAnswerTooLong(t *testing.T) {
 	w := newWorld(gmailtest.Options{InlineBody: 1 << 30, Missing: []string{"batch"}}, gmail.Options{})
 	var huge string
 	w.between(func(r *http.Request, status int, body string) (int, string) {

@@ -49,6 +49,7 @@ func (e *callError) Unwrap() error { return e.err }
 
 // classify is the one border where errors are told apart. Of a message 404 is provider.ErrGone.
 func (m *Mailbox) classify(ctx context.Context, meth method, err error) error {
+	m.tokenless = false // whatever becomes of this call, it is not the one before
 	if err == nil {
 		return nil
 	}

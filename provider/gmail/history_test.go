@@ -253,8 +253,10 @@ func mustCursor(t *testing.T, box *gmail.Mailbox, w provider.Window, who []strin
 }
 
 // People first: of 20,000 messages of which 1,000 are of 400 known addresses these are found and read, and the rest is listed, for less than 8 % of what reading
-// everything costs.
-func TestPeopleFirstCosts(t *testing.T) {
+// everything costs. (On a clock that stands: a plan does not go on for long, and this machine may be slow.)
+func TestPeopleFirstCosts(t *testing.T) { synctest.Test(t, testPeopleFirstCosts) }
+
+func testPeopleFirstCosts(t *testing.T) {
 	w := newWorld(gmailtest.Options{}, gmail.Options{})
 	const all, known, people = 20_000, 1000, 400
 	var who []string

@@ -2,12 +2,15 @@ package gmail_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
+
+	"golang.org/x/oauth2"
 
 	"github.com/intellicon/email-integration/message"
 	"github.com/intellicon/email-integration/provider"
@@ -198,6 +201,47 @@ func TestReleaseErrors(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// switched is a token source that can be without a token.
+type switched struct {
+	oauth2.TokenSource
+	off bool
+}
+
+func (s *switched) Token() (*oauth2.Token, error) {
+	if s.off {
+		return nil, errors.New("the token endpoint does not answer")
+	}
+	return s.TokenSource.Token()
+}
+
+// That there was no token says nothing of the next try: what was sent, and whose answer nobody waited for, was perhaps sent.
+func TestReleaseAfterATokenWasMissing(t *testing.T) {
+	for _, ro := range []bool{false, true} {
+		w := newWorld(gmailtest.Options{}, gmail.Options{ReadOnly: ro})
+		w.open(t)
+		tokens := &switched{TokenSource: w.user.TokenSource(gmailtest.ScopeModify)}
+		box, err := w.prov.Mailbox(t.Context(), tokens)
+		if err != nil {
+			t.Fatal(err)
+		}
+		st, err := box.Stage(t.Context(), outgoing, options())
+		if err != nil {
+			t.Fatal(err)
+		}
+		tokens.off = true
+		if _, err := box.Release(t.Context(), st); !errors.Is(err, provider.ErrNotSent) || !errors.Is(err, provider.ErrTryLater) {
+			t.Errorf("without a token: %v", err)
+		}
+		tokens.off = false
+		ctx, cancel := context.WithCancel(t.Context())
+		w.srv.Fail(map[bool]string{false: "gmail.users.drafts.send", true: "gmail.users.messages.send"}[ro], 1,
+			gmailtest.Fault{After: true, Reached: cancel, Wait: make(chan struct{})})
+		if _, err := box.Release(ctx, st); err == nil || errors.Is(err, provider.ErrNotSent) || len(w.srv.Sent()) != 1 {
+			t.Errorf("read only %v: %v, and %d were sent", ro, err, len(w.srv.Sent()))
+		}
 	}
 }
 

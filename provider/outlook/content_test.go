@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -128,6 +130,33 @@ func TestPrefetch(t *testing.T) {
 		}
 		if n := w.user.AtOnce(); n > 3 {
 			t.Errorf("%d requests at once", n)
+		}
+	})
+}
+
+// Of contents that are read at the same time each knows what its folder is, also where another was the first to ask for the folders and is not done.
+func TestSentAmongMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, graphtest.Options{}, outlook.Options{})
+		in, out := w.user.Deliver(providertest.Mail("in", "x"), day0, "inbox"), w.user.Deliver(providertest.Mail("out", "x"), day0, "sentitems")
+		reached := make(chan struct{})
+		reach := sync.OnceFunc(func() { close(reached) })
+		w.between(func(r *http.Request) *http.Response {
+			switch {
+			case strings.HasSuffix(r.URL.Path, "/mailFolders/sentitems"):
+				reach()
+				time.Sleep(time.Minute)
+			case strings.HasSuffix(r.URL.Path, "/messages/"+out):
+				<-reached
+			}
+			return nil
+		})
+		box := w.open(t)
+		box.Prefetch([]provider.ItemID{provider.ItemID(in), provider.ItemID(out)})
+		for _, id := range []string{in, out} {
+			if m, err := box.Content(t.Context(), provider.ItemID(id)); err != nil || m.Sent != (id == out) {
+				t.Errorf("%+v, %v", m, err)
+			}
 		}
 	})
 }

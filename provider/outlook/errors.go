@@ -202,10 +202,11 @@ func (e *unreadable) Error() string {
 }
 func (e *unreadable) Unwrap() error { return e.err }
 
-// garbled reports whether an answer will not be readable another time either: what one message says may make a whole page so.
+// garbled reports whether an answer will not be readable another time either: what one message says may make a whole page so. One that had begun when our time was
+// over is none: it is asked for in shorter pages.
 func garbled(err error) bool {
 	var u *unreadable
-	return errors.As(err, &u) && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF)
+	return errors.As(err, &u) && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) && !errors.Is(err, context.DeadlineExceeded)
 }
 
 // Codes that say more than their status (facts 2.1, 2.2, 2.5, 2.6).

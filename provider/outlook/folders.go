@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"sync"
 
@@ -21,6 +20,12 @@ type place struct {
 	Name   string `json:"n,omitempty"`
 	Parent string `json:"p,omitempty"`
 	Search bool   `json:"v,omitempty"` // it holds what lies elsewhere
+}
+
+// over is what is known of a folder, of which had was known before.
+func (p place) over(had place) place {
+	p.Name, p.Parent, p.Search = cmp.Or(p.Name, had.Name), cmp.Or(p.Parent, had.Parent), p.Search || had.Search
+	return p
 }
 
 // Roles of folders by their well-known names (facts 2.3). What is out, and what lies below, holds no mail that is watched.
@@ -51,10 +56,7 @@ func (t *tree) set(ps ...place) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, p := range ps {
-		had := t.all[p.ID]
-		p.Name, p.Parent = cmp.Or(p.Name, had.Name), cmp.Or(p.Parent, had.Parent)
-		p.Search = p.Search || had.Search
-		t.all[p.ID] = p
+		t.all[p.ID] = p.over(t.all[p.ID])
 	}
 }
 
@@ -239,12 +241,28 @@ func (m *Mailbox) loadTree(ctx context.Context, l quota.Lane) (link string, err 
 		}
 		link = next
 	}
+	roles := map[string]provider.Role{}
+	for _, w := range wellKnown {
+		p, err := m.folderBy(ctx, l, w.name)
+		if errors.Is(err, provider.ErrGone) {
+			continue // facts 2.3: "may not exist until first used"
+		}
+		if err != nil {
+			return "", err
+		}
+		fresh[p.ID], roles[p.ID] = p.over(fresh[p.ID]), w.role
+	}
+	// At once: a folder of which it is not known yet that it is the trash looks like any other to whoever reads at the same time, or after we were stopped.
 	t := m.known.tree
 	t.mu.Lock()
-	t.all, t.asked = fresh, false
-	maps.DeleteFunc(t.roles, func(id string, _ provider.Role) bool { _, ok := fresh[id]; return !ok })
-	t.mu.Unlock()
-	return link, m.loadRoles(ctx, l, false)
+	defer t.mu.Unlock()
+	for id, r := range t.roles {
+		if _, there := fresh[id]; there && roles[id] == "" {
+			roles[id] = r
+		}
+	}
+	t.all, t.roles, t.asked = fresh, roles, true
+	return link, nil
 }
 
 // loadRoles asks for the well-known folders, which v1.0 names nowhere else: once, and again where folders came, which may be those that were not there (facts 2.3:
@@ -305,16 +323,17 @@ func (m *Mailbox) locateFolder(ctx context.Context, l quota.Lane, id string) err
 			return err
 		}
 	}
+	var found []place
 	for range depth {
-		if id == "" {
-			return nil
+		if id == "" || slices.ContainsFunc(found, func(p place) bool { return p.ID == id }) {
+			break
 		}
 		if _, ok := t.role(id); ok {
-			return nil
+			break
 		}
 		p, err := m.folderBy(ctx, l, id)
 		if errors.Is(err, provider.ErrGone) {
-			return nil // it was deleted since, and what lay in it with it
+			break // it was deleted since, and what lay in it with it
 		}
 		if m.denied(ctx, l, err) {
 			p, err = place{ID: id}, nil // what lies in it was shown all the same
@@ -322,17 +341,18 @@ func (m *Mailbox) locateFolder(ctx context.Context, l quota.Lane, id string) err
 		if err != nil {
 			return err
 		}
-		t.set(p)
+		found = append(found, p)
 		if id = p.Parent; id != "" {
 			t.mu.Lock()
 			_, known := t.all[id]
 			root := t.all[t.inboxLocked()].Parent == id
 			t.mu.Unlock()
 			if known || root {
-				return nil
+				break
 			}
 		}
 	}
+	t.set(found...) // at once: one whose parents are not known yet may lie in the trash
 	return nil
 }
 

@@ -86,7 +86,7 @@ func (m *Mailbox) items(ctx context.Context, l quota.Lane, w provider.Window, ms
 // watchedIn is the folder of a message, and whether it is watched. One that was made since the folders were read is asked for; of one that is gone by now Changes tells.
 func (m *Mailbox) watchedIn(ctx context.Context, l quota.Lane, id string) (provider.Folder, bool, error) {
 	r, known := m.known.tree.role(id)
-	if !known {
+	if !known || !m.known.tree.known() { // of what folders are, nothing is known before all were asked for
 		if err := m.locateFolder(ctx, l, id); err != nil {
 			return provider.Folder{}, false, err
 		}

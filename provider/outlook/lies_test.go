@@ -2,6 +2,7 @@ package outlook_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -699,6 +700,74 @@ func TestDeniedFolder(t *testing.T) {
 		}
 	})
 }
+
+// What folders are is known altogether or not at all: where asking for it was broken off, whoever goes on does not take what lies in the trash for mail.
+func TestFoldersHalfKnown(t *testing.T) {
+	w := newWorld(t, graphtest.Options{}, outlook.Options{})
+	broken := "deleteditems"
+	w.between(func(r *http.Request) *http.Response {
+		if strings.HasSuffix(r.URL.Path, "/mailFolders/"+broken) {
+			return answers(400, `{"error":{"code":"ErrorInvalidRequest","message":"no"}}`)
+		}
+		return nil
+	})
+	good := w.user.Deliver(providertest.Mail("good", "x"), day0, "inbox")
+	w.user.Deliver(providertest.Mail("bad", "x"), day0, "deleteditems")
+	box := w.open(t)
+	look := func(what string) {
+		t.Helper()
+		if p, err := box.History(t.Context(), provider.Window{}, nil); err == nil {
+			t.Errorf("%s: %+v", what, p.Items)
+		}
+		broken = "none"
+		p, err := box.History(t.Context(), provider.Window{}, nil)
+		if err != nil || len(p.Items) != 1 || string(p.Items[0].ID) != good {
+			t.Errorf("%s: %+v, %v", what, p.Items, err)
+		}
+	}
+	look("all folders")
+	broken = w.user.Folder("Deleted Items/Old")
+	w.user.Deliver(providertest.Mail("worse", "x"), day0.Add(time.Hour), w.user.Folder("Deleted Items/Old/Older"))
+	look("a folder that came")
+}
+
+// A page that had begun when our time was over is no page that can't be read: it is asked for again, in full.
+func TestPageThatStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, graphtest.Options{}, outlook.Options{})
+		stops := false
+		w.between(func(r *http.Request) *http.Response {
+			if !stops || !strings.Contains(r.URL.Path, "/messages/delta") {
+				return nil
+			}
+			stops = false
+			a := answers(200, "")
+			a.Body, a.ContentLength = until{r.Context()}, -1
+			return a
+		})
+		w.opts.HTTPClient.Timeout = time.Minute
+		b := newBook(t, w.open(t))
+		id := w.user.Deliver(providertest.Mail("a", "x"), time.Now(), "inbox")
+		stops = true
+		b.follow()
+		b.follow()
+		b.lies("it came", w.user, id, true)
+		id = w.user.Deliver(providertest.Mail("b", "x"), time.Now(), "inbox")
+		b.follow()
+		for _, it := range b.last[0].Items {
+			if string(it.ID) == id && it.Envelope.Has != message.HasHeader {
+				t.Errorf("ids alone are told: %+v", it)
+			}
+		}
+		b.lies("and another", w.user, id, true)
+	})
+}
+
+// until is a body that has nothing until its request is given up.
+type until struct{ ctx context.Context }
+
+func (u until) Read([]byte) (int, error) { <-u.ctx.Done(); return 0, u.ctx.Err() }
+func (until) Close() error               { return nil }
 
 // A page tells that a message came and that it left: where it is is asked for. One that is denied holds up no other, and asks nobody to connect the mailbox again.
 func TestCameAndLeft(t *testing.T) {

@@ -134,14 +134,7 @@ func (s *Server) Listen() (baseURL string, end func()) {
 	pumping.Go(func() {
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				s.Push()
-			case <-done:
-				return
-			}
-		}
+		s.pump(tick.C, done)
 	})
 	return srv.URL + "/", sync.OnceFunc(func() {
 		close(done)
@@ -149,6 +142,18 @@ func (s *Server) Listen() (baseURL string, end func()) {
 		srv.Close()
 		pumping.Wait()
 	})
+}
+
+// pump pushes what is due, unless it is held, at each tick until done.
+func (s *Server) pump(tick <-chan time.Time, done <-chan struct{}) {
+	for {
+		select {
+		case <-tick:
+			s.flush()
+		case <-done:
+			return
+		}
+	}
 }
 
 // Client reaches the server through memory and nothing else. It hands redirects back.

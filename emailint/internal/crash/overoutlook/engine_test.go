@@ -155,6 +155,8 @@ func TestEngineOverOutlook(t *testing.T) {
 			time.Sleep(time.Minute)
 		}
 		await("what was not told of", time.Second)
+		cancel() // it may be in the middle of a pass, and has the mailbox then
+		<-done
 		proof, err := eng.Reconcile(t.Context(), "o", conn.ID, provider.Window{})
 		if err != nil || proof.Repaired != 0 {
 			t.Errorf("reconciling: %+v, %v", proof, err)
@@ -165,7 +167,5 @@ func TestEngineOverOutlook(t *testing.T) {
 		if n := srv.Throttled(); n > 0 {
 			t.Errorf("Microsoft refused %d requests", n)
 		}
-		cancel()
-		<-done
 	})
 }

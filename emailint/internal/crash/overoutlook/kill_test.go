@@ -258,15 +258,16 @@ func shoot(life chan struct{}) {
 	}
 }
 
-// arm chooses the kill of the next life.
+// arm chooses the kill of the next life, while kills are still to come.
 func (w *killWorld) arm() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.kill, w.calls, w.at, w.passes = make(chan struct{}, 1), 0, 0, 0
 	w.ahead.Add(int64(11 * time.Minute)) // what the last one was in the middle of is looked after
-	if w.busy {
-		w.happen()
+	if !w.busy {
+		return
 	}
+	w.happen()
 	w.how = moment(w.rand.IntN(3))
 	life := w.kill
 	f := graphtest.Fault{Reached: func() { shoot(life) }, After: w.how != before}
@@ -381,7 +382,6 @@ func killAgainAndAgain(t *testing.T, address string, kills, seed int) {
 	w.mu.Unlock()
 	for range 4 { // what waits for a while is done then
 		w.arm()
-		w.disarm()
 		if run() {
 			t.Fatal("it was killed by nobody")
 		}

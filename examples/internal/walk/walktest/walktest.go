@@ -3,8 +3,6 @@ package walktest
 
 import (
 	"bytes"
-	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -16,15 +14,24 @@ import (
 
 // Browser reads what a program prints, and opens what it is told to. It may be written to and read from several goroutines at once.
 type Browser struct {
-	T    *testing.T
+	T *testing.T
+	// Register is called with the redirect URI that the program asks to have registered.
+	Register func(redirect string)
+
 	mu   sync.Mutex // guards text
 	text bytes.Buffer
 }
 
-var opening = regexp.MustCompile(`open (http://\S+)`)
+var (
+	opening     = regexp.MustCompile(`open (http://\S+)`)
+	registering = regexp.MustCompile(`redirect URI (http://\S+),`)
+)
 
 // Write implements io.Writer.
 func (b *Browser) Write(p []byte) (int, error) {
+	if m := registering.FindSubmatch(p); m != nil {
+		b.Register(string(m[1]))
+	}
 	if m := opening.FindSubmatch(p); m != nil {
 		go func() { _ = walk.Browse(b.T.Context(), string(m[1])) }() // the program tells how it went
 	}
@@ -48,21 +55,4 @@ func File(t *testing.T, name, text string) string {
 		t.Fatal(err)
 	}
 	return path
-}
-
-// Free is an address on the loopback at which nobody listened a moment ago. Its port is none of those that a system gives to whoever asks for any, so that
-// none of the connections and servers of other tests has it a moment later; and tests of two processes are given different ones.
-func Free(t *testing.T) string {
-	t.Helper()
-	const first, n = 20_000, 8_000
-	for i := range n {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first+(os.Getpid()+i)%n))
-		if err != nil {
-			continue
-		}
-		defer l.Close() //nolint:errcheck // it was used for nothing
-		return l.Addr().String()
-	}
-	t.Fatal("all ports are taken")
-	return ""
 }
