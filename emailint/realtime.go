@@ -23,6 +23,8 @@ type waiters struct {
 	parked  map[int64]*parked
 	vain    map[int64]int    // how often in a row news came soon, and was none
 	said    map[int64]string // what was noted last in Connection.RealTime
+
+	closing sync.WaitGroup // of what was parked and nobody came for
 }
 
 // waiting is a mailbox that is waited on.
@@ -60,22 +62,30 @@ func (s *waiters) take(c Connection) provider.Mailbox {
 	return p.box
 }
 
+// park keeps a mailbox for the next pass. One that is kept already is closed: a pass opens its own while another waits for news, and both may come here.
 func (s *waiters) park(id int64, box provider.Mailbox, credential []byte) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	p := &parked{box: box, credential: credential}
+	s.mu.Lock()
+	had := s.parked[id]
 	p.timer = time.AfterFunc(parkedFor, func() {
 		s.mu.Lock()
 		mine := s.parked[id] == p
 		if mine {
 			delete(s.parked, id)
+			s.closing.Add(1)
 		}
 		s.mu.Unlock()
 		if mine {
+			defer s.closing.Done()
 			s.engine.shut(box)
 		}
 	})
 	s.parked[id] = p
+	s.mu.Unlock()
+	if had != nil {
+		had.timer.Stop()
+		s.engine.shut(had.box)
+	}
 }
 
 // start lets a mailbox wait for news. It is the waiter's from now on.
@@ -212,8 +222,13 @@ func (s *waiters) say(ctx context.Context, org string, id int64, text string) {
 	if same {
 		return
 	}
-	if err := s.engine.o.State.SetRealTime(ctx, org, id, text); err != nil && ctx.Err() == nil {
-		s.engine.o.Logger.WarnContext(ctx, "noting how news is heard of", "connection", id, "error", err)
+	if err := s.engine.o.State.SetRealTime(ctx, org, id, text); err != nil {
+		s.mu.Lock()
+		delete(s.said, id) // it is noted the next time
+		s.mu.Unlock()
+		if ctx.Err() == nil {
+			s.engine.o.Logger.WarnContext(ctx, "noting how news is heard of", "connection", id, "error", err)
+		}
 	}
 }
 
@@ -231,4 +246,5 @@ func (s *waiters) end() {
 		p.timer.Stop()
 		s.engine.shut(p.box)
 	}
+	s.closing.Wait()
 }

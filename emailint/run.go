@@ -124,7 +124,8 @@ func (e *Engine) Run(ctx context.Context) error {
 					// A mailbox that waited for news is passed from hand to hand: it is signed in already.
 					var box provider.Mailbox
 					c, err := e.o.State.Connection(ctx, l.Org, l.Connection)
-					if err == nil {
+					known := err == nil
+					if known {
 						box = wait.take(c)
 					}
 					news := false
@@ -134,9 +135,9 @@ func (e *Engine) Run(ctx context.Context) error {
 						news = v.reader.News+v.recon.News > 0
 						return err
 					})
-					if err == nil {
+					if err == nil && known {
 						wait.start(ctx, c, box, news)
-					} else if errors.Is(err, errTurn) {
+					} else if errors.Is(err, errTurn) && known {
 						wait.park(c.ID, box, c.Credential)
 					} else if box != nil {
 						e.shut(box)
@@ -164,7 +165,8 @@ func (e *Engine) Run(ctx context.Context) error {
 func (e *Engine) work(ctx context.Context, l state.Lease, box *provider.Mailbox, do func(context.Context, *visit) error) error {
 	var settings Settings
 	var version int64
-	c, err := e.o.State.Connection(ctx, l.Org, l.Connection)
+	// Also when we are told to stop: what it says of refusals is given back with the lease.
+	c, err := e.o.State.Connection(context.WithoutCancel(ctx), l.Org, l.Connection)
 	if err == nil {
 		_, settings, version, err = e.rules(ctx, l.Org)
 	}
@@ -246,7 +248,7 @@ func (e *Engine) released(ctx context.Context, err error, c Connection, sentOnly
 		// Behind those that are due already, and behind those that are woken: its own wake is served by being due now.
 		return state.Released{Served: true, NextDue: now}
 	case ctx.Err() != nil:
-		return state.Released{Refused: c.Refused}
+		return state.Released{Refused: c.Refused, NotBefore: c.NotBefore}
 	case errors.As(err, &outage):
 		// Whatever the CRM's error wraps, it says nothing about the mailbox.
 		return state.Released{NotBefore: e.health.until(c.Org, now), State: state.Connected, Reason: "the CRM does not answer",

@@ -1,6 +1,7 @@
 package emailint_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"testing"
@@ -61,5 +62,44 @@ func TestRefusedSignInIsTriedSparsely(t *testing.T) {
 	}
 	if err := sync(); err != nil {
 		t.Error(err)
+	}
+}
+
+// claimed is a state whose process is told to stop when it has a lease.
+type claimed struct {
+	state.Store
+	stop *func()
+}
+
+func (s claimed) ClaimConnection(ctx context.Context, org string, id int64, worker string, now time.Time, ttl time.Duration) (state.Lease, error) {
+	l, err := s.Store.ClaimConnection(ctx, org, id, worker, now, ttl)
+	(*s.stop)()
+	return l, err
+}
+
+// A process that is told to stop before it has looked at its mailbox forgets neither how often the sign-in was refused nor until when it waits.
+func TestToldToStopRefusalsStillCount(t *testing.T) {
+	stop := func() {}
+	w := emailinttest.New(t, emailinttest.WithOptions(func(o *emailint.Options) { o.State = claimed{o.State, &stop} }))
+	connection := func() emailint.Connection {
+		t.Helper()
+		c, err := w.State.Connection(t.Context(), emailinttest.Org, w.Connection.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	w.Fake.RefuseSignIn(1)
+	if err := w.Engine.Sync(t.Context(), emailinttest.Org, w.Connection.ID); !errors.As(err, new(*provider.SignInError)) {
+		t.Fatalf("Sync = %v, want a refused sign-in", err)
+	}
+	before := connection()
+	ctx, cancel := context.WithCancel(t.Context())
+	stop = cancel
+	if err := w.Engine.Sync(ctx, emailinttest.Org, w.Connection.ID); !errors.Is(err, context.Canceled) {
+		t.Errorf("Sync = %v", err)
+	}
+	if c := connection(); c.Refused != 1 || !c.NotBefore.Equal(before.NotBefore) || c.Worker != "" {
+		t.Errorf("%d refusals, not before %s, held by %q; want 1, %s and nobody", c.Refused, c.NotBefore, c.Worker, before.NotBefore)
 	}
 }

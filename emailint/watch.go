@@ -45,8 +45,8 @@ func (e *Engine) watch(ctx context.Context, l state.Lease, c Connection, s SyncS
 	wctx, cancel := context.WithTimeout(ctx, watchTime)
 	got, err := p.Watch(wctx, e.tokens.Source(context.WithoutCancel(ctx), c), c.Watch.Handle)
 	cancel()
-	if ctx.Err() != nil {
-		return ctx.Err()
+	if err != nil && ctx.Err() != nil {
+		return ctx.Err() // what was made is noted also when we are told to stop
 	}
 	if err == nil && !got.Expires.After(now) {
 		err = fmt.Errorf("the service says that what it was asked for ended at %s", got.Expires.UTC().Format(time.RFC3339))

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/oauth2"
+
 	"github.com/intellicon/email-integration/emailint"
 	"github.com/intellicon/email-integration/emailint/emailinttest"
 	"github.com/intellicon/email-integration/emailint/state"
@@ -206,6 +208,38 @@ func TestAWatchThatComesTooLate(t *testing.T) {
 	}
 	if watched, ended := w.Asked(); watched != 1 || ended != 1 || len(w.Standing()) != 0 {
 		t.Errorf("asked for %d times, ended %d times, %v stands", watched, ended, w.Standing())
+	}
+}
+
+// stopped is a service that answers in the moment in which the process is told to stop.
+type stopped struct {
+	*emailinttest.Watching
+	stop func()
+}
+
+func (s *stopped) Watch(ctx context.Context, tokens oauth2.TokenSource, had []byte) (provider.Watch, error) {
+	got, err := s.Watching.Watch(ctx, tokens, had)
+	s.stop()
+	return got, err
+}
+
+// What was made in the moment in which the process is told to stop is known to the next: it makes no second.
+func TestToldToStopWhileAWatchIsMade(t *testing.T) {
+	h, w := watching(t, true)
+	c := h.connection(h.connect("ann-1", "").Get("connected"))
+	ctx, cancel := context.WithCancel(t.Context())
+	h.opts.Providers[1] = &stopped{w, cancel}
+	h.again()
+	if err := h.Engine.Sync(ctx, emailinttest.Org, c.ID); !errors.Is(err, context.Canceled) {
+		t.Errorf("Sync = %v", err)
+	}
+	h.opts.Providers[1] = w
+	h.again()
+	if err := h.sync(c); err != nil {
+		t.Fatal(err)
+	}
+	if stand := w.Standing(); len(stand) != 1 || string(h.connection(fmt.Sprint(c.ID)).Watch.Handle) != stand[0].Handle {
+		t.Errorf("%+v stand", stand)
 	}
 }
 

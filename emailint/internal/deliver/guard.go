@@ -42,6 +42,12 @@ func (g *Guard) call(ctx context.Context, what string, f func(context.Context) e
 	limited, cancel := context.WithTimeout(ctx, g.Limit)
 	defer cancel()
 	var lost error
+	over := false
+	defer func() { // when no renewal is under way any more
+		if over && err != nil && ctx.Err() == nil && lost == nil {
+			err = fmt.Errorf("%s took longer than %s: %w (%w)", what, g.Limit, context.DeadlineExceeded, err)
+		}
+	}()
 	if g.Renew != nil {
 		if time.Since(g.renewed) > g.Beat {
 			if err := g.Renew(ctx); err != nil {
@@ -76,9 +82,7 @@ func (g *Guard) call(ctx context.Context, what string, f func(context.Context) e
 		}()
 	}
 	err = panics.Caught(ctx, g.Log, what, func() error { return f(limited) })
-	if err != nil && ctx.Err() == nil && limited.Err() != nil && lost == nil {
-		err = fmt.Errorf("%s took longer than %s: %w (%w)", what, g.Limit, context.DeadlineExceeded, err)
-	}
+	over = limited.Err() != nil
 	return err
 }
 
