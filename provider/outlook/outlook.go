@@ -219,7 +219,7 @@ func (p *Provider) knownOf(key string) *known {
 	if k == nil {
 		if len(p.boxes) >= remembered {
 			for n, o := range p.boxes {
-				if o.quota.Idle() {
+				if o.quota.Idle() && !p.perhapsSent(o) {
 					delete(p.boxes, n)
 				}
 			}

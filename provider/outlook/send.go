@@ -218,15 +218,28 @@ const doubt = time.Hour
 func (m *Mailbox) noteAttempt(id provider.ItemID) (before bool) {
 	m.known.mu.Lock()
 	defer m.known.mu.Unlock()
-	now := m.p.o.Now()
-	maps.DeleteFunc(m.known.released, func(_ provider.ItemID, a attempt) bool { return now.Sub(a.first) >= max(doubt, m.p.o.SendSettle) })
+	m.p.settle(m.known)
 	a, before := m.known.released[id]
+	a.last = m.p.o.Now()
 	if !before {
-		a.first = now
+		a.first = a.last
 	}
-	a.last = now
 	m.known.released[id] = a
 	return before
+}
+
+// settle forgets what is in doubt no more; the caller holds k.mu.
+func (p *Provider) settle(k *known) {
+	now := p.o.Now()
+	maps.DeleteFunc(k.released, func(_ provider.ItemID, a attempt) bool { return now.Sub(a.first) >= max(doubt, p.o.SendSettle) })
+}
+
+// perhapsSent reports whether there are drafts in doubt.
+func (p *Provider) perhapsSent(k *known) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	p.settle(k)
+	return len(k.released) > 0
 }
 
 // forget notes that a draft was not sent.
