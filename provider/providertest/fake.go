@@ -47,7 +47,7 @@ type Fake struct {
 	gens     map[string]int     // by stream: raised when its cursors expire
 	seq      uint64
 	serial   uint64
-	news     chan struct{} // closed and replaced at each event
+	news     *bell // the next
 	drafts   map[string]draft
 	released map[string]provider.ItemID // by draft: what was sent of it
 	sent     []Delivery
@@ -60,7 +60,6 @@ type Fake struct {
 	unlocated []error   // what Locate returns next
 	throttled time.Time // calls before this are refused
 	revoked   bool
-	cutWaits  error
 	hidden    []*mail // by Hide
 	hiddenID  map[provider.ItemID]*mail
 	cutAfter  int // calls left before the connection is cut, -1: never
@@ -125,7 +124,7 @@ func NewFake(p Personality, profile provider.Profile, now func() time.Time) *Fak
 	f := &Fake{
 		personality: p, profile: profile, now: now,
 		mails: map[Handle]*mail{}, byID: map[provider.ItemID]*mail{}, events: map[string][]event{},
-		gens: map[string]int{}, news: make(chan struct{}), drafts: map[string]draft{}, released: map[string]provider.ItemID{},
+		gens: map[string]int{}, news: newBell(), drafts: map[string]draft{}, released: map[string]provider.ItemID{},
 		pageSize: 50, cutAfter: -1,
 	}
 	for _, n := range folderNames(p) {
@@ -293,8 +292,7 @@ func (f *Fake) emit(e event) {
 	e.seq = f.seq
 	s := f.stream(e.folder)
 	f.events[s] = append(f.events[s], e)
-	close(f.news)
-	f.news = make(chan struct{})
+	f.ring(nil)
 }
 
 // Move takes a message out of every folder it lies in and puts it into the folder of a role. Moving what is gone does

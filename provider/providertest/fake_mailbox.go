@@ -523,6 +523,21 @@ var _ provider.Prefetcher = (*imapMailbox)(nil)
 // Prefetch implements provider.Prefetcher: a hint, that changes nothing of what Content tells. With it a caller reads several together.
 func (b *imapMailbox) Prefetch([]provider.ItemID) {}
 
+// bell is what Wait waits for.
+type bell struct {
+	come chan struct{} // closed when it rings
+	err  error         // what Wait returns then
+}
+
+func newBell() *bell { return &bell{come: make(chan struct{})} }
+
+// ring lets every Wait under way return err; f is locked.
+func (f *Fake) ring(err error) {
+	f.news.err = err
+	close(f.news.come)
+	f.news = newBell()
+}
+
 // Polling implements provider.Poller.
 func (b *imapMailbox) Polling() string {
 	b.f.mu.Lock()
@@ -538,11 +553,12 @@ func (b *imapMailbox) Wait(ctx context.Context) error {
 	f := b.f
 	f.mu.Lock()
 	err := b.enter(ctx, &f.calls.Wait, 1)
-	news, fresh, deaf := f.news, f.seq > b.seen, f.noIdle
+	next, fresh, deaf := f.news, f.seq > b.seen, f.noIdle
 	f.mu.Unlock()
 	if err != nil || fresh {
 		return err
 	}
+	news := next.come
 	var pause <-chan time.Time
 	if deaf {
 		news, pause = nil, time.After(5*time.Minute)
@@ -551,10 +567,7 @@ func (b *imapMailbox) Wait(ctx context.Context) error {
 	case <-pause:
 		return nil
 	case <-news:
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		err, f.cutWaits = f.cutWaits, nil
-		return err
+		return next.err
 	case <-ctx.Done():
 		return ctx.Err()
 	}

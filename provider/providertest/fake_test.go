@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/intellicon/email-integration/provider"
@@ -150,4 +151,30 @@ func TestWait(t *testing.T) {
 	if err := newFake(providertest.IMAP).Mailbox().(provider.Waiter).Wait(ctx); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
+}
+
+// A cut ends every Wait that is under way, and none that comes later.
+func TestCutWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(providertest.IMAP)
+		cut := errors.New("connection reset")
+		done := make(chan error, 3)
+		for range 2 {
+			go func() { done <- f.Mailbox().(provider.Waiter).Wait(t.Context()) }()
+		}
+		synctest.Wait()
+		f.CutWaits(cut)
+		for range 2 {
+			if err := <-done; !errors.Is(err, cut) {
+				t.Error(err)
+			}
+		}
+		f.CutWaits(cut) // nobody waits
+		go func() { done <- f.Mailbox().(provider.Waiter).Wait(t.Context()) }()
+		synctest.Wait()
+		f.Deliver(providertest.Mail("a", "x"), at, provider.RoleInbox)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -68,8 +68,7 @@ func (f *Fake) reset(d *folder) {
 		d.nextUID++
 		f.byID[m.id] = m
 	}
-	close(f.news)
-	f.news = make(chan struct{})
+	f.ring(nil)
 }
 
 // FailNext makes the next n calls return err.
@@ -129,9 +128,7 @@ func (f *Fake) CutAfter(n int) { f.locked(func() { f.cutAfter = n }) }
 func (f *Fake) CutWaits(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.cutWaits = err
-	close(f.news)
-	f.news = make(chan struct{})
+	f.ring(err)
 }
 
 // RepeatPages makes the next n pages come twice: their Next leads to the same page again (facts 2.2: "Replays and
