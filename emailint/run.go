@@ -178,7 +178,9 @@ func (e *Engine) work(ctx context.Context, l state.Lease, box *provider.Mailbox,
 				if *box, err = e.open(ctx, c); err != nil {
 					return err
 				}
-				c.Refused = 0
+				if c.Refused > 0 { // what waits because of that waits no longer
+					c.Refused, c.NotBefore = 0, time.Time{}
+				}
 			}
 			if !l.SentOnly {
 				if err := e.watch(ctx, l, c, settings.Sync); err != nil {

@@ -103,3 +103,34 @@ func TestToldToStopRefusalsStillCount(t *testing.T) {
 		t.Errorf("%d refusals, not before %s, held by %q; want 1, %s and nobody", c.Refused, c.NotBefore, c.Worker, before.NotBefore)
 	}
 }
+
+// committed is a state whose process is told to stop when it has read a page.
+type committed struct {
+	state.Store
+	stop *func()
+}
+
+func (s committed) CommitPage(ctx context.Context, l state.Lease, p state.Page) (state.Committed, error) {
+	out, err := s.Store.CommitPage(ctx, l, p)
+	(*s.stop)()
+	return out, err
+}
+
+// A sign-in that went well ends the wait for the next try, also in a process that is told to stop then.
+func TestToldToStopASignInCounts(t *testing.T) {
+	stop := func() {}
+	w := emailinttest.New(t, emailinttest.WithOptions(func(o *emailint.Options) { o.State = committed{o.State, &stop} }))
+	w.Fake.RefuseSignIn(1)
+	if err := w.Engine.Sync(t.Context(), emailinttest.Org, w.Connection.ID); !errors.As(err, new(*provider.SignInError)) {
+		t.Fatalf("Sync = %v, want a refused sign-in", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	stop = cancel
+	if err := w.Engine.Sync(ctx, emailinttest.Org, w.Connection.ID); !errors.Is(err, context.Canceled) {
+		t.Errorf("Sync = %v", err)
+	}
+	c, err := w.State.Connection(t.Context(), emailinttest.Org, w.Connection.ID)
+	if err != nil || c.Refused != 0 || !c.NotBefore.IsZero() {
+		t.Errorf("%d refusals, not before %s, %v: the sign-in went well", c.Refused, c.NotBefore, err)
+	}
+}

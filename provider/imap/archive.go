@@ -166,6 +166,9 @@ func (m *Mailbox) move(c *imapclient.Client, at id, r *row, to string, tried *pr
 // moveOnce sends MOVE. It is never called without that capability: go-imap would fall back to a plain EXPUNGE (facts 3.1).
 func (m *Mailbox) moveOnce(c *imapclient.Client, at id, to string) (now id, err error) {
 	err = m.change(c, at, func(*goimap.SelectData) error {
+		if !c.Caps().Has(goimap.CapMove) {
+			return errors.New("imap: the server has no MOVE any more") // the connection is given up, and the next is asked what it offers
+		}
 		d, err := c.Move(goimap.UIDSetNum(goimap.UID(at.uid)), to).Wait()
 		if err != nil {
 			return err

@@ -2,12 +2,14 @@ package imap_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,6 +19,7 @@ import (
 	"github.com/intellicon/email-integration/provider"
 	"github.com/intellicon/email-integration/provider/imap"
 	"github.com/intellicon/email-integration/provider/imap/imaptest"
+	"github.com/intellicon/email-integration/provider/providertest"
 )
 
 // A server that greets with BYE and is gone says why, however late it is listened to.
@@ -58,6 +61,76 @@ func TestCapabilitiesAreThoseAfterTheSignIn(t *testing.T) {
 	told := c.Caps()
 	if caps, err := imap.Capabilities(c, before); err != nil || !caps.Has(goimap.CapIdle) {
 		t.Errorf("when it has: %v of %v, %v", caps, told, err)
+	}
+}
+
+// What is offered is what go-imap goes by, also where the server won't say: its Move would else copy, and expunge what others have marked.
+func TestCapabilitiesAreThoseOfGoIMAP(t *testing.T) {
+	ours, theirs := net.Pipe()
+	go func() {
+		defer theirs.Close()
+		fmt.Fprint(theirs, "* OK [CAPABILITY IMAP4rev1 MOVE UIDPLUS] ready\r\n")
+		for in := bufio.NewScanner(theirs); in.Scan(); {
+			tag, what, _ := strings.Cut(in.Text(), " ")
+			if what == "CAPABILITY" {
+				fmt.Fprintf(theirs, "%s BAD Request is throttled. Suggested Backoff Time: 299963 milliseconds\r\n", tag)
+			} else {
+				fmt.Fprintf(theirs, "%s OK LOGIN completed.\r\n", tag)
+			}
+		}
+	}()
+	c := imapclient.New(ours, nil)
+	defer c.Close()
+	before := c.Caps()
+	if err := c.Login("ada", "secret").Wait(); err != nil {
+		t.Fatal(err)
+	}
+	caps, err := imap.Capabilities(c, before)
+	if err != nil || caps.Has(goimap.CapMove) != c.Caps().Has(goimap.CapMove) {
+		t.Errorf("offered: %v, go-imap goes by %v; %v", caps, c.Caps(), err)
+	}
+}
+
+// forgetful is a connection to a server that says, when it is asked to open a folder for a change, that it has no MOVE.
+type forgetful struct {
+	net.Conn
+	now atomic.Bool
+}
+
+func (f *forgetful) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte(" SELECT ")) {
+		f.now.Store(true)
+	}
+	return f.Conn.Write(p)
+}
+
+func (f *forgetful) Read(p []byte) (int, error) {
+	n, err := f.Conn.Read(p)
+	const says = "* CAPABILITY IMAP4rev1 UNSELECT\r\n"
+	if err == nil && p[0] == '*' && n+len(says) <= len(p) && f.now.CompareAndSwap(true, false) {
+		copy(p[len(says):], p[:n])
+		n += copy(p, says)
+	}
+	return n, err
+}
+
+// Of a server that has no MOVE any more nothing is expunged that others have marked.
+func TestMoveThatIsNoMore(t *testing.T) {
+	s := imaptest.Start(t, nil)
+	s.Deliver(providertest.Mail("a", "a"), noon, provider.RoleInbox)
+	box := dial(t, s, func(c *imap.Config) {
+		c.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+			return &forgetful{Conn: conn}, err
+		}
+	})
+	at := target(t, box, midA)
+	s.Commands()
+	_, err := box.Archive(t.Context(), at)
+	for _, c := range s.Commands() {
+		if strings.HasPrefix(c, "EXPUNGE") {
+			t.Errorf("it sent %s, %v", c, err)
+		}
 	}
 }
 

@@ -215,7 +215,7 @@ func capabilities(c *imapclient.Client, before goimap.CapSet) (goimap.CapSet, er
 	}
 	caps, err := c.Capability().Wait()
 	if asServerError(err) != nil {
-		return before, nil // it won't say
+		return c.Caps(), nil // it won't say: then go-imap takes it to have none, and where it has no MOVE its Move expunges
 	}
 	return caps, err
 }

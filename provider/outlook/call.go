@@ -72,9 +72,10 @@ func (p *Provider) client(tokens oauth2.TokenSource) *http.Client {
 
 // answer is what came back of a call, which the SDK's errors do not always tell (facts 2.7: "a bare errors.errorString WITHOUT any status code").
 type answer struct {
-	status int
-	header http.Header
-	again  int // requests that were made besides the first
+	status  int
+	header  http.Header
+	again   int  // requests that were made besides the first
+	shorter bool // it took too long, and pages are shorter now
 }
 
 type answerKey struct{}
@@ -230,7 +231,7 @@ func (m *Mailbox) once(ctx context.Context, l quota.Lane, meth method, f func(co
 	late := cctx.Err() != nil && ctx.Err() == nil
 	cancel()
 	if (late || a.status == http.StatusGatewayTimeout) && (meth == messagesList || meth == folderMessages || meth == messagesDelta) {
-		m.shorten()
+		a.shorter = m.shorten()
 	}
 	m.quota.Land(l)
 	for range a.again {
@@ -246,11 +247,13 @@ func (m *Mailbox) pageSize() int {
 	return m.known.page
 }
 
-// shorten makes pages shorter where one took too long: it would every time.
-func (m *Mailbox) shorten() {
+// shorten makes pages shorter where one took too long: it would every time. false: they are as short as they get.
+func (m *Mailbox) shorten() bool {
 	m.known.mu.Lock()
 	defer m.known.mu.Unlock()
-	m.known.page = max(m.known.page/2, min(m.p.o.PageSize, 5))
+	was := m.known.page
+	m.known.page = max(was/2, min(m.p.o.PageSize, 5))
+	return m.known.page < was
 }
 
 // lengthen makes them slowly longer again with each that was read.

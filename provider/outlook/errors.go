@@ -163,7 +163,7 @@ func (m *Mailbox) classify(ctx context.Context, meth method, err error, a *answe
 	}
 	var ours said
 	if a.status != 0 && !errors.As(err, &ours) && !errors.Is(err, provider.ErrUnsupported) {
-		return &unreadable{meth, err}
+		return &unreadable{meth, err, a.shorter}
 	}
 	var u *url.Error // its text holds the address
 	if errors.As(err, &u) {
@@ -193,8 +193,9 @@ func (m *Mailbox) denied(ctx context.Context, l quota.Lane, err error) bool {
 
 // unreadable is an answer that came and could not be read. Its text may hold what a mail says: it stays reachable and out of the text.
 type unreadable struct {
-	method method
-	err    error
+	method  method
+	err     error
+	shorter bool // it had begun when our time was over, and is asked for in shorter pages
 }
 
 func (e *unreadable) Error() string {
@@ -203,10 +204,10 @@ func (e *unreadable) Error() string {
 func (e *unreadable) Unwrap() error { return e.err }
 
 // garbled reports whether an answer will not be readable another time either: what one message says may make a whole page so. One that had begun when our time was
-// over is none: it is asked for in shorter pages.
+// over is none as long as it can be asked for in shorter pages.
 func garbled(err error) bool {
 	var u *unreadable
-	return errors.As(err, &u) && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) && !errors.Is(err, context.DeadlineExceeded)
+	return errors.As(err, &u) && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) && !u.shorter
 }
 
 // Codes that say more than their status (facts 2.1, 2.2, 2.5, 2.6).

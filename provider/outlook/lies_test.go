@@ -948,3 +948,32 @@ func TestUnreadablePageThatPasses(t *testing.T) {
 		}
 	})
 }
+
+// A page that stops whenever it is asked for holds up nothing for ever: short as it may be it is listed by ids alone then.
+func TestPageThatStopsAlways(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, graphtest.Options{}, outlook.Options{})
+		w.between(func(r *http.Request) *http.Response {
+			if !strings.HasSuffix(r.URL.Path, "/messages") || !strings.Contains(r.URL.RawQuery, "subject") {
+				return nil
+			}
+			a := answers(200, "")
+			a.Body, a.ContentLength = until{r.Context()}, -1
+			return a
+		})
+		w.opts.HTTPClient.Timeout = time.Minute
+		id := w.user.Deliver(providertest.Mail("a", "x"), day0, "inbox")
+		box := w.open(t)
+		var err error
+		for range 20 {
+			var p provider.Page
+			if p, err = box.History(t.Context(), provider.Window{}, nil); err == nil {
+				if len(p.Items) != 1 || string(p.Items[0].ID) != id {
+					t.Errorf("%+v", p.Items)
+				}
+				return
+			}
+		}
+		t.Errorf("after twenty tries: %v", err)
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // Processes that make a file at once wait for each other: SQLite itself does not where it is brought to have a log.
@@ -34,6 +35,37 @@ func TestOpenWaitsForWhoMakesTheFile(t *testing.T) {
 		}
 		if err := <-opened; err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// A file that somebody else keeps locked is waited for as long as for any write, and then its host is told.
+func TestOpenWaitsForALockedFileOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state.db")
+	s, err := Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		other, err := sql.Open("sqlite", path+"?_txlock=immediate")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer other.Close()
+		writing, err := other.BeginTx(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer writing.Rollback() //nolint:errcheck // it wrote nothing
+		begun := time.Now()
+		if _, err := Open(t.Context(), path); err == nil {
+			t.Error("a file was opened that is locked")
+		}
+		if took := time.Since(begun); took > 25*time.Second {
+			t.Errorf("it was waited for %v", took)
 		}
 	})
 }

@@ -86,13 +86,15 @@ func (f *file) migrate(ctx context.Context) error {
 }
 
 // first begins the first transaction. Of several processes that make the file at once one brings it to have a log. SQLite waits for it as busy_timeout says
-// in all but one place, where it could be for ever, and there the others are told at once that the file is locked.
+// in all but one place, where it could be for ever, and there the others are told at once that the file is locked. Where it has waited itself that is the
+// end of it: somebody else has the file.
 func (f *file) first(ctx context.Context) (*sql.Tx, error) {
 	const locked = 5 // SQLITE_BUSY
+	until := time.Now().Add(10 * time.Second)
 	for pause := time.Millisecond; ; pause *= 2 {
 		t, err := f.w.BeginTx(ctx, nil)
 		var e *driver.Error
-		if err == nil || pause > 4*time.Second || !errors.As(err, &e) || e.Code()&0xff != locked {
+		if err == nil || time.Now().Add(pause).After(until) || !errors.As(err, &e) || e.Code()&0xff != locked {
 			return t, err
 		}
 		timer := time.NewTimer(pause)
