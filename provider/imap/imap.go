@@ -80,7 +80,7 @@ type Config struct {
 	Aliases  []string `json:"aliases,omitempty"` // further addresses the owner sends as
 
 	// TokenSource is asked for an access token at each sign-in, and once more when the server refuses the one it gave: then
-	// RefusedToken tells which. nil: Token is used.
+	// RefusedToken tells which. ctx ends with the sign-in: an oauth2.TokenSource that is kept is made with another. nil: Token is used.
 	TokenSource func(ctx context.Context) (string, error) `json:"-"`
 	// TLSConfig is cloned; nil: the system's roots, TLS 1.2 or newer.
 	TLSConfig *tls.Config `json:"-"`
