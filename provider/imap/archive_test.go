@@ -1,10 +1,13 @@
 package imap_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	goimap "github.com/emersion/go-imap/v2"
@@ -372,5 +375,48 @@ func TestGmail(t *testing.T) {
 	}
 	if cs := srv.Commands(); !slices.Contains(cs, "SELECT Deals/Acme") || !slices.Contains(cs, "UID EXPUNGE 1") {
 		t.Errorf("taking the label off sent %q", cs)
+	}
+}
+
+// forgetful is a connection to a server that says, when it is asked to open a folder for a change, that it has no MOVE.
+type forgetful struct {
+	net.Conn
+	now atomic.Bool
+}
+
+func (f *forgetful) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte(" SELECT ")) {
+		f.now.Store(true)
+	}
+	return f.Conn.Write(p)
+}
+
+func (f *forgetful) Read(p []byte) (int, error) {
+	n, err := f.Conn.Read(p)
+	const says = "* CAPABILITY IMAP4rev1 UNSELECT\r\n"
+	if err == nil && p[0] == '*' && n+len(says) <= len(p) && f.now.CompareAndSwap(true, false) {
+		copy(p[len(says):], p[:n])
+		n += copy(p, says)
+	}
+	return n, err
+}
+
+// Of a server that has no MOVE any more nothing is expunged that others have marked.
+func TestMoveThatIsNoMore(t *testing.T) {
+	s := imaptest.Start(t, nil)
+	s.Deliver(providertest.Mail("a", "a"), noon, provider.RoleInbox)
+	box := dial(t, s, func(c *imap.Config) {
+		c.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+			return &forgetful{Conn: conn}, err
+		}
+	})
+	at := target(t, box, midA)
+	s.Commands()
+	_, err := box.Archive(t.Context(), at)
+	for _, c := range s.Commands() {
+		if strings.HasPrefix(c, "EXPUNGE") {
+			t.Errorf("it sent %s, %v", c, err)
+		}
 	}
 }

@@ -303,3 +303,23 @@ func base64Lines(s string) string {
 	}
 	return b.String() // without padding, as some programs send
 }
+
+// A message that is gone is not listed, also where the connection breaks as often as at one that can't be read.
+func TestGoneIsNotUnreadable(t *testing.T) {
+	s := imaptest.Start(t, nil)
+	old := s.Deliver([]byte(mail("old")), noon.Add(-time.Minute), provider.RoleInbox)
+	s.Deliver([]byte(mail("new")), noon, provider.RoleInbox)
+	box := dial(t, s, func(c *imap.Config) { c.PageSize = 1 })
+	page, err := box.History(t.Context(), provider.Window{}, nil)
+	if err != nil || subjects(page.Items) != "new" {
+		t.Fatalf("the first page: %q, %v", subjects(page.Items), err)
+	}
+	s.Delete(old)
+	s.CutAt("UID FETCH")
+	s.CutAt("UID FETCH")
+	for page.More {
+		if page, err = box.History(t.Context(), provider.Window{}, page.Next); err != nil || len(page.Items) != 0 {
+			t.Fatalf("after it: %q, %v", subjects(page.Items), err)
+		}
+	}
+}

@@ -2,24 +2,19 @@ package imap_test
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	goimap "github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
 
-	"github.com/intellicon/email-integration/provider"
 	"github.com/intellicon/email-integration/provider/imap"
 	"github.com/intellicon/email-integration/provider/imap/imaptest"
-	"github.com/intellicon/email-integration/provider/providertest"
 )
 
 // A server that greets with BYE and is gone says why, however late it is listened to.
@@ -91,75 +86,12 @@ func TestCapabilitiesAreThoseOfGoIMAP(t *testing.T) {
 	}
 }
 
-// forgetful is a connection to a server that says, when it is asked to open a folder for a change, that it has no MOVE.
-type forgetful struct {
-	net.Conn
-	now atomic.Bool
-}
-
-func (f *forgetful) Write(p []byte) (int, error) {
-	if bytes.Contains(p, []byte(" SELECT ")) {
-		f.now.Store(true)
-	}
-	return f.Conn.Write(p)
-}
-
-func (f *forgetful) Read(p []byte) (int, error) {
-	n, err := f.Conn.Read(p)
-	const says = "* CAPABILITY IMAP4rev1 UNSELECT\r\n"
-	if err == nil && p[0] == '*' && n+len(says) <= len(p) && f.now.CompareAndSwap(true, false) {
-		copy(p[len(says):], p[:n])
-		n += copy(p, says)
-	}
-	return n, err
-}
-
-// Of a server that has no MOVE any more nothing is expunged that others have marked.
-func TestMoveThatIsNoMore(t *testing.T) {
-	s := imaptest.Start(t, nil)
-	s.Deliver(providertest.Mail("a", "a"), noon, provider.RoleInbox)
-	box := dial(t, s, func(c *imap.Config) {
-		c.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
-			conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
-			return &forgetful{Conn: conn}, err
-		}
-	})
-	at := target(t, box, midA)
-	s.Commands()
-	_, err := box.Archive(t.Context(), at)
-	for _, c := range s.Commands() {
-		if strings.HasPrefix(c, "EXPUNGE") {
-			t.Errorf("it sent %s, %v", c, err)
-		}
-	}
-}
-
 // A connection that ends takes nothing away from what the server can do: whoever is told that it has neither MOVE nor UIDPLUS never asks it again.
 func TestWhatIsOfferedOutlivesTheConnection(t *testing.T) {
 	box := dial(t, imaptest.Start(t, nil), nil)
 	for range 20 {
 		if !box.OffersAtTheEnd(t.Context(), goimap.CapMove) {
 			t.Fatal("at the end of its connection the server has no MOVE")
-		}
-	}
-}
-
-// A message that is gone is not listed, also where the connection breaks as often as at one that can't be read.
-func TestGoneIsNotUnreadable(t *testing.T) {
-	s := imaptest.Start(t, nil)
-	old := s.Deliver([]byte(mail("old")), noon.Add(-time.Minute), provider.RoleInbox)
-	s.Deliver([]byte(mail("new")), noon, provider.RoleInbox)
-	box := dial(t, s, func(c *imap.Config) { c.PageSize = 1 })
-	page, err := box.History(t.Context(), provider.Window{}, nil)
-	if err != nil || subjects(page.Items) != "new" {
-		t.Fatalf("the first page: %q, %v", subjects(page.Items), err)
-	}
-	s.Delete(old)
-	s.CutAt("UID FETCH")
-	s.CutAt("UID FETCH")
-	for page.More {
-		if page, err = box.History(t.Context(), provider.Window{}, page.Next); err != nil || len(page.Items) != 0 {
-			t.Fatalf("after it: %q, %v", subjects(page.Items), err)
 		}
 	}
 }
